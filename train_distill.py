@@ -6,39 +6,37 @@
 
 Text becomes a corpus of distinct sentences, the teacher embeds it once into a store, the student learns the store, and
 a table compares teacher, untrained static model and student. Every step keeps its results on disk: --resume goes on
-after the last one that was finished. In --output_dir: model/ (the student), results.md and .json, curves.jsonl and
-.png, checkpoints/, run.json (the recipe).
+after the last one that was finished. In --output_dir: model/ (the student), results.md and .json, report/ (how student
+and teacher agree on unseen text), curves.jsonl and .png, checkpoints/, run.json (the recipe).
 """
 
 import dataclasses
 import platform
+import shutil
+import sys
+import tempfile
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.corpus import Corpus, build_corpus, describe_counts
+from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
 from asterisk.curves import plot_curves, read_curves
 from asterisk.distillation import RUN, Distillation, TrainingArguments, check_folder
-from asterisk.evaluation import (
-    SentencePairs,
-    markdown_table,
-    measure,
-    measure_static,
-    measure_teacher,
-    read_sentence_pairs,
-    sts_spearman,
-)
-from asterisk.manifest import read_json, write_json
+from asterisk.evaluation import SentencePairs, read_sentence_pairs, sts_spearman
+from asterisk.manifest import read_json, writable, write_json
 from asterisk.pairs import find_pairs, read_pairs, write_pair_texts
+from asterisk.place import Place
 from asterisk.processes import this_process
+from asterisk.results import FEWEST_TEXTS, measure_models, write_agreement_report, write_measurements
 from asterisk.store import embed_corpus
-from asterisk.student import load_student, new_student, save_student, student_tokenizer
+from asterisk.student import new_student, save_student, student_tokenizer
 from asterisk.teacher import Teacher, load_teacher, resolve_model
 from asterisk.tokens import tokenize_corpus
 from modeling_asterisk import AsteriskConfig, AsteriskModel
@@ -48,28 +46,9 @@ NOT_THE_RUN = ("output_dir", "store_dir", "resume", "sts_test")
 
 
 @dataclass
-class DistillationArguments(TrainingArguments):
+class DistillationArguments(TrainingArguments, CorpusArguments):
     """What is distilled from what, and into what."""
 
-    corpus: list[str] = field(
-        default_factory=list,
-        metadata={"help": "text files (a sentence a line), tables, folders, glob patterns or Hub datasets"},
-    )
-    text_column: str = field(default="text", metadata={"help": "the tables' column that holds the text"})
-    split_sentences: str | None = field(
-        default=None, metadata={"help": "split texts into sentences by the rules of this language, such as en"}
-    )
-    near_duplicates: float | None = field(
-        default=None,
-        metadata={
-            "help": "leave out sentences whose word pairs overlap so much (Jaccard) with a kept one's, e.g. 0.8"
-        },
-    )
-    min_words: int = field(default=1, metadata={"help": "leave out sentences of fewer words"})
-    exclude: list[str] = field(
-        default_factory=list,
-        metadata={"help": "files, patterns or benchmarks:FOLDER; sentences that occur in them are left out"},
-    )
     teacher: str = field(
         default="",
         metadata={"help": "an encoder (folder, Hub id, package:NAME), vectors:PATH[#COLUMN], or api:MODEL"},
@@ -129,14 +108,22 @@ class DistillationArguments(TrainingArguments):
     )
     sts_dev: list[str] = field(
         default_factory=list,
-        metadata={"help": "NAME=FILE or NAME=HUB_DATASET: measured every eval_steps; the first decides what is best/"},
+        metadata={
+            "help": "NAME=FILE or NAME=HUB_DATASET: measured every eval_steps; the first decides what is best/; its "
+            "sentences are left out of the corpus"
+        },
     )
     sts_test: list[str] = field(
         default_factory=list,
-        metadata={"help": "NAME=FILE or NAME=HUB_DATASET: sentence pairs with scores, for the table at the end"},
+        metadata={
+            "help": "NAME=FILE or NAME=HUB_DATASET: sentence pairs with scores, for the table at the end; they are "
+            "left out of the corpus"
+        },
     )
     output_dir: str = field(default="", metadata={"help": "where the run goes"})
-    store_dir: str = field(default="", metadata={"help": "where the teacher's vectors go (default: OUTPUT_DIR/store)"})
+    store_dir: str = field(
+        default="", metadata={"help": "folder or URL of the teacher's vectors (default: OUTPUT_DIR/store)"}
+    )
     resume: bool = field(default=False, metadata={"help": "continue the run in OUTPUT_DIR, or begin it"})
 
 
@@ -168,10 +155,10 @@ def main() -> None:
             key_variable=arguments.key_variable,
         )
 
-    store_folder = Path(arguments.store_dir or folder / "store")
-    with state.main_process_first():
-        corpus = read_corpus(arguments, store_folder, pairs)
-    store = embed_corpus(corpus, teacher, store_folder) if teacher else None
+    store_dir = arguments.store_dir or folder / "store"
+    store_folder = Place(store_dir).folder
+    corpus = read_corpus(arguments, store_folder / "corpus", pairs)
+    store = embed_corpus(corpus, teacher, store_dir) if teacher else None
     if teacher and store:
         cut = f"{store.truncated / len(store):.2%} of the sentences were truncated"
         state.print(f"Teacher: {arguments.teacher}, {teacher.dimension} dimensions; {cut}.")
@@ -180,10 +167,21 @@ def main() -> None:
     student, tokenizer = make_student(arguments, teacher, corpus)
     size, dimensions = sum(weight.numel() for weight in student.parameters()), student.config.projection_dim
     state.print(f"Student: {size:,} parameters, {dimensions} dimensions, {len(tokenizer):,} tokens.")
+    if arguments.simcse_weight and views_are_equal(student) and state.is_main_process:
+        print(
+            "warning: --simcse_weight contrasts two views of a sentence that only dropout makes differ, and this "
+            "student has none; set --dropout 0.1, or take an encoder whose configuration has dropout.",
+            file=sys.stderr,
+        )
     longest = tokenizer.model_max_length
+    tokens = (
+        store.tokens(tokenizer, longest)
+        if store
+        else tokenize_corpus(corpus, tokenizer, longest, writable(store_folder))
+    )
     distillation = Distillation(
         student,
-        store.tokens(tokenizer, longest) if store else tokenize_corpus(corpus, tokenizer, longest, store_folder),
+        tokens,
         store,
         arguments,
         folder,
@@ -199,26 +197,40 @@ def main() -> None:
             save_student(distillation.student, tokenizer, folder / "model")
             plot_curves(read_curves(folder / "curves.jsonl"), folder / "curves.png")
             (folder / "results.json").unlink(missing_ok=True)
-        report(arguments, folder, test)
+            shutil.rmtree(folder / "report", ignore_errors=True)
+        report(arguments, folder, distillation, test)
 
 
-def read_corpus(arguments: DistillationArguments, store_folder: Path, pairs: list[list[str]] | None) -> Corpus:
+def read_corpus(arguments: DistillationArguments, folder: Path, pairs: list[list[str]] | None) -> Corpus:
     """The corpus, the labelled pairs' texts among it, from disk if it is there."""
-    sources = list(arguments.corpus)
-    if pairs is not None:
-        write_pair_texts(pairs, store_folder / "pairs.txt")
-        sources.append(str(store_folder / "pairs.txt"))
-    corpus = build_corpus(
-        sources,
-        store_folder / "corpus",
-        arguments.text_column,
-        arguments.exclude,
-        split_sentences=arguments.split_sentences,
-        near_duplicates=arguments.near_duplicates,
-        min_words=arguments.min_words,
-    )
-    this_process().print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
+    measured = [benchmark(text)[0] for text in [*arguments.sts_dev, *arguments.sts_test]]
+    labelled = []
+    # Every process writes the pairs' texts for itself; the corpus knows them by their content.
+    with tempfile.TemporaryDirectory() as scratch:
+        if pairs is not None:
+            labelled = [f"{scratch}/pairs.txt"]
+            write_pair_texts(pairs, Path(labelled[0]))
+        options = corpus_options(arguments)
+        corpus = build_corpus(arguments.corpus, folder, labelled=labelled, measured=measured, **options)
+    state = this_process()
+    state.print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
+    if state.is_main_process and (included := [source for source in measured if not corpus.leaves_out(source)]):
+        print(
+            f"warning: {folder} was made before {', '.join(included)} was to be measured, so that sentences of it may "
+            "be trained on; give another --store_dir to have them left out.",
+            file=sys.stderr,
+        )
     return corpus
+
+
+def views_are_equal(student: torch.nn.Module) -> bool:
+    """Whether the student says the same twice in training, as without any dropout: then SimCSE teaches nothing."""
+    token_ids = torch.tensor([[1, 2]] * 64)
+    training = student.training
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        first, second = (student.train()(token_ids).pooler_output for _ in range(2))
+    student.train(training)
+    return torch.equal(first, second)
 
 
 def sts_scores(model: Any, tokenizer: PreTrainedTokenizerFast, benchmarks: list[SentencePairs]) -> dict[str, float]:
@@ -230,28 +242,25 @@ def sts_scores(model: Any, tokenizer: PreTrainedTokenizerFast, benchmarks: list[
     return {pairs.name: sts_spearman(encode, pairs) for pairs in benchmarks}
 
 
-def report(arguments: DistillationArguments, folder: Path, benchmarks: list[SentencePairs]) -> None:
-    """Prints and writes the table: teacher, untrained static model, student."""
-    results = folder / "results.json"
+def report(
+    arguments: DistillationArguments, folder: Path, distillation: Distillation, test: list[SentencePairs]
+) -> None:
+    """Prints and writes the table, and the report on how far student and teacher agree, unless they are there."""
+    results, page = folder / "results.json", folder / "report" / "report.html"
     measured = read_json(results) if results.exists() else []
-    if benchmarks and (not measured or list(measured[0]["sts"]) != [pairs.name for pairs in benchmarks]):
-        student = load_student(folder / "model")
-        measurements = [measure("student", student.encode, list(student.parameters()), benchmarks)]
-        if arguments.teacher.partition(":")[0] not in ("api", "vectors", ""):
-            measurements = [
-                measure_teacher(arguments.teacher, benchmarks),
-                measure_static(arguments.teacher, measurements[0].dimensions, benchmarks),
-                *measurements,
-            ]
-        elif not arguments.teacher:
-            before = load_student(Path(resolve_model(arguments.encoder)))
-            start = measure("before training", before.encode, list(before.parameters()), benchmarks)
-            measurements = [start, *measurements]
-        (folder / "results.md").write_text(markdown_table(measurements) + "\n", encoding="utf-8")
-        write_json(results, [dataclasses.asdict(line) for line in measurements])
-    if benchmarks:
+    with_teacher = distillation.store is not None and len(distillation.heldout_rows) >= FEWEST_TEXTS
+    up_to_date = [pairs.name for pairs in test] == (list(measured[0]["sts"]) if measured else [])
+    if not up_to_date or (with_teacher and not page.exists()):
+        measurements = measure_models(folder / "model", arguments.teacher, arguments.encoder, test) if test else []
+        if test:
+            write_measurements(folder, measurements)
+        if with_teacher:
+            write_agreement_report(page.parent, folder / "model", arguments.teacher, distillation, measurements, test)
+    if test:
         print(f"\n{(folder / 'results.md').read_text(encoding='utf-8')}")
     print(f"The student is in {folder / 'model'}; its curves are in {folder / 'curves.png'}.")
+    if with_teacher:
+        print(f"How it agrees with its teacher on text it has not seen is in {page}.")
 
 
 def make_student(
@@ -326,7 +335,7 @@ def benchmark(text: str) -> tuple[str, str]:
     """Source and name of a benchmark given as NAME=SOURCE."""
     name, separator, source = text.partition("=")
     if not separator or not name or not source:
-        raise UserError(f"--sts_test takes NAME=FILE or NAME=HUB_DATASET, not {text!r}.")
+        raise UserError(f"--sts_test and --sts_dev take NAME=FILE or NAME=HUB_DATASET, not {text!r}.")
     return source, name
 
 

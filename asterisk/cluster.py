@@ -24,24 +24,16 @@ from typing import Any
 import torch
 
 from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.corpus import Corpus, build_corpus, describe_counts
+from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
 from asterisk.place import Place
 from asterisk.store import EmbeddingStore, embed_shards
 from asterisk.teacher import Teacher, load_teacher
 
 
 @dataclass
-class ClusterArguments:
+class ClusterArguments(CorpusArguments):
     """What is embedded, and by whom."""
 
-    corpus: list[str] = field(
-        default_factory=list,
-        metadata={"help": "text files (a sentence a line), tables, folders, glob patterns or Hub datasets"},
-    )
-    text_column: str = field(default="text", metadata={"help": "the tables' column that holds the text"})
-    exclude: list[str] = field(
-        default_factory=list, metadata={"help": "Parquet files or patterns; sentences that occur in them are left out"}
-    )
     teacher: str = field(
         default="",
         metadata={"help": "an encoder (folder, Hub id or package:NAME), vectors:PATH or api:MODEL"},
@@ -130,7 +122,7 @@ def main() -> None:
         arguments.teacher = str(Path(arguments.teacher).resolve())
     corpus_folder = Path(arguments.corpus_dir or f"{arguments.store_dir}/corpus").resolve()
     teacher = partial(load_teacher, arguments.teacher, arguments.teacher_dtype, arguments.teacher_pooling)
-    corpus = build_corpus(arguments.corpus, corpus_folder, arguments.text_column, arguments.exclude)
+    corpus = build_corpus(arguments.corpus, corpus_folder, **corpus_options(arguments))
     print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
     make_executor(EmbedShards(corpus, arguments.store_dir, teacher), arguments).run()
     if arguments.executor != "slurm":

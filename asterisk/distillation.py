@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from asterisk.objectives import (
 from asterisk.projection import fit_projection
 from asterisk.store import EmbeddingStore, TokenStore
 from asterisk.teacher import computes_bfloat16
+from modeling_asterisk import AsteriskModel
 
 RUN = "run.json"
 # Steps between looks at the loss: each look makes a GPU wait.
@@ -160,23 +161,20 @@ class Distillation:
 
     def _prepare(self, student: Any) -> None:
         arguments = self.arguments
-        if self.accelerator.device.type == "cpu":
+        on_cpu = self.accelerator.device.type == "cpu"
+        if on_cpu:
             # On sentences this short the plain matrix products train a quarter faster than PyTorch's fused kernel.
             student.set_attn_implementation("eager")
-        matrices = [weight for weight in student.parameters() if weight.dim() > 1]
-        others = [weight for weight in student.parameters() if weight.dim() <= 1]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": arguments.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=arguments.learning_rate,
-            fused=True,
-        )
+        self.table: torch.nn.Parameter | None = None
+        if on_cpu and isinstance(student, AsteriskModel) and not arguments.torch_compile:
+            # A batch reads few rows of the token table; a gradient and an update of all the others would take as long
+            # as a third of the step. (Not on GPUs: NCCL cannot reduce sparse gradients.)
+            student.embeddings.embed_tokens.sparse = True
+            self.table = cast(torch.nn.Parameter, student.embeddings.embed_tokens.weight)
+        optimizers = _optimizers(student, self.table, arguments)
         # Every process steps the schedule once a step, whatever their number.
-        self.schedule = get_cosine_schedule_with_warmup(
-            optimizer, math.ceil(self.num_steps * arguments.warmup_ratio), self.num_steps
-        )
+        warmup = math.ceil(self.num_steps * arguments.warmup_ratio)
+        self.schedules = [get_cosine_schedule_with_warmup(part, warmup, self.num_steps) for part in optimizers]
         if arguments.torch_compile:
             student.compile(dynamic=True)
         self.average = None
@@ -185,8 +183,8 @@ class Distillation:
             average = get_ema_multi_avg_fn(arguments.ema_decay)
             self.average = AveragedModel(student.to(self.accelerator.device), multi_avg_fn=average)
             self.accelerator.register_for_checkpointing(self.average)
-        self.model, self.optimizer = self.accelerator.prepare(student, optimizer)
-        self.accelerator.register_for_checkpointing(self.schedule)
+        self.model, *self.optimizers = self.accelerator.prepare(student, *optimizers)
+        self.accelerator.register_for_checkpointing(*self.schedules)
 
     @property
     def student(self) -> Any:
@@ -225,11 +223,13 @@ class Distillation:
             sentences += self.global_batch
             progress.update()
             last = self.step == self.num_steps
-            measuring = self.step % arguments.eval_steps == 0 or last
+            # The first step shows where the curves begin.
+            measuring = self.step == 1 or self.step % arguments.eval_steps == 0 or last
             saving = self.step % arguments.checkpoint_steps == 0 or last
             if self.step % LOOK_STEPS == 0 or measuring or saving:
                 self._refuse_broken(losses[looked_at:])
                 looked_at = len(losses)
+                self._release_memory()
                 speed = sentences / (time.perf_counter() - measured_at)
                 shown |= {"loss": f"{losses[-1]:.4f}", "speed": f"{speed:,.0f} sentences/s"}
             if measuring:
@@ -260,13 +260,26 @@ class Distillation:
                     losses.append(self._backward(part, index))
             else:
                 losses.append(self._backward(part, index))
-        self.accelerator.clip_grad_norm_(self.model.parameters(), self.arguments.max_grad_norm)
-        self.optimizer.step()
-        self.schedule.step()
-        self.optimizer.zero_grad()
+        self._clip_gradients()
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
         if self.average:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return torch.stack(losses).mean()
+
+    def _clip_gradients(self) -> None:
+        if self.table is None:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.arguments.max_grad_norm)
+            return
+        # PyTorch's clipping takes no sparse gradients, but the values of one are as good as a dense one.
+        assert self.table.grad is not None
+        self.table.grad = self.table.grad.coalesce()
+        others = (weight.grad for weight in self.model.parameters() if weight is not self.table)
+        gradients = [self.table.grad._values(), *(gradient for gradient in others if gradient is not None)]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        torch._foreach_mul_(gradients, (self.arguments.max_grad_norm / (norm + 1e-6)).clamp(max=1))
 
     def _backward(self, rows: np.ndarray, part: int) -> torch.Tensor:
         loss = self._loss(rows, part)
@@ -333,6 +346,11 @@ class Distillation:
             for rows in made[first : first + self.num_steps - self.step]:
                 yield rows[process::processes]
 
+    def _release_memory(self) -> None:
+        self.tokens.release()
+        if self.store is not None:
+            self.store.release()
+
     def _refuse_broken(self, losses: list[torch.Tensor]) -> None:
         broken = torch.nonzero(~torch.isfinite(torch.stack(losses))).flatten() if losses else torch.tensor([])
         if len(broken):
@@ -361,7 +379,7 @@ class Distillation:
             "step": self.step,
             "loss": self.accelerator.reduce(loss, "mean").item(),
             "scores": scores,
-            "learning_rate": self.schedule.get_last_lr()[0],
+            "learning_rate": self.schedules[0].get_last_lr()[0],
             "sentences_per_second": speed,
             "seconds": self.seconds,
         }
@@ -431,6 +449,21 @@ class Distillation:
             curves = self.folder / "curves.jsonl"
             points = [point for point in read_curves(curves) if point["step"] <= self.step]
             curves.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
+
+
+def _optimizers(
+    student: torch.nn.Module, table: torch.nn.Parameter | None, arguments: TrainingArguments
+) -> list[torch.optim.Optimizer]:
+    """AdamW; and, for a token table with sparse gradients, Adam on the rows that a batch has read."""
+    dense = [weight for weight in student.parameters() if weight is not table]
+    groups = [
+        {"params": [weight for weight in dense if weight.dim() > 1], "weight_decay": arguments.weight_decay},
+        {"params": [weight for weight in dense if weight.dim() <= 1], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=arguments.learning_rate, fused=True)]
+    if table is not None:
+        optimizers.append(torch.optim.SparseAdam([table], lr=arguments.learning_rate))
+    return optimizers
 
 
 def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:

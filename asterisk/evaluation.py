@@ -4,15 +4,17 @@ import contextlib
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
 
 from asterisk.cli import UserError
-from asterisk.corpus import read_columns
+from asterisk.reading import read_columns
+from asterisk.tables import aligned_table
 from asterisk.teacher import resolve_model
 
 # Enough for a steady figure of the slowest model in a few seconds.
@@ -44,14 +46,24 @@ def read_sentence_pairs(source: str, name: str) -> SentencePairs:
     return SentencePairs(name, first, second, [float(score) for score in scores])
 
 
-def sts_spearman(encode: Encode, pairs: SentencePairs) -> float:
-    """Spearman correlation × 100 between the cosines of the pairs and their human scores."""
+def sts_cosines(encode: Encode, pairs: SentencePairs) -> np.ndarray:
+    """The cosine of each pair: (number of pairs,), float64."""
     sentences = sorted(set(pairs.first + pairs.second))
     vectors = encode(sentences).astype(np.float64)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     row = {sentence: index for index, sentence in enumerate(sentences)}
     first, second = (vectors[[row[sentence] for sentence in side]] for side in (pairs.first, pairs.second))
-    return float(spearmanr((first * second).sum(axis=1), pairs.scores).statistic) * 100
+    return (first * second).sum(axis=1)
+
+
+def sts_spearman(encode: Encode, pairs: SentencePairs) -> float:
+    """Spearman correlation × 100 between the cosines of the pairs and their human scores."""
+    return spearman(sts_cosines(encode, pairs), pairs.scores)
+
+
+def spearman(values: np.ndarray, scores: list[float]) -> float:
+    """Spearman correlation × 100."""
+    return float(spearmanr(values, scores).statistic) * 100
 
 
 def sentences_per_second(encode: Encode, sentences: list[str], repetitions: int = 3) -> float:
@@ -75,6 +87,17 @@ class Measurement:
     parameters: int
     bytes: int
     sentences_per_second: float
+    # Benchmark to the cosine of each of its pairs, for those who resample them.
+    cosines: dict[str, np.ndarray] = field(repr=False)
+
+    @property
+    def mean_score(self) -> float:
+        """The mean of the scores."""
+        return float(np.mean(list(self.sts.values())))
+
+    def numbers(self) -> dict[str, Any]:
+        """All but the cosines, for a file."""
+        return {name: value for name, value in vars(self).items() if name != "cosines"}
 
 
 def measure(model: str, encode: Encode, weights: list[torch.Tensor], benchmarks: list[SentencePairs]) -> Measurement:
@@ -87,13 +110,15 @@ def measure(model: str, encode: Encode, weights: list[torch.Tensor], benchmarks:
         benchmarks: At least one.
     """
     sentences = (benchmarks[0].first + benchmarks[0].second)[:SPEED_SENTENCES]
+    cosines = {pairs.name: sts_cosines(encode, pairs) for pairs in benchmarks}
     return Measurement(
         model=model,
-        sts={pairs.name: sts_spearman(encode, pairs) for pairs in benchmarks},
+        sts={pairs.name: spearman(cosines[pairs.name], pairs.scores) for pairs in benchmarks},
         dimensions=encode(sentences[:1]).shape[1],
         parameters=sum(weight.numel() for weight in weights),
         bytes=sum(weight.numel() * weight.element_size() for weight in weights),
         sentences_per_second=sentences_per_second(encode, sentences),
+        cosines=cosines,
     )
 
 
@@ -122,7 +147,7 @@ def measure_static(name: str, dimensions: int, benchmarks: list[SentencePairs]) 
 
 
 def markdown_table(measurements: list[Measurement]) -> str:
-    """The measurements as a Markdown table; the first is what the others' scores are shares of, on average."""
+    """The measurements as a Markdown table; the first is what the others' mean scores are shares of."""
     names = list(measurements[0].sts)
     head = [
         "model",
@@ -133,9 +158,9 @@ def markdown_table(measurements: list[Measurement]) -> str:
         "MB",
         "sentences/s",
     ]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    lines = [head]
     for line in measurements:
-        share = np.mean([line.sts[name] / measurements[0].sts[name] for name in names])
+        share = line.mean_score / measurements[0].mean_score
         lines.append(
             [
                 line.model,
@@ -147,13 +172,4 @@ def markdown_table(measurements: list[Measurement]) -> str:
                 f"{line.sentences_per_second:,.0f}",
             ]
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "| "
-        + " | ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in lines
-    )
+    return aligned_table(lines)

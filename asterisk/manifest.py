@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
     A lock dies with the process that holds it. What was true before it was got has to be looked at again.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock = FileLock(_lock_path(path))
     try:
         lock.acquire(blocking=wait)
     except Timeout:
@@ -78,14 +78,41 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
         lock.release()
 
 
+@contextmanager
+def making(folder: Path) -> Iterator[None]:
+    """Holds the lock on making `folder`, whose parents are made first; removes the lock, and parents that stay empty.
+
+    Whoever waited for the lock has to look whether the folder is there now.
+    """
+    made = [parent for parent in folder.parents if not parent.exists()]
+    make_folder(folder.parent)
+    try:
+        with locked(folder):
+            try:
+                yield
+            finally:
+                # While it is held: who waits for it notices, and makes it anew.
+                _lock_path(folder).unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):  # not empty, or removed by another
+            for parent in made:
+                parent.rmdir()
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files of dead processes, and all locks: call it when nothing is left to be made."""
+    leftovers = list(folder.glob(".*.lock"))
     for path in folder.glob(".*.tmp"):
         *_, node, process, _ = path.name.rsplit(".", 3)
         if node == _node() and process.isdigit() and not psutil.pid_exists(int(process)):
+            leftovers.append(path)
+    for path in leftovers:
+        with suppress(OSError):  # in a folder that only others may write, they stay
             path.unlink(missing_ok=True)
-    for path in folder.glob(".*.lock"):
-        path.unlink(missing_ok=True)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def _node() -> str:
@@ -102,6 +129,18 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+
+
+def writable(folder: Path) -> Path:
+    """The folder, or ~/.cache/asterisk where it may not be written to: for files whose names tell them from others."""
+    if os.access(folder, os.W_OK):
+        return folder
+    return cache_folder()
+
+
+def cache_folder() -> Path:
+    """Where files go that can be made again: ~/.cache/asterisk."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asterisk"
 
 
 def write_json(path: Path, content: Any) -> None:

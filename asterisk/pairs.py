@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from asterisk.cli import UserError
-from asterisk.corpus import Corpus, read_columns, sentence_key
+from asterisk.corpus import Corpus
 from asterisk.distillation import Pairs
+from asterisk.duplicates import sentence_key
 from asterisk.manifest import appearing
+from asterisk.reading import read_columns
 
 # The columns of a row: what is close to what, and, optionally, what is not.
 COLUMNS = ("anchor", "positive", "negative")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from asterisk.cli import UserError
-from asterisk.manifest import appearing, file_hash, locked, make_folder, read_json, write_json
+from asterisk.manifest import appearing, cache_folder, file_hash, locked, make_folder, read_json, write_json
 
 
 class Place:
@@ -41,8 +40,7 @@ class Place:
             self.folder = Path(self._root)
             return
         self.remote = system
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self.folder = caches / "asterisk" / hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        self.folder = cache_folder() / hashlib.sha256(self.name.encode()).hexdigest()[:16]
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

@@ -1,5 +1,6 @@
 """Arrow shards: written whole, mapped into memory, made by several processes together."""
 
+import mmap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,17 +28,34 @@ def write_shard(path: Path, table: pa.Table) -> None:
         writer.write_table(table)
 
 
-def map_column(path: Path, name: str) -> pa.Array:
+class MappedColumn:
     """A column of a shard, in place: reading it reads the disk.
 
-    Raises:
-        UserError: The file is missing or is not such a shard.
+    Attributes:
+        values: The column.
     """
-    try:
-        # Not `combine_chunks`, which copies even a single chunk into memory.
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all().column(name).chunk(0)
-    except (OSError, KeyError, IndexError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} is missing or damaged ({error}); delete it and run the command again.") from None
+
+    def __init__(self, path: Path, name: str):
+        """Maps the file.
+
+        Raises:
+            UserError: The file is missing or is not such a shard.
+        """
+        try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # Not `combine_chunks`, which copies even a single chunk into memory.
+            self.values: pa.Array = pa.ipc.open_file(pa.py_buffer(self._map)).read_all().column(name).chunk(0)
+        except (OSError, ValueError, KeyError, IndexError, pa.ArrowInvalid) as error:
+            raise UserError(f"{path} is missing or damaged ({error}); delete it and run the command again.") from None
+
+    def release(self) -> None:
+        """Takes what was read out of this process's memory; the system may keep it, and it can be read again.
+
+        A store that is read at random would in the end be in memory whole.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def share_shards(

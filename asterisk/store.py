@@ -19,15 +19,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from asterisk.cli import UserError
 from asterisk.corpus import Corpus
-from asterisk.manifest import MANIFEST, file_hash, locked, make_folder, refuse_difference, remove_leftovers
+from asterisk.manifest import (
+    MANIFEST,
+    file_hash,
+    locked,
+    make_folder,
+    refuse_difference,
+    remove_leftovers,
+    writable,
+)
 from asterisk.place import Place
 from asterisk.processes import this_process
-from asterisk.shards import POLL_SECONDS, map_column, shard_name, share_shards, write_shard
+from asterisk.progress import progress_bar
+from asterisk.shards import POLL_SECONDS, MappedColumn, shard_name, share_shards, write_shard
 from asterisk.teacher import Teacher
 from asterisk.tokens import TokenStore, tokenize_shards, tokenizer_hash
 
@@ -62,18 +70,21 @@ class EmbeddingStore:
         self.settings: dict[str, Any] = manifest["settings"]
         self.truncated: int = manifest["truncated"]
         self.rows_per_shard: list[int] = [shard["rows"] for shard in manifest["shards"]]
+        self._columns: list[MappedColumn] = []
         self._texts: list[pa.Array] = []
         self._embeddings: list[np.ndarray] = []
         for shard in manifest["shards"]:
             path = place.fetch(shard["file"], shard["sha256"])
-            column = map_column(path, "embedding")
+            embeddings, texts = MappedColumn(path, "embedding"), MappedColumn(path, "text")
+            column = embeddings.values
             if (len(column), column.type.list_size) != (shard["rows"], self.settings["dimension"]):
                 raise UserError(
                     f"{path} holds {len(column)} vectors of {column.type.list_size} dimensions, but {place.name}/"
                     f"{MANIFEST} says {shard['rows']} of {self.settings['dimension']}; make the store again."
                 )
             self._embeddings.append(column.values.to_numpy().reshape(len(column), -1))
-            self._texts.append(map_column(path, "text"))
+            self._texts.append(texts.values)
+            self._columns += [embeddings, texts]
         if place.remote is not None:
             remove_leftovers(self.folder)
         self._first_rows = np.concatenate([[0], np.cumsum(self.rows_per_shard)])
@@ -98,15 +109,23 @@ class EmbeddingStore:
             for shard, row in zip(self._shards_of(rows), rows, strict=True)
         ]
 
+    def release(self) -> None:
+        """Takes what was read of the shards out of this process's memory."""
+        for column in self._columns:
+            column.release()
+
     def tokens(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenStore:
-        """The sentences as token ids, truncated to `max_length`; tokenised once for each tokenizer and length."""
+        """The sentences as token ids, truncated to `max_length`; tokenised once for each tokenizer and length.
+
+        They lie in the store, or, where nobody may write to it, in ~/.cache/asterisk.
+        """
         return tokenize_shards(
             lambda index: self._texts[index].to_pylist(),
             self.rows_per_shard,
             self._checksum,
             tokenizer,
             max_length,
-            self.folder,
+            writable(self.folder),
         )
 
     def _shards_of(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -136,6 +155,8 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
     shared = place.remote is None
     embed_shards(corpus, teacher, location, state.process_index, state.num_processes, help_others=shared)
     while not _finish(place, len(corpus.rows_per_shard)):
+        if shared and _read_manifest(place) is None:
+            raise UserError(f"{place.name}/{MANIFEST} was removed while the store was made; run the command again.")
         time.sleep(POLL_SECONDS)
     return EmbeddingStore(location)
 
@@ -158,19 +179,22 @@ def embed_shards(
     """
     place = Place(location)
     make_folder(place.folder)
-    complete = _begin(place, corpus, teacher)
+    settings = _settings(corpus, teacher)
+    complete = _check(place, settings)
     paths = [place.folder / shard_name(index) for index in range(len(corpus.rows_per_shard))]
     rows = corpus.rows_per_shard
-    progress = tqdm(
+    progress = progress_bar(
+        "Embedding with the teacher",
+        "sentences",
         total=corpus.num_sentences,
         initial=sum(rows[index] for index in range(len(rows)) if place.exists(_marker(index))),
-        desc="Embedding with the teacher",
-        unit=" sentences",
-        disable=None if rank == 0 else True,
+        shown=rank == 0,
     )
 
     def make(index: int) -> None:
         truncated = embed_shard(corpus.shard(index), teacher, paths[index], progress.update)
+        # Only now, so that a teacher that fails at once leaves nothing that would refuse the right one.
+        _begin(place, settings)
         place.upload(paths[index].name)
         done = {"file": paths[index].name, "rows": rows[index], "truncated": truncated}
         place.write_json(_marker(index), {**done, "sha256": file_hash(paths[index])})
@@ -217,10 +241,10 @@ def _checked(vectors: Any, texts: list[str], teacher: Teacher) -> np.ndarray:
     return vectors
 
 
-def _begin(place: Place, corpus: Corpus, teacher: Teacher) -> bool:
-    """Writes what the store will be made with, or refuses what was made otherwise; returns whether it is complete."""
+def _settings(corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
+    """What a store is made with."""
     tokenizer = getattr(teacher, "tokenizer", None)
-    settings = {
+    return {
         "teacher": teacher.name,
         "teacher_precision": teacher.precision,
         "teacher_fingerprint": teacher.fingerprint,
@@ -231,20 +255,33 @@ def _begin(place: Place, corpus: Corpus, teacher: Teacher) -> bool:
         "dtype": "float16",
         "sentences": corpus.num_sentences,
     }
-    with locked(place.folder / MANIFEST):
-        manifest = _read_manifest(place)
-        if manifest is None:
-            manifest = {"version": STORE_VERSION, "settings": settings}
-            place.write_json(MANIFEST, manifest)
+
+
+def _check(place: Place, settings: dict[str, Any]) -> bool:
+    """Refuses a store that was made with other settings; returns whether it is complete. Writes nothing."""
+    manifest = _read_manifest(place)
+    if manifest is None:
+        return False
     refuse_difference(place.name, manifest["settings"], settings, "give another --store_dir, or delete this one")
     return "shards" in manifest
+
+
+def _begin(place: Place, settings: dict[str, Any]) -> None:
+    """Writes what the store is made with, unless that is there; what is made otherwise is refused.
+
+    A shard without its marker counts for nothing, so one that was made in vain does no harm.
+    """
+    with locked(place.folder / MANIFEST):
+        if _read_manifest(place) is None:
+            place.write_json(MANIFEST, {"version": STORE_VERSION, "settings": settings})
+    _check(place, settings)
 
 
 def _finish(place: Place, num_shards: int) -> bool:
     """Completes the manifest if all shards are there; returns whether it is complete. Any process may, at any time."""
     manifest = _read_manifest(place)
     if manifest is None:
-        raise UserError(f"{place.name}/{MANIFEST} was removed while the store was being made; run the command again.")
+        return False
     known = manifest.get("shards", [None] * num_shards)
     shards = [place.read_json(_marker(index)) or known[index] for index in range(num_shards)]
     if not all(shard is not None and place.exists(shard["file"]) for shard in shards):

@@ -13,11 +13,11 @@ from tokenizers.models import BPE
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
-from tqdm.auto import tqdm
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from asterisk.cli import UserError
 from asterisk.manifest import appearing_folder, read_json, write_json
+from asterisk.progress import progress_bar
 from asterisk.teacher import Teacher, resolve_model
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
@@ -215,7 +215,7 @@ def _token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tupl
     strings = token_strings(tokenizer)
     distinct = list(dict.fromkeys(string for string in strings if string))
     parts = []
-    with tqdm(total=len(distinct), desc="Embedding tokens", unit=" tokens", disable=None) as progress:
+    with progress_bar("Embedding tokens", "tokens", total=len(distinct)) as progress:
         for start in range(0, len(distinct), 2_048):
             part = distinct[start : start + 2_048]
             try:

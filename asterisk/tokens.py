@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from asterisk.corpus import Corpus
 from asterisk.manifest import MANIFEST, file_hash, make_folder, remove_leftovers
 from asterisk.processes import this_process
-from asterisk.shards import map_column, shard_name, share_shards, write_shard
+from asterisk.progress import progress_bar
+from asterisk.shards import MappedColumn, shard_name, share_shards, write_shard
 
 
 class TokenStore:
@@ -26,11 +26,11 @@ class TokenStore:
         Raises:
             UserError: One is missing or damaged.
         """
-        columns = [map_column(path, "input_ids") for path in paths]
-        self._values = [column.values.to_numpy() for column in columns]
-        self._offsets = [column.offsets.to_numpy() for column in columns]
+        self._columns = [MappedColumn(path, "input_ids") for path in paths]
+        self._values = [column.values.values.to_numpy() for column in self._columns]
+        self._offsets = [column.values.offsets.to_numpy() for column in self._columns]
         self.lengths = np.concatenate([np.diff(offsets).astype(np.int32) for offsets in self._offsets])
-        self._first_rows = np.concatenate([[0], np.cumsum([len(column) for column in columns])])
+        self._first_rows = np.concatenate([[0], np.cumsum([len(column.values) for column in self._columns])])
 
     def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Token ids and attention mask of the rows: (number of rows, longest of them), int64; padding is 0."""
@@ -45,6 +45,11 @@ class TokenStore:
             positions = (starts[:, None] + columns)[mask[inside]]
             input_ids[mask & inside[:, None]] = self._values[shard][positions]
         return input_ids, mask.astype(np.int64)
+
+    def release(self) -> None:
+        """Takes what was read of the shards out of this process's memory."""
+        for column in self._columns:
+            column.release()
 
 
 def tokenize_corpus(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> TokenStore:
@@ -89,12 +94,12 @@ def tokenize_shards(
     make_folder(folder)
     paths = [folder / shard_name(index) for index in range(len(rows_per_shard))]
     state = this_process()
-    progress = tqdm(
+    progress = progress_bar(
+        "Tokenising",
+        "sentences",
         total=sum(rows_per_shard),
         initial=sum(rows for path, rows in zip(paths, rows_per_shard, strict=True) if path.exists()),
-        desc="Tokenising",
-        unit=" sentences",
-        disable=None if state.is_local_main_process else True,
+        shown=state.is_local_main_process,
     )
 
     def make(index: int) -> None:

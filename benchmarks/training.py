@@ -9,8 +9,6 @@ results go to results/training.json and .md.
 """
 
 import argparse
-import json
-import platform
 import statistics
 import tempfile
 import time
@@ -18,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate.state import AcceleratorState
 from datasets import Dataset
+from records import machine, write_record
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.losses import MSELoss
 from sentence_transformers.models import Pooling, Transformer
@@ -34,7 +32,6 @@ from asterisk.student import save_student, student_tokenizer
 from asterisk.teacher import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
-RESULTS = Path(__file__).parent / "results"
 WARM_UP = 10
 
 
@@ -48,6 +45,9 @@ class FixedLength:
     def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `TokenStore.padded`."""
         return self.ids[rows], np.ones_like(self.ids[rows])
+
+    def release(self) -> None:
+        """As `TokenStore.release`."""
 
 
 def ours(student: AsteriskModel, tokens: Any, store: EmbeddingStore, batch_size: int, steps: int, bf16: bool) -> float:
@@ -69,7 +69,7 @@ def ours(student: AsteriskModel, tokens: Any, store: EmbeddingStore, batch_size:
         run.train()
         points = read_curves(Path(folder) / "curves.jsonl")
     AcceleratorState._reset_state(reset_partial_state=True)
-    return statistics.median(point["sentences_per_second"] for point in points[1:])
+    return statistics.median(point["sentences_per_second"] for point in points if point["step"] > WARM_UP)
 
 
 class Clock(TrainerCallback):
@@ -152,22 +152,21 @@ def main() -> None:
     ratios = {
         kind: medians[f"ours ({kind})"] / medians[f"sentence-transformers ({kind})"] for kind in ("bf16", "fp32")
     }
-    result = {
-        "command": "python benchmarks/training.py",
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "batch_size": options.batch_size,
-        "mean_tokens": float(tokens.lengths.mean()),
-        "sentences_per_second": speeds,
-        "median": medians,
-        "ratio_to_sentence_transformers": ratios,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "training.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    lines = ["| training, sentences/s | median |", "| --- | ---: |"]
-    lines += [f"| {name} | {speed:,.0f} |" for name, speed in medians.items()]
-    lines += [f"| ours ÷ sentence-transformers ({kind}) | {ratio:.2f} |" for kind, ratio in ratios.items()]
-    (RESULTS / "training.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    table = [[name, f"{speed:,.0f}"] for name, speed in medians.items()]
+    table += [[f"ours ÷ sentence-transformers ({kind})", f"{ratio:.2f}"] for kind, ratio in ratios.items()]
+    write_record(
+        "training",
+        {
+            "machine": machine(),
+            "batch_size": options.batch_size,
+            "mean_tokens": float(tokens.lengths[rows].mean()),
+            "sentences_per_second": speeds,
+            "median": medians,
+            "ratio_to_sentence_transformers": ratios,
+        },
+        ["training", "sentences/s"],
+        table,
+    )
 
 
 if __name__ == "__main__":

@@ -4,8 +4,11 @@ import bz2
 import gzip
 import json
 import lzma
+import multiprocessing
+import os
 import random
 from collections.abc import Callable
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import fsspec
@@ -13,22 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from mounting import small_file_system
 
 from asterisk.cli import UserError
 from asterisk.corpus import (
     Corpus,
-    NearDuplicates,
-    _Keys,
-    _word_pairs,
     benchmark_keys,
     benchmark_patterns,
     build_corpus,
-    read_columns,
-    sentence_key,
 )
+from asterisk.duplicates import sentence_key
+from asterisk.manifest import MANIFEST
+from asterisk.reading import read_columns
 
 ROOT = Path(__file__).parents[1]
-REAL = ROOT / "recipes" / "demo_corpus"
 EVALUATION = ROOT.parent / "shared" / "data" / "eval"
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.compress,
@@ -204,40 +205,18 @@ def test_no_test_sentence_of_the_benchmarks_gets_into_a_corpus(tmp_path: Path) -
     assert sentences(corpus) == ["No benchmark has this sentence about corpus tests."]
 
 
+def test_row_of_a_table_without_text_is_named(tmp_path: Path) -> None:
+    for value, found in ((None, "None"), (7, "7")):
+        pq.write_table(pa.table({"text": pa.array([value, value])}), tmp_path / "a.parquet")
+        with pytest.raises(UserError, match=f"row 0 of column 'text' holds {found} instead of text"):
+            build(tmp_path / "a.parquet", tmp_path)
+
+
 def test_short_sentences_are_left_out_if_asked(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Yes.\nOne ripe apple.\n")
     corpus = build(tmp_path / "a.txt", tmp_path, min_words=3)
     assert sentences(corpus) == ["One ripe apple."]
     assert corpus.counts["too short"] == 1
-
-
-def alike(first: str, second: str) -> float:
-    """The Jaccard similarity of two sentences' word pairs."""
-    pairs, ends = _word_pairs([first, second])
-    one, other = set(pairs[: ends[1]].tolist()), set(pairs[ends[1] :].tolist())
-    return len(one & other) / len(one | other)
-
-
-@pytest.mark.parametrize("threshold", [0.6, 0.8])
-def test_near_duplicates_of_real_sentences_are_found_and_nothing_else_is_dropped(threshold: float) -> None:
-    lines = lzma.decompress((REAL / "wikinews.txt.xz").read_bytes()).decode().splitlines()
-    generator = random.Random(0)
-    changed = {}
-    for line in lines[:2000]:
-        words = line.split()
-        words[generator.randrange(len(words))] = "elsewhere"
-        changed[" ".join(words)] = line
-    near = NearDuplicates(threshold)
-    everything = [*lines, *changed]
-    kept = {
-        text for first in range(0, len(everything), 4096) for text in near.unlike(everything[first : first + 4096])
-    }
-    similar = {text for text, line in changed.items() if line in kept and alike(text, line) >= threshold}
-    assert len(similar) > 400
-    assert len(similar & kept) <= 0.02 * len(similar)
-    dissimilar = [text for text, line in changed.items() if alike(text, line) < threshold - 0.1]
-    assert len(dissimilar) > 40
-    assert sum(text in kept for text in dissimilar) >= 0.97 * len(dissimilar)
 
 
 def test_near_duplicates_are_dropped_and_counted_if_asked(tmp_path: Path) -> None:
@@ -255,11 +234,96 @@ def test_impossible_similarity_is_refused(threshold: float, tmp_path: Path) -> N
         build(write(tmp_path / "a.txt"), tmp_path, near_duplicates=threshold)
 
 
-def test_compact_set_tells_old_keys_from_new_ones_across_its_merges() -> None:
-    keys = [random.Random(seed).randbytes(8) for seed in range(50_000)]
-    compact = _Keys()
-    assert all(compact.add(key) for key in keys)
-    assert not any(compact.add(key) for key in keys)
+def test_at_most_so_many_sentences_are_drawn_evenly_from_each_file_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for name, number in (("a", 5), ("b", 20_000), ("c", 300)):
+        lines = [f"Sentence {n} of file {name}." for n in range(number)]
+        (tmp_path / "texts" / f"{name}.txt").write_text("\n".join(lines + lines))
+    drawn = build(tmp_path / "texts", tmp_path, sentences_per_source=100)
+    texts = sentences(drawn)
+    assert [sum(text.endswith(f"{name}.") for text in texts) for name in "abc"] == [5, 100, 100]
+    numbers = [int(text.split()[1]) for text in texts if text.endswith("b.")]
+    assert numbers == sorted(numbers)
+    assert sum(number < 10_000 for number in numbers) == pytest.approx(50, abs=20)
+    assert drawn.counts["beyond the source's share"] == 19_900 + 200
+    assert drawn.counts["duplicate"] == 20_305
+    again = build_corpus([str(tmp_path / "texts")], tmp_path / "again", sentences_per_source=100)
+    assert sentences(again) == texts
+    with pytest.raises(UserError, match="made with sentences_per_source = 100, but null is asked for"):
+        build(tmp_path / "texts", tmp_path)
+    with pytest.raises(UserError, match="not -1"):
+        build(tmp_path / "texts", tmp_path, sentences_per_source=-1)
+
+
+def test_labelled_texts_are_all_there_however_little_is_drawn_of_the_rest(tmp_path: Path) -> None:
+    texts = [f"Sentence {n}." for n in range(50)]
+    (tmp_path / "a.txt").write_text("\n".join(texts))
+    (tmp_path / "pairs.txt").write_text("\n".join(texts[:20]))
+    corpus = build(tmp_path / "a.txt", tmp_path, sentences_per_source=5, labelled=[str(tmp_path / "pairs.txt")])
+    assert sentences(corpus)[:20] == texts[:20]
+    assert corpus.num_sentences == 25
+
+
+def test_sentences_of_a_hub_dataset_s_test_split_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    for split, text in (("train", THREE[0]), ("test", THREE[1])):
+        (tmp_path / "owner" / "name" / f"{split}.jsonl").write_text(json.dumps({"sentence1": text.lower()}) + "\n")
+    monkeypatch.chdir(tmp_path)
+    source = write(tmp_path / "a.txt")
+    corpus = build(source, tmp_path, measured=["hub:owner/name"])
+    assert sentences(corpus) == [THREE[0], THREE[2]]
+    assert corpus.leaves_out("hub:owner/name")
+    # What is there already serves, and says so.
+    (tmp_path / "b.jsonl").write_text(json.dumps({"sentence1": THREE[0]}) + "\n")
+    corpus = build(source, tmp_path, measured=[str(tmp_path / "b.jsonl")])
+    assert sentences(corpus) == [THREE[0], THREE[2]]
+    assert not corpus.leaves_out(str(tmp_path / "b.jsonl"))
+
+
+def build_slowly(folder: Path, results: SimpleQueue) -> None:  # type: ignore[type-arg]
+    corpus = build_corpus([str(folder / "a.txt")], folder / "out" / "corpus", near_duplicates=0.9)
+    results.put((os.getpid(), corpus.counts["kept"], (corpus.folder / MANIFEST).stat().st_ino))
+
+
+def test_processes_that_read_the_same_corpus_at_once_do_it_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(f"Sentence {n} of many." for n in range(20_000)))
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    processes = [context.Process(target=build_slowly, args=(tmp_path, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    found = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len({process for process, *_ in found}) == 4
+    assert len({(kept, file) for _, kept, file in found}) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["corpus"]
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-50], lambda content: content[:60] + b"?" + content[61:]])
+def test_damaged_shard_of_a_corpus_is_refused(change: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    corpus = build(write(tmp_path / "a.txt"), tmp_path)
+    shard = next(corpus.folder.glob("*.parquet"))
+    shard.write_bytes(change(shard.read_bytes()))
+    with pytest.raises(UserError, match=r"shard-00000\.parquet is missing or damaged .* run the command again"):
+        corpus.shard(0)
+
+
+def test_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
+    corpus = build(write(tmp_path / "a.txt"), tmp_path)
+    for content, message in (("[]", "not the manifest of a corpus"), ("{", "cannot be read as JSON")):
+        (corpus.folder / MANIFEST).write_text(content)
+        with pytest.raises(UserError, match=message):
+            build(tmp_path / "a.txt", tmp_path)
+
+
+def test_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(random.Random(n).randbytes(40).hex() for n in range(9_999)))
+    with small_file_system(tmp_path / "disk", size="64k"):
+        with pytest.raises(UserError, match="corpus could not be written: No space left"):
+            build_corpus([str(tmp_path / "a.txt")], tmp_path / "disk" / "out" / "corpus")
+        assert not list((tmp_path / "disk").iterdir())
 
 
 def test_corpus_is_read_once_and_another_ones_folder_refused(tmp_path: Path) -> None:
@@ -316,8 +380,3 @@ def test_bad_input_is_refused_and_nothing_is_left_behind(
 def test_missing_source_is_refused(source: str, tmp_path: Path) -> None:
     with pytest.raises(UserError):
         build(source, tmp_path)
-
-
-def test_sentences_that_differ_in_words_have_different_keys() -> None:
-    assert sentence_key("Two pears.") == sentence_key("two   PEARS")
-    assert len({sentence_key(text) for text in ["two pears", "twopears", "two pear", "!?", "?!", "日本", "日木"]}) == 7

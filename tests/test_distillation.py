@@ -163,12 +163,12 @@ def test_decisive_score_decides_which_student_was_best(
     store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
 ) -> None:
     distillation = start(store, teacher, tmp_path)
-    given = iter([0.1, 0.5, 0.3, 0.2, 0.4])
+    given = iter([0.0, 0.1, 0.5, 0.3, 0.2, 0.4])
     distillation.evaluate = lambda student: {"development": next(given)}
     best: list[int] = []
     distillation.train(on_best=lambda student: best.append(distillation.step))
-    assert best == [10, 20]
-    assert [point["scores"]["development"] for point in read_curves(tmp_path / "curves.jsonl")][:3] == [0.1, 0.5, 0.3]
+    assert best == [1, 10, 20]
+    assert [point["scores"]["development"] for point in read_curves(tmp_path / "curves.jsonl")][:3] == [0.0, 0.1, 0.5]
 
 
 def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(

