@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
@@ -46,6 +47,9 @@ HELD_OUT = {
     "clustering": ("test",),
     "retrieval": ("*",),
 }
+
+# The keys of MTEB's English test and development sentences; benchmarks/write_benchmark_keys.py makes the file.
+BENCHMARK_KEYS = Path(__file__).with_name("benchmark_keys.npy")
 
 # "sentences" is counted only where texts are split; those dropped and kept add up to it, or else to "read".
 DROPPED = (
@@ -82,15 +86,19 @@ class CorpusArguments:
         default=0, metadata={"help": "draw at most so many sentences of each file or Hub dataset (0: take all)"}
     )
     exclude: list[str] = field(
-        default_factory=list,
-        metadata={"help": "files, patterns or benchmarks:FOLDER; sentences that occur in them are left out"},
+        default_factory=lambda: ["benchmarks"],
+        metadata={
+            "help": "benchmarks (MTEB's English ones, known by hashes), benchmarks:FOLDER, files, patterns: sentences "
+            "that occur in them are left out; none leaves in all"
+        },
     )
 
 
 def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:
     """The keyword arguments of [`build_corpus`] that the arguments stand for."""
     names = [option.name for option in fields(CorpusArguments) if option.name != "corpus"]
-    return {name: getattr(arguments, name) for name in names}
+    options = {name: getattr(arguments, name) for name in names}
+    return {**options, "exclude": [] if arguments.exclude == ["none"] else arguments.exclude}
 
 
 def benchmark_patterns(folder: Path) -> list[str]:
@@ -118,7 +126,8 @@ def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) 
 
     Args:
         patterns: Text files or tables, as the sources of [`build_corpus`], but that of a Hub dataset the split is by
-            default test; `benchmarks:FOLDER` stands for [`benchmark_patterns`] of it.
+            default test; `benchmarks:FOLDER` stands for [`benchmark_patterns`] of it, and `benchmarks` for those that
+            come with Asterisk, as hashes: what `evaluate_mteb.py` measures in English, as far as we have it.
         split_sentences: A language, to add the keys of each string's sentences.
 
     Raises:
@@ -127,6 +136,9 @@ def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) 
     keys: set[bytes] = set()
     split = sentence_splitter(split_sentences) if split_sentences else None
     for file in _benchmark_files(patterns):
+        if file == str(BENCHMARK_KEYS):
+            keys.update(key.tobytes() for key in np.load(BENCHMARK_KEYS))
+            continue
         kind = kind_of(file)
         for text in read_lines(file) if kind == ".txt" else _strings(read_rows(file, kind, split="test")):
             keys.add(sentence_key(text))
@@ -407,6 +419,9 @@ def _strings(value: Any) -> Iterator[str]:
 def _benchmark_files(patterns: Iterable[str]) -> list[str]:
     files = []
     for pattern in patterns:
+        if pattern == "benchmarks":
+            files.append(str(BENCHMARK_KEYS))
+            continue
         is_folder = pattern.startswith("benchmarks:")
         parts = benchmark_patterns(Path(pattern.removeprefix("benchmarks:"))) if is_folder else [pattern]
         files += [file for part in parts for file in files_of(part)]

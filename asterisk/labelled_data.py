@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,13 @@ LABEL_NAMES = (
     *("label", "labels", "category", "categories", "class", "target", "intent", "sentiment", "emotion", "topic"),
     *("tag", "tags", "score", "rating"),
 )
+# Words in the names of a folder's files that say of which split they are.
+SPLIT_WORDS = {
+    "train": {"train", "training"},
+    "validation": {"dev", "development", "valid", "validation"},
+    "test": {"test"},
+}
+
 # Rows that columns are guessed from.
 GUESS_ROWS = 100
 
@@ -46,7 +54,7 @@ WRITTEN = (".csv", ".tsv")
 
 @dataclass
 class LabelledTexts:
-    """Texts and, of each, a class (a string), several (a list of strings), or a number (a float), by `problem_type`."""
+    """Texts, and of each a class (a string), several (a list of strings) or a number (a float), by `problem_type`."""
 
     source: str
     text_column: str
@@ -84,7 +92,8 @@ def read_labelled_texts(
         label_column: Holds words or whole numbers (classes), lists of them, or other numbers (regression); guessed if
             empty.
         separator: What stands between the classes of a text that has several, if they are written in one string.
-        split: The Hub dataset's split if `source` names none.
+        split: "train", "validation" or "test": of a Hub dataset if `source` names none, and of a folder if names of
+            its files tell splits apart.
         problem_type: What the labels have to be; by default they tell it themselves.
 
     Raises:
@@ -94,7 +103,7 @@ def read_labelled_texts(
     texts: list[str] = []
     values: list[Any] = []
     written = False
-    for file in files_of(source):
+    for file in _files(source, split):
         kind = kind_of(file)
         if kind == ".txt":
             raise UserError(f"{file} has no columns; give a table: {', '.join(TABLES)}.")
@@ -123,6 +132,20 @@ def read_labelled_texts(
         for row, value in enumerate(values)
     ]
     return LabelledTexts(source, text_column, label_column, problem_type, texts, labels)
+
+
+def _files(source: str, split: str) -> list[str]:
+    """What there is to read; of a folder with files of several splits, such as test.csv, the split's."""
+    files = files_of(source)
+    if not Path(source).is_dir():
+        return files
+    words = {file: set(re.split(r"[\W_]+", Path(file).name.lower())) for file in files}
+    if not any(words[file] & names for file in files for names in SPLIT_WORDS.values()):
+        return files
+    own = [file for file in files if words[file] & SPLIT_WORDS[split]]
+    if not own:
+        raise UserError(f"{source} holds files of other splits, but none with '{split}' in its name; give a file.")
+    return own
 
 
 def _guessed_columns(file: str, kind: str | None, split: str, text: str, label: str) -> tuple[str, str]:
@@ -160,7 +183,7 @@ def _problem_type(values: list[Any], separator: str, written: bool) -> str:
         return MULTI
     given = [value for value in values if value is not None and str(value).strip()]
     if written:
-        whole = all(re.fullmatch(r"\s*[+-]?\d+\s*", value) for value in given)
+        whole = all(re.fullmatch(r"\s*[+-]?\d+\s*", str(value)) for value in given)
         return SINGLE if whole or any(_number(value) is None for value in given) else REGRESSION
     numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in given)
     return REGRESSION if numbers and any(not isinstance(value, Integral) for value in given) else SINGLE
@@ -245,7 +268,7 @@ def check_training(data: LabelledTexts) -> list[str]:
     Raises:
         UserError: All texts have one label.
     """
-    distinct = {tuple(label) if isinstance(label, list) else label for label in data.labels}
+    distinct: set[Any] = {tuple(label) if isinstance(label, list) else label for label in data.labels}
     if len(distinct) < 2:
         what = "number" if data.problem_type == REGRESSION else "label"
         raise UserError(

@@ -28,6 +28,8 @@ def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, see
     for part in np.array_split(sample, max(1, len(sample) // 8_192)):
         vectors = store.embeddings(part).astype(np.float64)
         moments += vectors.T @ vectors
+        # A sample this large touches nearly every page of the shards.
+        store.release()
     weights, directions = np.linalg.eigh(moments)
     kept = directions[:, np.argsort(weights)[::-1][:dimensions]]
     projection = np.zeros((width, dimensions), dtype=np.float32)

@@ -88,6 +88,7 @@ def run_phase(phase: str, folder: Path, count: int) -> dict[str, float]:
     elif phase == "embed":
         embed_corpus(build_corpus([str(texts)], store / "corpus"), InstantTeacher(), store)  # type: ignore[arg-type]
     else:
+        (folder / "run").mkdir()
         opened = EmbeddingStore(store)
         arguments = TrainingArguments(batch_size=512, eval_steps=10**9, checkpoint_steps=10**9)
         assert tokenizer is not None

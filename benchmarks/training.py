@@ -50,7 +50,29 @@ class FixedLength:
         """As `TokenStore.release`."""
 
 
-def ours(student: AsteriskModel, tokens: Any, store: EmbeddingStore, batch_size: int, steps: int, bf16: bool) -> float:
+class Chosen:
+    """Some rows of a store and of its tokens, as if there were no others: both sides train on the same sentences."""
+
+    def __init__(self, store: EmbeddingStore, tokens: Any, rows: np.ndarray):
+        self.store, self.tokens, self.rows = store, tokens, rows
+        self.lengths, self.settings = tokens.lengths[rows], store.settings
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def embeddings(self, rows: np.ndarray) -> np.ndarray:
+        """As `EmbeddingStore.embeddings`."""
+        return self.store.embeddings(self.rows[rows])
+
+    def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `TokenStore.padded`."""
+        return self.tokens.padded(self.rows[rows])
+
+    def release(self) -> None:
+        """As `EmbeddingStore.release`."""
+
+
+def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps: int, bf16: bool) -> float:
     """Sentences/s of our loop, after a warm-up."""
     arguments = TrainingArguments(
         batch_size=batch_size,
@@ -128,7 +150,10 @@ def main() -> None:
     tokenizer: PreTrainedTokenizerFast = student_tokenizer(SentenceTransformerTeacher(options.teacher), 128)
     tokens = store.tokens(tokenizer, 128)
     config = AsteriskConfig(vocab_size=len(tokenizer))
-    rows = np.arange(options.batch_size * (options.steps + WARM_UP))
+    # One more, to be held out.
+    count = options.batch_size * (options.steps + WARM_UP) + 1
+    rows = np.random.default_rng(0).choice(len(store), count, replace=False)
+    chosen = Chosen(store, tokens, rows)
     texts = store.texts(rows)
     # Targets of the student's width; the values do not matter to speed.
     vectors = store.embeddings(rows)[:, : config.projection_dim].astype(np.float32)
@@ -140,7 +165,7 @@ def main() -> None:
             for precision in ("bf16", "fp32"):
                 size, steps, bf16 = options.batch_size, options.steps, precision == "bf16"
                 measured = {
-                    "ours": ours(AsteriskModel(config), tokens, store, size, steps, bf16),
+                    "ours": ours(AsteriskModel(config), chosen, chosen, size, steps, bf16),
                     "sentence-transformers": theirs(Path(folder) / "student", texts, vectors, size, steps, bf16),
                     "ours, 50,259 tokens, length 20": ours(
                         AsteriskModel(AsteriskConfig()), fixed, store, size, steps, bf16

@@ -21,9 +21,11 @@ from mounting import small_file_system
 from asterisk.cli import UserError
 from asterisk.corpus import (
     Corpus,
+    CorpusArguments,
     benchmark_keys,
     benchmark_patterns,
     build_corpus,
+    corpus_options,
 )
 from asterisk.duplicates import sentence_key
 from asterisk.manifest import MANIFEST
@@ -380,3 +382,13 @@ def test_bad_input_is_refused_and_nothing_is_left_behind(
 def test_missing_source_is_refused(source: str, tmp_path: Path) -> None:
     with pytest.raises(UserError):
         build(source, tmp_path)
+
+
+def test_sentences_of_mtebs_benchmarks_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A GIRL is styling her hair!\nA sentence that no benchmark has, of all things.\n")
+    for exclude, kept in ((["benchmarks"], 1), (["none"], 2)):
+        arguments = CorpusArguments(corpus=[str(tmp_path / "a.txt")], exclude=exclude)
+        corpus = build_corpus(arguments.corpus, tmp_path / exclude[0], **corpus_options(arguments))
+        assert corpus.num_sentences == kept
+        assert corpus.counts["in a benchmark"] == 2 - kept
+    assert CorpusArguments().exclude == ["benchmarks"]

@@ -207,6 +207,24 @@ run.train()
 """
 
 
+def test_a_step_moves_only_the_rows_of_the_table_that_were_read(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    distillation = start(store, teacher, tmp_path, max_steps=1, warmup_ratio=0.0, weight_decay=0.1)
+    table = distillation.student.get_input_embeddings().weight
+    before = table.detach().clone()
+    distillation.train()
+    rows = length_batches(
+        distillation.tokens.lengths, distillation.train_rows, distillation.global_batch, distillation.arguments.seed, 0
+    )[0]
+    read = set(distillation.tokens.padded(rows)[0].ravel().tolist())
+    moved = set(torch.nonzero((table != before).any(dim=1)).flatten().tolist())
+    assert moved
+    assert moved <= read
+    # Padding is read, too, but nothing depends on it.
+    assert read - moved <= {0}
+
+
 def test_two_processes_give_the_loss_curve_of_one(store: EmbeddingStore, tmp_path: Path) -> None:
     curves = {}
     for processes in (1, 2):

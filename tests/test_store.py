@@ -465,6 +465,11 @@ def test_tokens_are_the_tokenizers_and_padded_to_the_longest(
     tokens = store.tokens(tokenizer, 64)
     rows = np.array([299, 0, 130])
     input_ids, mask = tokens.padded(rows)
+    # What was read may be given back at any time.
+    before = store.embeddings(rows)
+    store.release()
+    tokens.release()
+    np.testing.assert_array_equal(store.embeddings(rows), before)
     expected = tokenizer(store.texts(rows), padding=True, truncation=True, max_length=64, return_tensors="np")
     np.testing.assert_array_equal(input_ids * mask, expected["input_ids"] * expected["attention_mask"])
     np.testing.assert_array_equal(mask, expected["attention_mask"])
