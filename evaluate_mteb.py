@@ -186,7 +186,6 @@ def write_classification(
     make_folder(folder)
     results = measure_classification(
         encoders,
-        # What only tests has nothing to draw samples from.
         (read_set(each, arguments.max_test_texts) for each in sets.values()),
         zero_shot=arguments.zero_shot,
         frozen=bool(arguments.few_shot),

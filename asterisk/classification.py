@@ -111,7 +111,7 @@ def read_labelled(
     """Texts and their labels, of a Parquet, CSV or JSONL file, or of a Hub dataset's split.
 
     Args:
-        source: As in [`asterisk.corpus.read_columns`].
+        source: As in [`asterisk.reading.read_columns`].
         text_column: Holds strings.
         label_column: Holds strings, whole numbers or truth values; they become strings.
         split: The Hub dataset's split if `source` names none.
