@@ -2,8 +2,8 @@
 
 One pass, in the order of the sources: read → split into sentences (option) → drop what is blank, too long or too short
 → drop exact duplicates and benchmark sentences → drop near-duplicates (option) → draw each source's share (option) →
-Parquet shards. Memory holds one shard, one source's share, and what tells duplicates: about 16 bytes a sentence, and
-0.3 kB more with near-duplicates.
+add some documents of successive sentences (option) → Parquet shards. Memory holds one shard, one source's share, and
+what tells duplicates: about 16 bytes a sentence, and 0.3 kB more with near-duplicates.
 """
 
 import glob
@@ -39,6 +39,9 @@ LONGEST_TEXT = 20_000
 # Files up to this many bytes are known by their content, larger ones by size and time of change.
 LARGEST_HASHED = 1 << 30
 
+# The sentences of a document that is put together from successive ones: from a pair to what fills some 256 tokens.
+DOCUMENT_SENTENCES = (2, 12)
+
 # What `benchmark_patterns` keeps out: all that is measured on, and what models are chosen by.
 HELD_OUT = {
     "sts": ("test", "dev", "all"),
@@ -51,7 +54,8 @@ HELD_OUT = {
 # The keys of MTEB's English test and development sentences; benchmarks/write_benchmark_keys.py makes the file.
 BENCHMARK_KEYS = Path(__file__).with_name("benchmark_keys.npy")
 
-# "sentences" is counted only where texts are split; those dropped and kept add up to it, or else to "read".
+# "sentences" is counted only where texts are split; those dropped and kept add up to it, or else to "read", but for
+# the documents that are put together from sentences and kept beside them.
 DROPPED = (
     "blank",
     "too long",
@@ -61,6 +65,7 @@ DROPPED = (
     "near-duplicate",
     "beyond the source's share",
 )
+ADDED = "put together"
 
 
 @dataclass
@@ -84,6 +89,10 @@ class CorpusArguments:
     min_words: int = field(default=1, metadata={"help": "leave out sentences of fewer words"})
     sentences_per_source: int = field(
         default=0, metadata={"help": "draw at most so many sentences of each file or Hub dataset (0: take all)"}
+    )
+    documents_per_source: int = field(
+        default=0,
+        metadata={"help": "add at most so many texts of 2 to 12 successive sentences of each file or Hub dataset"},
     )
     exclude: list[str] = field(
         default_factory=lambda: ["benchmarks"],
@@ -159,6 +168,36 @@ def sentence_splitter(language: str) -> Callable[[str], list[str]]:
     return lambda text: [" ".join(sentence.split()) for sentence in segment(language, text)]
 
 
+class Reservoir:
+    """At most so many of the texts it is offered, each with the same chance, in their order.
+
+    The same texts are drawn every time (reservoir sampling: Vitter 1985, algorithm R).
+
+    Attributes:
+        offered: How many there were.
+    """
+
+    def __init__(self, number: int):
+        self.number, self.offered = number, 0
+        self._generator = random.Random(0)
+        self._drawn: list[tuple[int, str]] = []
+
+    def add(self, text: str) -> None:
+        """Offers a text."""
+        position = self.offered
+        self.offered += 1
+        if position < self.number:
+            self._drawn.append((position, text))
+        elif (place := self._generator.randrange(position + 1)) < self.number:
+            self._drawn[place] = (position, text)
+
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+    def __iter__(self) -> Iterator[str]:
+        return (text for _, text in sorted(self._drawn))
+
+
 @dataclass
 class Corpus:
     """A folder of Parquet shards with one column, `text`, and a manifest that says where the sentences came from.
@@ -214,6 +253,7 @@ def build_corpus(
     near_duplicates: float | None = None,
     min_words: int = 1,
     sentences_per_source: int = 0,
+    documents_per_source: int = 0,
     labelled: list[str] | None = None,
     measured: list[str] | None = None,
 ) -> Corpus:
@@ -239,6 +279,8 @@ def build_corpus(
         min_words: Leaves out a sentence of fewer words.
         sentences_per_source: Draws at most so many of the distinct sentences of each file or Hub dataset, each with
             the same chance and always the same ones, in their order; 0 takes all.
+        documents_per_source: Adds at most so many texts of 2 to 12 successive sentences of each file or Hub dataset,
+            for a student that is to read more than single sentences.
         labelled: More sources, read first, of which every distinct sentence is taken, whatever `sentences_per_source`.
         measured: More to leave out, as `exclude`, but a folder that holds the corpus already serves whether or not
             they were left out of it: [`Corpus.leaves_out`] tells.
@@ -253,6 +295,8 @@ def build_corpus(
         raise UserError(
             f"sentences_per_source must be a number of sentences, or 0 for all, not {sentences_per_source}."
         )
+    if documents_per_source < 0:
+        raise UserError(f"documents_per_source must be a number of texts, or 0 for none, not {documents_per_source}.")
     split = sentence_splitter(split_sentences) if split_sentences else None
     files, whole = ([file for source in part for file in files_of(source)] for part in (sources, labelled or []))
     settings = {
@@ -264,6 +308,7 @@ def build_corpus(
         "near_duplicates": near_duplicates,
         "min_words": min_words,
         "sentences_per_source": sentences_per_source or None,
+        "documents_per_source": documents_per_source or None,
     }
     if corpus := _found(folder, settings):
         return corpus
@@ -272,11 +317,14 @@ def build_corpus(
         if corpus := _found(folder, settings):
             return corpus
         excluded = benchmark_keys([*(exclude or []), *(measured or [])], split_sentences)
-        counts = dict.fromkeys(("read", *(["sentences"] if split else []), *DROPPED, "kept"), 0)
+        counts = dict.fromkeys(("read", *(["sentences"] if split else []), *DROPPED, ADDED, "kept"), 0)
         near = None if near_duplicates is None else NearDuplicates(near_duplicates)
         with appearing_folder(folder) as temporary:
             # The labelled first: of what is drawn from the others, nothing of them may depend.
-            shares = [*((file, 0) for file in whole), *((file, sentences_per_source) for file in files)]
+            shares = [
+                *((file, 0, 0) for file in whole),
+                *((file, sentences_per_source, documents_per_source) for file in files),
+            ]
             chosen = _chosen(shares, text_column, split, excluded, min_words, near, counts)
             rows = _write_shards(chosen, temporary, rows_per_shard)
             counts["kept"] = sum(rows)
@@ -321,7 +369,7 @@ def _corpus(folder: Path, manifest: dict[str, Any]) -> Corpus:
 
 
 def _chosen(
-    shares: list[tuple[str, int]],
+    shares: list[tuple[str, int, int]],
     text_column: str,
     split: Callable[[str], list[str]] | None,
     excluded: set[bytes],
@@ -329,15 +377,23 @@ def _chosen(
     near: NearDuplicates | None,
     counts: dict[str, int],
 ) -> Iterator[str]:
-    """The sentences that are kept, file by file; `shares` says how many of each at most, or 0 for all."""
+    """The texts that are kept, file by file.
+
+    `shares` says how many sentences of each file at most, or 0 for all, and how many documents.
+    """
     seen = SeenKeys()
     with progress_bar("Reading text", "texts") as progress:
-        for file, share in shares:
+        for file, share, num_documents in shares:
             sentences = _sentences(read_texts(file, text_column), split, counts, progress)
             sentences = _distinct(sentences, excluded, seen, min_words, counts)
             if near is not None:
                 sentences = _without_near_duplicates(sentences, near, counts)
+            documents = Reservoir(num_documents)
+            if num_documents:
+                sentences = _joined(sentences, documents)
             yield from _drawn(sentences, share, counts) if share else sentences
+            counts[ADDED] += len(documents)
+            yield from documents
 
 
 def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -> list[int]:
@@ -392,17 +448,25 @@ def _without_near_duplicates(sentences: Iterator[str], near: NearDuplicates, cou
 
 
 def _drawn(sentences: Iterable[str], number: int, counts: dict[str, int]) -> Iterator[str]:
-    """At most `number` of the sentences, in their order (reservoir sampling: Vitter 1985, algorithm R)."""
+    drawn = Reservoir(number)
+    for sentence in sentences:
+        drawn.add(sentence)
+    counts["beyond the source's share"] += drawn.offered - len(drawn)
+    yield from drawn
+
+
+def _joined(sentences: Iterable[str], documents: Reservoir) -> Iterator[str]:
+    """The sentences; meanwhile each is also put together with those that follow it, into one of the documents."""
     generator = random.Random(0)
-    drawn: list[tuple[int, str]] = []
-    for position, sentence in enumerate(sentences):
-        if position < number:
-            drawn.append((position, sentence))
-            continue
-        counts["beyond the source's share"] += 1
-        if (place := generator.randrange(position + 1)) < number:
-            drawn[place] = (position, sentence)
-    yield from (sentence for _, sentence in sorted(drawn))
+    parts: list[str] = []
+    wanted = generator.randint(*DOCUMENT_SENTENCES)
+    for sentence in sentences:
+        yield sentence
+        parts.append(sentence)
+        if len(parts) == wanted:
+            documents.add(" ".join(parts))
+            parts = []
+            wanted = generator.randint(*DOCUMENT_SENTENCES)
 
 
 def _strings(value: Any) -> Iterator[str]:

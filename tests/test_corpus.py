@@ -257,6 +257,20 @@ def test_at_most_so_many_sentences_are_drawn_evenly_from_each_file_in_their_orde
         build(tmp_path / "texts", tmp_path, sentences_per_source=-1)
 
 
+def test_documents_are_put_together_from_successive_sentences_of_a_source(tmp_path: Path) -> None:
+    texts = [f"Sentence {n}." for n in range(200)]
+    (tmp_path / "a.txt").write_text("\n".join(texts))
+    corpus = build(tmp_path / "a.txt", tmp_path, documents_per_source=10, sentences_per_source=50)
+    documents = sentences(corpus)[50:]
+    assert len(documents) == corpus.counts["put together"] == 10
+    assert corpus.counts["kept"] == 60
+    whole = " ".join(texts)
+    assert all(document in whole and 2 <= document.count("Sentence") <= 12 for document in documents)
+    assert len({document.count("Sentence") for document in documents}) > 3
+    with pytest.raises(UserError, match="not -1"):
+        build(tmp_path / "a.txt", tmp_path, documents_per_source=-1)
+
+
 def test_labelled_texts_are_all_there_however_little_is_drawn_of_the_rest(tmp_path: Path) -> None:
     texts = [f"Sentence {n}." for n in range(50)]
     (tmp_path / "a.txt").write_text("\n".join(texts))
