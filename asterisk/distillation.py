@@ -37,6 +37,8 @@ from modeling_asterisk import AsteriskModel
 RUN = "run.json"
 # Steps between looks at the loss: each look makes a GPU wait.
 LOOK_STEPS = 20
+# Steps between releases of what was read: of every row at random, the system maps 64 kB.
+RELEASE_STEPS = 4
 
 
 @dataclass
@@ -165,6 +167,8 @@ class Distillation:
         if on_cpu:
             # On sentences this short the plain matrix products train a quarter faster than PyTorch's fused kernel.
             student.set_attn_implementation("eager")
+        # An Asterisk need not project every token to be trained.
+        self._options = {"project_tokens": False} if isinstance(student, AsteriskModel) else {}
         self.table: torch.nn.Parameter | None = None
         if on_cpu and isinstance(student, AsteriskModel) and not arguments.torch_compile:
             # A batch reads few rows of the token table; a gradient and an update of all the others would take as long
@@ -222,6 +226,8 @@ class Distillation:
             self.step += 1
             sentences += self.global_batch
             progress.update()
+            if self.step % RELEASE_STEPS == 0:
+                self._release_memory()
             last = self.step == self.num_steps
             # The first step shows where the curves begin.
             measuring = self.step == 1 or self.step % arguments.eval_steps == 0 or last
@@ -229,7 +235,6 @@ class Distillation:
             if self.step % LOOK_STEPS == 0 or measuring or saving:
                 self._refuse_broken(losses[looked_at:])
                 looked_at = len(losses)
-                self._release_memory()
                 speed = sentences / (time.perf_counter() - measured_at)
                 shown |= {"loss": f"{losses[-1]:.4f}", "speed": f"{speed:,.0f} sentences/s"}
             if measuring:
@@ -329,7 +334,7 @@ class Distillation:
 
     def _embed(self, rows: np.ndarray) -> torch.Tensor:
         ids, mask = (torch.from_numpy(array).to(self.accelerator.device) for array in self.tokens.padded(rows))
-        return self.model(input_ids=ids, attention_mask=mask).pooler_output.float()
+        return self.model(input_ids=ids, attention_mask=mask, **self._options).pooler_output.float()
 
     def _targets(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """The teacher's vectors of the rows, of unit length, and their projection to the student's dimensions."""

@@ -119,8 +119,14 @@ class EmbeddingStore:
 
         They lie in the store, or, where nobody may write to it, in ~/.cache/asterisk.
         """
+
+        def texts(index: int) -> list[str]:
+            texts = self._texts[index].to_pylist()
+            self.release()
+            return texts
+
         return tokenize_shards(
-            lambda index: self._texts[index].to_pylist(),
+            texts,
             self.rows_per_shard,
             self._checksum,
             tokenizer,

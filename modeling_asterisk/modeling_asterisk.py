@@ -229,6 +229,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        project_tokens: bool = True,
         **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
         r"""Embeds token sequences.
@@ -238,6 +239,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
             attention_mask: (batch, length), 1 for tokens and 0 for padding; all ones if absent.
             position_ids: (batch, length), int64; counted from 0 if absent. Ignored when positions are not learned.
             inputs_embeds: (batch, length, hidden_size), instead of `input_ids`.
+            project_tokens: Whether to compute `last_hidden_state`; `pooler_output` comes without it, and sooner.
 
         Returns:
             `last_hidden_state` (batch, length, projection_dim): projected token vectors; `pooler_output`
@@ -250,6 +252,22 @@ class AsteriskModel(AsteriskPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        hidden_states = self._contextualize(input_ids, attention_mask, position_ids, inputs_embeds, **kwargs)
+        pooled = nn.functional.normalize(self._pool(hidden_states, attention_mask), dim=-1)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=self.projection(hidden_states) if project_tokens else None,  # type: ignore[arg-type]
+            pooler_output=pooled.to(hidden_states.dtype),  # type: ignore[arg-type]
+        )
+
+    def _contextualize(
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """The tokens after the layers and the final norm: (batch, length, hidden_size)."""
         hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
         if self.config.is_causal:
             layer_mask = create_causal_mask(
@@ -266,11 +284,19 @@ class AsteriskModel(AsteriskPreTrainedModel):
         # A batch of empty texts, under a tokenizer without special tokens, has no token for attention to look at.
         for layer in self.layers if hidden_states.numel() else ():
             hidden_states = layer(hidden_states, layer_mask, position_ids=position_ids, **kwargs)
-        token_vectors = self.projection(self.norm(hidden_states))
-        pooled = nn.functional.normalize(pool(token_vectors, attention_mask, self.config.pooling), dim=-1)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=token_vectors, pooler_output=pooled.to(token_vectors.dtype)
-        )
+        return self.norm(hidden_states)
+
+    def _pool(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+        """The projected token vectors, pooled: (batch, projection_dim), float32.
+
+        Pooling is linear, so that one vector is projected in the place of all tokens.
+        """
+        pooled = pool(hidden_states, attention_mask, self.config.pooling)
+        projected = self.projection(pooled.to(hidden_states.dtype)).float()
+        if attention_mask is not None and attention_mask.dim() == 2:
+            # Of a row without any token, the projection would leave its bias.
+            projected = projected * attention_mask.any(dim=1, keepdim=True)
+        return projected
 
     @torch.inference_mode()
     def encode(
@@ -362,8 +388,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         input_ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids in token_ids])
         lengths = torch.tensor([len(ids) for ids in token_ids])
         attention_mask = (torch.arange(longest) < lengths[:, None]).long().to(self.device)
-        outputs = self(input_ids.to(self.device), attention_mask=attention_mask)
-        return pool(outputs.last_hidden_state, attention_mask, self.config.pooling)
+        return self._pool(self._contextualize(input_ids.to(self.device), attention_mask), attention_mask)
 
 
 class AsteriskClassificationHead(nn.Module):
@@ -425,6 +450,7 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
                 attention_mask=attention_mask,
                 position_ids=position_ids,
                 inputs_embeds=inputs_embeds,
+                project_tokens=False,
                 **kwargs,
             )
             sentence_embeddings = outputs.pooler_output
