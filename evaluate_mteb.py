@@ -8,8 +8,8 @@
 A model is a folder, ONNX file, Hub id, package:NAME or static:SPEC (model2vec of SPEC, untrained). Tasks are names,
 groups (sts5, sts7, classification, clustering, retrieval, pairs) and benchmarks. Without --data_dir, their data comes
 from the Hub; with it, from the files of that folder, and nothing touches the network. In --output_dir: results/
-(MTEB's own files; a stopped run goes on after the last finished task), summary.json and summary.md; with --zero_shot
-or --few_shot classification.json and .md; with --report the folder report/.
+(MTEB's own files; a stopped run goes on after the last finished task), summary.json and summary.md; with --zero_shot,
+--few_shot or --fine_tune classification.json and .md; with --report the folder report/.
 """
 
 import dataclasses
@@ -29,11 +29,14 @@ from asterisk.classification import (
 )
 from asterisk.cli import UserError, entry_point, parse_arguments
 from asterisk.comparison_report import write_comparison_report
-from asterisk.encoders import TextEncoder, load_encoder
+from asterisk.encoders import TextEncoder, is_asterisk, load_encoder
+from asterisk.fine_tuning import measure_fine_tuned
 from asterisk.manifest import appearing, make_folder, write_json
 from asterisk.mteb_results import ModelScores, evaluate, markdown, summary
 from asterisk.reading import files_of, read_columns, read_texts
 from asterisk.tasks import find_tasks, group_members
+
+TRAIN_HEAD = Path(__file__).with_name("train_head.py")
 
 
 @dataclass
@@ -83,9 +86,13 @@ class EvaluationArguments:
         default_factory=list,
         metadata={"help": "also train on so many texts per label of labelled sets, e.g. 8 16 64, ten draws each"},
     )
+    fine_tune: bool = field(
+        default=False,
+        metadata={"help": "also train each Asterisk on all of a labelled set, as train_head.py --mode full does"},
+    )
     sets: list[str] = field(
         default_factory=list,
-        metadata={"help": "labelled sets of --data_dir/classification for these two (default: all)"},
+        metadata={"help": "labelled sets of --data_dir/classification for these three (default: all)"},
     )
     templates: list[str] = field(
         default_factory=lambda: list(TEMPLATES), metadata={"help": "of zero-shot: texts with {} for the label's name"}
@@ -102,7 +109,9 @@ def main() -> None:
     tasks = find_tasks(arguments.tasks, arguments.data_dir or None) if arguments.tasks else []
     groups = group_members(local=data is not None)
     texts = report_texts(arguments, data) if arguments.report else []
-    sets = chosen_sets(arguments, data) if data and (arguments.zero_shot or arguments.few_shot) else {}
+    sets = chosen_sets(arguments, data) if data and classifies(arguments) else {}
+    if arguments.fine_tune and not is_asterisk(arguments.model):
+        raise UserError(f"--fine_tune trains an Asterisk, but {arguments.model} is none; leave --fine_tune out.")
     settings = dataclasses.asdict(arguments)
     encoders: list[TextEncoder] = []
     models: list[ModelScores] = []
@@ -131,16 +140,22 @@ def main() -> None:
 
 def check(arguments: EvaluationArguments) -> None:
     """Refuses what does not fit together, before anything is loaded."""
-    classifies = arguments.zero_shot or arguments.few_shot
-    for name in ("model", "output_dir", *([] if classifies else ["tasks"])):
+    for name in ("model", "output_dir", *([] if classifies(arguments) else ["tasks"])):
         if not getattr(arguments, name):
             raise UserError(f"--{name} is missing; --help shows whole commands.")
-    if classifies and not arguments.data_dir:
-        raise UserError("--zero_shot and --few_shot classify local sets; give a --data_dir with classification/.")
+    if classifies(arguments) and not arguments.data_dir:
+        raise UserError(
+            "--zero_shot, --few_shot and --fine_tune classify local sets; give a --data_dir with classification/."
+        )
     if arguments.report and not (arguments.baseline and arguments.tasks):
         raise UserError("--report sets a model beside another on some tasks; give --baseline and --tasks.")
     for text in arguments.prompts:
         prompt(text)
+
+
+def classifies(arguments: EvaluationArguments) -> bool:
+    """Whether labelled sets are to be classified."""
+    return bool(arguments.zero_shot or arguments.few_shot or arguments.fine_tune)
 
 
 def load(spec: str, arguments: EvaluationArguments, is_baseline: bool) -> TextEncoder:
@@ -182,17 +197,22 @@ def write_classification(
     sets: dict[str, LocalSet],
     arguments: EvaluationArguments,
 ) -> None:
-    """Measures zero-shot and few-shot classification, and writes classification.json and .md."""
+    """Measures zero-shot, few-shot and fine-tuned classification, and writes classification.json and .md."""
     make_folder(folder)
+    data = [read_set(each, arguments.max_test_texts) for each in sets.values()]
     results = measure_classification(
         encoders,
-        (read_set(each, arguments.max_test_texts) for each in sets.values()),
+        data,
         zero_shot=arguments.zero_shot,
         frozen=bool(arguments.few_shot),
         few_shot=arguments.few_shot,
         templates=arguments.templates,
         batch_size=arguments.batch_size,
     )
+    if arguments.fine_tune:
+        for encoder in filter(lambda each: is_asterisk(each.spec), encoders):
+            own = folder / "fine-tuned" / encoder.name
+            results += measure_fine_tuned(encoder.name, encoder.spec, data, TRAIN_HEAD, own)
     if len(sets) > 1:
         results += mean_results(results)
     write_json(folder / "classification.json", [dataclasses.asdict(line) for line in results])

@@ -1,6 +1,7 @@
 """How well embeddings tell classes apart: without training, from few labelled texts, and as MTEB measures it.
 
-Three settings of FEET (Lee et al. 2024, arXiv:2411.01322) with the encoder left as it is:
+Settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder as it is ([`asterisk.fine_tuning`] has the
+other):
 
 - zero-shot: a text's class is the one whose label, put into words, has the nearest embedding;
 - frozen: MTEB's classification, a logistic regression on embeddings of as many texts of a class as MTEB draws;
@@ -12,7 +13,7 @@ The last two are repeated with ten draws of training texts, the same for every e
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -392,6 +393,14 @@ def _result(
     )
 
 
+def single_result(
+    data: ClassificationSet, setting: str, model: str, accuracy: float, macro_f1: float
+) -> ClassificationResult:
+    """The line of a single training on all training texts; its scores × 100. No other encoder has such a one."""
+    line = _result(data, setting, None, model, np.array([[accuracy, macro_f1]]), 0.0)
+    return replace(line, retention=None)
+
+
 def mean_results(results: Sequence[ClassificationResult]) -> list[ClassificationResult]:
     """A line for each setting and encoder, with the means over the sets; retention is the ratio of mean accuracies."""
     groups: dict[tuple[str, str], list[ClassificationResult]] = defaultdict(list)
@@ -411,7 +420,7 @@ def mean_results(results: Sequence[ClassificationResult]) -> list[Classification
                 accuracy_sd=None,
                 macro_f1=float(np.mean([result.macro_f1 for result in own])),
                 macro_f1_sd=None,
-                retention=accuracy / first[setting] if first[setting] > 0 else None,
+                retention=accuracy / first[setting] if own[0].retention is not None and first[setting] > 0 else None,
                 test_texts=sum(result.test_texts for result in own),
                 classes=sum(result.classes for result in own),
                 short_classes=sum(result.short_classes for result in own),

@@ -255,6 +255,13 @@ def _tokenizer_hash(model: Any) -> str:
     return hashlib.sha256(backend.to_str().encode()).hexdigest() if hasattr(backend, "to_str") else str(backend)
 
 
+def is_asterisk(spec: str) -> bool:
+    """Whether a spec of [`load_encoder`] names an Asterisk, and not an ONNX file of one."""
+    if spec.startswith("static:") or _is_onnx_file(spec):
+        return False
+    return _model_type(Path(resolve_model(spec))) == AsteriskConfig.model_type
+
+
 def _load_asterisk(folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
     model = AsteriskModel.from_pretrained(folder, dtype=dtype).eval()
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]

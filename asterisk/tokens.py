@@ -16,6 +16,9 @@ from asterisk.processes import this_process
 from asterisk.progress import progress_bar
 from asterisk.shards import MappedColumn, shard_name, share_shards, write_shard
 
+# Texts that are tokenised at a time.
+TEXTS_PER_CALL = 4_096
+
 
 class TokenStore:
     """Token ids of every row of a store, mapped into memory. Rows are numbered through all shards."""
@@ -103,20 +106,28 @@ def tokenize_shards(
     )
 
     def make(index: int) -> None:
-        encoded = tokenizer(
-            texts(index),
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        write_shard(paths[index], pa.table({"input_ids": pa.array(encoded["input_ids"], pa.large_list(pa.int32()))}))
+        write_shard(paths[index], pa.table({"input_ids": _tokenize(texts(index), tokenizer, max_length)}))
         progress.update(rows_per_shard[index])
 
     share_shards(paths, lambda index: paths[index].exists(), make, progress, state.process_index, state.num_processes)
     progress.close()
     remove_leftovers(folder)
     return TokenStore(paths)
+
+
+def _tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> pa.Array:
+    """Token ids as lists of int32, a few texts at a time: what a tokenizer says of one takes more than a kilobyte."""
+    parts = []
+    for start in range(0, len(texts), TEXTS_PER_CALL):
+        encoded = tokenizer(
+            texts[start : start + TEXTS_PER_CALL],
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        parts.append(pa.array(encoded["input_ids"], pa.large_list(pa.int32())))
+    return pa.concat_arrays(parts)
 
 
 def tokenizer_hash(tokenizer: Any) -> str:

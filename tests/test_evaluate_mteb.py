@@ -222,6 +222,7 @@ def test_wrong_input_gets_one_sentence_and_finished_tasks_stay(
         (("--model", model, "--tasks", "STS13", "--report"), "give --baseline and --tasks"),
         (("--model", model, "--zero_shot"), "give a --data_dir with classification/"),
         (("--model", model, "--zero_shot", "--data_dir", data, "--sets", "Snow"), "no labelled set 'Snow'"),
+        (("--model", TEACHER, "--fine_tune", "--data_dir", data), "--fine_tune trains an Asterisk"),
         (("--model", broken, "--tasks", "STS13,STS16", "--data_dir", data), "not finite for the text 'A man plays"),
     ):
         monkeypatch.setattr(sys, "argv", ["evaluate_mteb.py", *map(str, options), "--output_dir", str(out)])
