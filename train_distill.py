@@ -31,7 +31,14 @@ from asterisk.curves import plot_curves, read_curves
 from asterisk.distillation import RUN, Distillation, TrainingArguments, check_folder
 from asterisk.evaluation import SentencePairs, read_sentence_pairs, sts_spearman
 from asterisk.manifest import read_json, writable, write_json
-from asterisk.pairs import find_pairs, read_pairs, write_pair_texts
+from asterisk.pairs import (
+    ScoredTexts,
+    find_pairs,
+    find_scored_pairs,
+    read_pairs,
+    read_scored_pairs,
+    write_pair_texts,
+)
 from asterisk.place import Place
 from asterisk.processes import this_process
 from asterisk.results import FEWEST_TEXTS, measure_models, write_agreement_report, write_measurements
@@ -106,6 +113,13 @@ class DistillationArguments(TrainingArguments, CorpusArguments):
         default_factory=lambda: ["anchor", "positive"],
         metadata={"help": "the pairs' columns: what belongs together, and, as a third, what does not"},
     )
+    scored_pairs: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "tables of sentence1, sentence2 and score, whose order the student learns, too; "
+            "TABLE#FIRST,SECOND,SCORE names the columns, -SCORE one that is higher for what is less close"
+        },
+    )
     sts_dev: list[str] = field(
         default_factory=list,
         metadata={
@@ -144,6 +158,7 @@ def main() -> None:
         [read_sentence_pairs(*benchmark(text)) for text in texts] for texts in (arguments.sts_dev, arguments.sts_test)
     )
     pairs = read_pairs(arguments.pairs, arguments.pair_columns) if arguments.pairs else None
+    scored = read_scored_pairs(arguments.scored_pairs) if arguments.scored_pairs else None
     teacher = None
     if arguments.teacher:
         teacher = load_teacher(
@@ -157,7 +172,7 @@ def main() -> None:
 
     store_dir = arguments.store_dir or folder / "store"
     store_folder = Place(store_dir).folder
-    corpus = read_corpus(arguments, store_folder / "corpus", pairs)
+    corpus = read_corpus(arguments, store_folder / "corpus", pairs, scored)
     store = embed_corpus(corpus, teacher, store_dir) if teacher else None
     if teacher and store:
         cut = f"{store.truncated / len(store):.2%} of the sentences were truncated"
@@ -186,8 +201,18 @@ def main() -> None:
         arguments,
         folder,
         pairs=find_pairs(pairs, corpus) if pairs else None,
+        scored=find_scored_pairs(scored, corpus) if scored else None,
         evaluate=(lambda model: sts_scores(model, tokenizer, development)) if development else None,
+        is_trained=bool(arguments.encoder) and isinstance(student, AsteriskModel),
     )
+    for kind, found, given in (
+        ("labelled", distillation.pairs and len(distillation.pairs.anchors), pairs and len(pairs[0])),
+        ("scored", distillation.scored and len(distillation.scored.first), scored and len(scored.first)),
+    ):
+        if given:
+            state.print(
+                f"{found:,} of {given:,} {kind} pairs teach; the others have a benchmark's text, or one text twice."
+            )
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / RUN, {"recipe": recipe, "versions": versions()})
@@ -201,15 +226,18 @@ def main() -> None:
         report(arguments, folder, distillation, test)
 
 
-def read_corpus(arguments: DistillationArguments, folder: Path, pairs: list[list[str]] | None) -> Corpus:
-    """The corpus, the labelled pairs' texts among it, from disk if it is there."""
+def read_corpus(
+    arguments: DistillationArguments, folder: Path, pairs: list[list[str]] | None, scored: ScoredTexts | None
+) -> Corpus:
+    """The corpus, the labelled and scored pairs' texts among it, from disk if it is there."""
     measured = [benchmark(text)[0] for text in [*arguments.sts_dev, *arguments.sts_test]]
     labelled = []
     # Every process writes the pairs' texts for itself; the corpus knows them by their content.
     with tempfile.TemporaryDirectory() as scratch:
-        if pairs is not None:
+        if pairs is not None or scored is not None:
             labelled = [f"{scratch}/pairs.txt"]
-            write_pair_texts(pairs, Path(labelled[0]))
+            columns = [*(pairs or []), *([scored.first, scored.second] if scored else [])]
+            write_pair_texts(columns, Path(labelled[0]))
         options = corpus_options(arguments)
         corpus = build_corpus(arguments.corpus, folder, labelled=labelled, measured=measured, **options)
     state = this_process()

@@ -26,10 +26,11 @@ from asterisk.objectives import (
     cosine_loss,
     false_negatives,
     mse_loss,
+    ranking_loss,
     similarity_loss,
     truncations,
 )
-from asterisk.projection import fit_projection
+from asterisk.projection import ALIGNMENT_ROWS, align_projection, fit_projection
 from asterisk.store import EmbeddingStore, TokenStore
 from asterisk.teacher import computes_bfloat16
 from modeling_asterisk import AsteriskModel
@@ -71,12 +72,15 @@ class TrainingArguments:
         default=1.0, metadata={"help": "weight of the contrast between labelled pairs, if there are any (SimCSE)"}
     )
     pair_ratio: float = field(
-        default=0.25, metadata={"help": "labelled pairs of a batch, as a share of its other sentences"}
+        default=0.25, metadata={"help": "labelled and scored pairs of a batch, as a share of its other sentences"}
+    )
+    ranking_weight: float = field(
+        default=1.0, metadata={"help": "weight of the order of the scored pairs' cosines, if there are any (CoSENT)"}
     )
     guided_negatives: bool = field(
         default=True, metadata={"help": "drop negatives the teacher finds closer than the positive (GISTEmbed)"}
     )
-    temperature: float = field(default=0.05, metadata={"help": "temperature of the contrasts"})
+    temperature: float = field(default=0.05, metadata={"help": "temperature of the contrasts and of the order"})
     matryoshka_dims: list[int] = field(
         default_factory=list,
         metadata={"help": "also learn to be truncated to each of these numbers of dimensions (Matryoshka)"},
@@ -105,6 +109,16 @@ class Pairs:
     negatives: np.ndarray | None = None
 
 
+@dataclass
+class ScoredPairs:
+    """Pairs of rows of the store, and how close people found them; pairs of two groups are not to be compared."""
+
+    first: np.ndarray
+    second: np.ndarray
+    scores: np.ndarray
+    groups: np.ndarray
+
+
 class Distillation:
     """One run: a student learning from text and a teacher's vectors, its checkpoints and its curves in `folder`."""
 
@@ -116,7 +130,9 @@ class Distillation:
         arguments: TrainingArguments,
         folder: Path,
         pairs: Pairs | None = None,
+        scored: ScoredPairs | None = None,
         evaluate: Callable[[Any], dict[str, float]] | None = None,
+        is_trained: bool = False,
     ):
         """Prepares a run.
 
@@ -127,15 +143,19 @@ class Distillation:
             arguments: How to train.
             folder: Where checkpoints and curves go.
             pairs: Labelled pairs for the contrast; None trains on single sentences.
+            scored: Scored pairs for their order.
             evaluate: Scores of a student on development sets, by name, the decisive one first; called every
                 `eval_steps`.
+            is_trained: Whether the student has learnt from this teacher before, and keeps the meaning of its
+                dimensions.
 
         Raises:
             UserError: An argument is out of range, does not fit what is given, or there is too little text.
         """
         _check(arguments, student, store)
         self.arguments, self.folder = arguments, folder
-        self.tokens, self.store, self.pairs, self.evaluate = tokens, store, pairs, evaluate
+        self.tokens, self.store, self.evaluate = tokens, store, evaluate
+        self.pairs, self.scored = pairs, scored
         self.train_rows, self.heldout_rows = split_rows(len(tokens.lengths), arguments.heldout, arguments.seed)
         self.accelerator = Accelerator(
             mixed_precision=_precision(arguments.mixed_precision),
@@ -154,12 +174,27 @@ class Distillation:
         self.num_steps = arguments.max_steps or max(1, math.ceil(self.steps_per_epoch * arguments.num_epochs))
         self.projection = None
         if store is not None:
-            projection = fit_projection(store, student.config.projection_dim, self.train_rows, arguments.seed)
+            if is_trained:
+                projection = self._aligned(student, store)
+            else:
+                projection = fit_projection(store, student.config.projection_dim, self.train_rows, arguments.seed)
             self.projection = torch.from_numpy(projection).to(self.accelerator.device)
         self._prepare(student)
         self.step = 0
         self.seconds = 0.0
         self.best = -math.inf
+
+    @torch.inference_mode()
+    def _aligned(self, student: Any, store: EmbeddingStore) -> np.ndarray:
+        """The projection to what the student's dimensions mean."""
+        rows = np.random.default_rng(self.arguments.seed).permutation(self.train_rows)[:ALIGNMENT_ROWS]
+        rows = rows[np.argsort(self.tokens.lengths[rows], kind="stable")]
+        student.eval()
+        parts = []
+        for part in np.array_split(rows, max(1, len(rows) // 256)):
+            ids, mask = map(torch.from_numpy, self.tokens.padded(part))
+            parts.append(student(input_ids=ids, attention_mask=mask).pooler_output.float().numpy())
+        return align_projection(store.embeddings(rows), np.concatenate(parts))
 
     def _prepare(self, student: Any) -> None:
         arguments = self.arguments
@@ -312,15 +347,13 @@ class Distillation:
             terms.append(weights.simcse_weight * contrast)
         if self.pairs is not None:
             terms.append(weights.pair_weight * self._pair_loss(self.pairs, len(rows), part))
+        if self.scored is not None:
+            terms.append(weights.ranking_weight * self._ranking_loss(self.scored, len(rows), part))
         return torch.stack(terms).sum()
 
     def _pair_loss(self, pairs: Pairs, batch_size: int, part: int) -> torch.Tensor:
         arguments = self.arguments
-        size = min(len(pairs.anchors), max(2, round(batch_size * arguments.pair_ratio)))
-        # Each process and each accumulated batch takes other pairs.
-        parts = self.accelerator.num_processes * arguments.gradient_accumulation_steps
-        turn = self.step * parts + self.accelerator.process_index * arguments.gradient_accumulation_steps + part
-        chosen = pair_batch(len(pairs.anchors), size, arguments.seed, turn)
+        chosen = self._chosen_pairs(len(pairs.anchors), batch_size, part)
         groups = [pairs.anchors[chosen], pairs.positives[chosen]]
         if pairs.negatives is not None:
             groups.append(pairs.negatives[chosen])
@@ -331,6 +364,23 @@ class Distillation:
             teacher, _ = self._targets(rows)
             excluded = false_negatives(teacher[: len(chosen)], teacher[len(chosen) :])
         return contrastive_loss(embeddings[: len(chosen)], embeddings[len(chosen) :], arguments.temperature, excluded)
+
+    def _ranking_loss(self, pairs: ScoredPairs, batch_size: int, part: int) -> torch.Tensor:
+        chosen = self._chosen_pairs(len(pairs.first), batch_size, part)
+        embeddings = self._embed(np.concatenate([pairs.first[chosen], pairs.second[chosen]]))
+        scores, groups = (
+            torch.from_numpy(array[chosen]).to(embeddings.device) for array in (pairs.scores, pairs.groups)
+        )
+        first, second = embeddings.split(len(chosen))
+        return ranking_loss(first, second, scores, groups, self.arguments.temperature)
+
+    def _chosen_pairs(self, count: int, batch_size: int, part: int) -> np.ndarray:
+        """The pairs, of so many, that go with this batch; each process and each accumulated batch takes others."""
+        arguments = self.arguments
+        size = min(count, max(2, round(batch_size * arguments.pair_ratio)))
+        parts = self.accelerator.num_processes * arguments.gradient_accumulation_steps
+        turn = self.step * parts + self.accelerator.process_index * arguments.gradient_accumulation_steps + part
+        return pair_batch(count, size, arguments.seed, turn)
 
     def _embed(self, rows: np.ndarray) -> torch.Tensor:
         ids, mask = (torch.from_numpy(array).to(self.accelerator.device) for array in self.tokens.padded(rows))

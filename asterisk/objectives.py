@@ -70,6 +70,27 @@ def false_negatives(anchors: torch.Tensor, candidates: torch.Tensor) -> torch.Te
     return excluded
 
 
+def ranking_loss(
+    first: torch.Tensor, second: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Pairs that people found closer should have the larger cosine: CoSENT (Su 2022, kexue.fm/archives/8847).
+
+    log(1 + sum of exp((cosine of pair j - cosine of pair i) / temperature)) over all i, j of one group where pair i
+    has the higher score.
+
+    Args:
+        first: (pairs, dimensions).
+        second: (pairs, dimensions).
+        scores: (pairs,), on any scale of which only the order counts.
+        groups: (pairs,), int64: pairs of different groups, with scales of their own, are not compared.
+        temperature: Divides the differences; CoSENT's is 0.05.
+    """
+    cosines = (first * second).sum(dim=-1) / temperature
+    compared = (scores[:, None] > scores[None, :]) & (groups[:, None] == groups[None, :])
+    differences = (cosines[None, :] - cosines[:, None])[compared]
+    return torch.logsumexp(torch.cat([differences.new_zeros(1), differences]), dim=0)
+
+
 def truncations(
     student: torch.Tensor, target: torch.Tensor, dimensions: Sequence[int]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:

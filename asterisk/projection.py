@@ -6,6 +6,8 @@ from asterisk.store import EmbeddingStore
 
 # Rows that a projection is fitted on; the second moments of more change nothing that matters.
 PROJECTION_ROWS = 100_000
+# Rows that a student which has been trained is compared with its teacher on.
+ALIGNMENT_ROWS = 20_000
 
 
 def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, seed: int) -> np.ndarray:
@@ -35,3 +37,20 @@ def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, see
     projection = np.zeros((width, dimensions), dtype=np.float32)
     projection[:, : kept.shape[1]] = kept
     return projection
+
+
+def align_projection(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
+    """The orthonormal map that brings the teacher's vectors closest to those of a student that has been trained.
+
+    Its dimensions stand for directions of the teacher already, and another choice of them would undo what it learnt
+    (orthogonal Procrustes: Schönemann 1966, doi:10.1007/BF02289451).
+
+    Args:
+        teacher: (rows, teacher's dimensions), unit vectors.
+        student: (rows, student's dimensions), unit vectors of the same sentences.
+
+    Returns:
+        (teacher's dimensions, student's dimensions), float32.
+    """
+    left, _, right = np.linalg.svd(teacher.astype(np.float64).T @ student.astype(np.float64), full_matrices=False)
+    return (left @ right).astype(np.float32)

@@ -1,5 +1,6 @@
 """The loop teaches, and does so in the same way whether or not it is interrupted."""
 
+import copy
 import math
 import os
 import subprocess
@@ -15,12 +16,12 @@ from asterisk.batching import length_batches, pair_batch, split_rows
 from asterisk.cli import UserError
 from asterisk.corpus import build_corpus
 from asterisk.curves import plot_curves, read_curves
-from asterisk.distillation import Distillation, Pairs, TrainingArguments
+from asterisk.distillation import Distillation, Pairs, ScoredPairs, TrainingArguments
 from asterisk.projection import fit_projection
 from asterisk.store import EmbeddingStore, embed_corpus
 from asterisk.student import new_student, student_tokenizer
 from asterisk.teacher import SentenceTransformerTeacher
-from modeling_asterisk import AsteriskConfig
+from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,10 @@ def start(
     teacher: SentenceTransformerTeacher,
     folder: Path,
     pairs: Pairs | None = None,
+    scored: ScoredPairs | None = None,
     with_teacher: bool = True,
+    student: AsteriskModel | None = None,
+    is_trained: bool = False,
     **fields: object,
 ) -> Distillation:
     """A run in full precision on a student with dropout, so that every random number counts."""
@@ -49,8 +53,10 @@ def start(
     )
     folder.mkdir(exist_ok=True)
     tokens = store.tokens(tokenizer, 64)
-    student = new_student(config, None, tokenizer)
-    return Distillation(student, tokens, store if with_teacher else None, arguments, folder, pairs)
+    student = student or new_student(config, None, tokenizer)
+    return Distillation(
+        student, tokens, store if with_teacher else None, arguments, folder, pairs, scored, is_trained=is_trained
+    )
 
 
 def weights(distillation: Distillation) -> dict[str, torch.Tensor]:
@@ -157,6 +163,43 @@ def test_labelled_pairs_come_together(
     paired = start(store, teacher, tmp_path / "paired", pairs=pairs, num_epochs=4, guided_negatives=False)
     paired.train()
     assert closeness(paired) > closeness(alone) + 0.2
+
+
+def test_scored_pairs_take_the_order_of_their_scores(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    rows = np.arange(200)
+    scores = np.random.default_rng(0).random(100).astype(np.float32)
+    scored = ScoredPairs(rows[:100], rows[100:], scores, np.zeros(100, dtype=np.int64))
+
+    def order(distillation: Distillation) -> float:
+        distillation.student.eval()
+        with torch.no_grad():
+            first, second = distillation._embed(scored.first), distillation._embed(scored.second)
+        return float(np.corrcoef((first * second).sum(dim=1), scores)[0, 1])
+
+    distillation = start(store, teacher, tmp_path / "scored", scored=scored, num_epochs=4)
+    before = order(distillation)
+    distillation.train()
+    assert order(distillation) > before + 0.3
+
+
+def test_a_trained_student_keeps_the_meaning_of_its_dimensions(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    trained = start(store, teacher, tmp_path / "first", num_epochs=4)
+    trained.train()
+    # The same directions in another order, as other text might give them.
+    with torch.no_grad():
+        for weight in (trained.student.projection.weight, trained.student.projection.bias):
+            weight.copy_(weight.flip(0))
+    further = {
+        name: start(
+            store, teacher, tmp_path / name, student=copy.deepcopy(trained.student), is_trained=name == "kept"
+        ).agreement()
+        for name in ("kept", "fitted")
+    }
+    assert further["kept"] > trained.agreement() + 0.2 > further["fitted"]
 
 
 def test_decisive_score_decides_which_student_was_best(

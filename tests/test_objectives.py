@@ -11,6 +11,7 @@ from asterisk.objectives import (
     cosine_loss,
     false_negatives,
     mse_loss,
+    ranking_loss,
     similarity_loss,
     truncations,
 )
@@ -77,3 +78,15 @@ def test_truncations_are_of_unit_length(two: tuple) -> None:
         assert student.shape == target.shape == (8, kept)
         torch.testing.assert_close(student.norm(dim=1), torch.ones(8))
         torch.testing.assert_close(target, normalize(second[:, :kept], dim=-1))
+
+
+def test_order_costs_what_cosent_costs_and_groups_are_apart(two: tuple) -> None:
+    from sentence_transformers.losses import CoSENTLoss
+
+    first, second = two
+    scores = torch.tensor([0.0, 1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 1.0])
+    ours = ranking_loss(first, second, scores, torch.zeros(8, dtype=torch.long), 0.05)
+    theirs = CoSENTLoss(None, scale=20.0)
+    torch.testing.assert_close(ours, theirs.compute_loss_from_embeddings([first, second], scores))
+    apart = ranking_loss(first, second, scores, torch.arange(8), 0.05)
+    assert apart.item() == 0

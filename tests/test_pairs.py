@@ -7,7 +7,7 @@ import pytest
 
 from asterisk.cli import UserError
 from asterisk.corpus import build_corpus
-from asterisk.pairs import find_pairs, read_pairs, write_pair_texts
+from asterisk.pairs import find_pairs, find_scored_pairs, read_pairs, read_scored_pairs, write_pair_texts
 
 ROWS = [
     {"anchor": "How do I cook rice?", "positive": "Cooking rice", "negative": "How do I cook\n pasta?"},
@@ -54,3 +54,34 @@ def test_wrong_pairs_are_refused(table: str, tmp_path: Path) -> None:
         find_pairs(
             read_pairs([table], ["anchor", "positive"]), build_corpus([str(tmp_path / "a.txt")], tmp_path / "c")
         )
+
+
+def test_scored_pairs_keep_the_order_of_each_table(tmp_path: Path) -> None:
+    (tmp_path / "sts.jsonl").write_text(
+        "".join(
+            json.dumps({"sentence1": first, "sentence2": second, "score": score}) + "\n"
+            for first, second, score in [
+                ("A cat.", "A dog.", 1.5),
+                ("A cat.", "A tomcat.", 4),
+                ("It rains.", "Rain", 5),
+            ]
+        )
+    )
+    (tmp_path / "nli.csv").write_text("premise,hypothesis,label\nA cat.,An animal.,0\nA cat.,A dog.,2\n")
+    sources = [str(tmp_path / "sts.jsonl"), str(tmp_path / "nli.csv") + "#premise,hypothesis,-label"]
+    texts = read_scored_pairs(sources)
+    (tmp_path / "a.txt").write_text("A dog.\nAn animal.\nA cat.\nA tomcat.\n")
+    corpus = build_corpus([str(tmp_path / "a.txt")], tmp_path / "corpus")
+    pairs = find_scored_pairs(texts, corpus)
+    assert list(zip(pairs.first, pairs.second, pairs.scores, pairs.groups, strict=True)) == [
+        (2, 0, 1.5, 0),
+        (2, 3, 4.0, 0),
+        (2, 1, 0.0, 1),
+        (2, 0, -2.0, 1),
+    ]
+    for wrong, message in (("#a,b", "must name three columns"), ("#premise,hypothesis,grade", "no column 'grade'")):
+        with pytest.raises(UserError, match=message):
+            read_scored_pairs([str(tmp_path / "nli.csv") + wrong])
+    (tmp_path / "bad.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "score": null}\n')
+    with pytest.raises(UserError, match="row 0 of column 'score' holds None instead of a number"):
+        read_scored_pairs([str(tmp_path / "bad.jsonl")])
