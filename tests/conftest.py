@@ -22,6 +22,13 @@ DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps in one process the tests of a file, and those that share the small run, which takes long to make."""
+    for item in items:
+        shares = "small_run" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("small_run" if shares else item.path.name))
+
+
 @pytest.fixture(autouse=True)
 def own_accelerator() -> Iterator[None]:
     """Lets each test choose its own precision: Accelerate keeps one for the life of a process."""
