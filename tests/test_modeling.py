@@ -1,5 +1,6 @@
 """The model computes what its documentation promises."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -218,6 +219,17 @@ def test_encode_keeps_the_order_and_agrees_with_forward(tokenizer: PreTrainedTok
         np.testing.assert_allclose(embedding, model(**inputs).pooler_output[0].detach(), atol=1e-6)
     np.testing.assert_allclose(model.encode(TEXTS[2], tokenizer=tokenizer), embeddings[2], atol=1e-6)
     assert model.encode([], tokenizer=tokenizer).shape == (0, 48)
+
+
+def test_encode_is_the_same_after_other_uses_of_the_tokenizer_and_in_threads(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    model = make_model()
+    expected = model.encode(TEXTS, tokenizer=tokenizer)
+    tokenizer(TEXTS, padding="max_length", truncation=True, max_length=3)
+    with ThreadPoolExecutor(8) as threads:
+        for embeddings in threads.map(lambda _: model.encode(TEXTS, tokenizer=tokenizer), range(32)):
+            np.testing.assert_array_equal(embeddings, expected)
 
 
 def test_encode_truncates_dimensions_before_it_normalises(tokenizer: PreTrainedTokenizerFast) -> None:
