@@ -30,7 +30,7 @@ from asterisk.classification import (
 from asterisk.cli import UserError, entry_point, parse_arguments
 from asterisk.comparison_report import write_comparison_report
 from asterisk.encoders import TextEncoder, is_asterisk, load_encoder
-from asterisk.fine_tuning import measure_fine_tuned
+from asterisk.finetuned_classification import measure_fine_tuned
 from asterisk.manifest import appearing, make_folder, write_json
 from asterisk.mteb_results import ModelScores, evaluate, markdown, summary
 from asterisk.reading import files_of, read_columns, read_texts

@@ -1,6 +1,6 @@
 """How well embeddings tell classes apart: without training, from few labelled texts, and as MTEB measures it.
 
-Settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder as it is ([`asterisk.fine_tuning`] has the
+Settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder as it is ([`asterisk.finetuned_classification`] has the
 other):
 
 - zero-shot: a text's class is the one whose label, put into words, has the nearest embedding;

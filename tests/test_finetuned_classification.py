@@ -7,7 +7,7 @@ from labelled import topic_rows, write_tiny_asterisk
 
 from asterisk.classification import ClassificationSet, mean_results
 from asterisk.cli import UserError
-from asterisk.fine_tuning import measure_fine_tuned
+from asterisk.finetuned_classification import measure_fine_tuned
 
 DOOR = Path(__file__).parent.parent / "train_head.py"
 
