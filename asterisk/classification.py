@@ -1,7 +1,7 @@
 """How well embeddings tell classes apart: without training, from few labelled texts, and as MTEB measures it.
 
-Settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder as it is ([`asterisk.finetuned_classification`] has the
-other):
+Settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder as it is; the other one is in
+[`asterisk.finetuned_classification`]:
 
 - zero-shot: a text's class is the one whose label, put into words, has the nearest embedding;
 - frozen: MTEB's classification, a logistic regression on embeddings of as many texts of a class as MTEB draws;
