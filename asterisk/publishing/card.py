@@ -1,0 +1,2 @@
+class CardFacts: pass
+def write_card(*a): pass

@@ -1,0 +1,116 @@
+"""A checkpoint folder becomes a Hub folder that every consumer reads."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asterisk.cli import UserError
+from asterisk.evaluation import SentencePairs
+from asterisk.manifest import appearing_folder, file_hash, read_json, write_json
+from asterisk.publishing import handler
+from asterisk.publishing.card import CardFacts, write_card
+from asterisk.publishing.checkpoint import Checkpoint
+from asterisk.publishing.native import write_native_model
+from asterisk.publishing.onnx_export import write_onnx_files
+from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
+from asterisk.publishing.verification import verify
+from asterisk.student import save_tokenizer
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# The record of how far the forms agree, and the hashes of all files.
+FORMS = "forms.json"
+SUMS = "SHA256SUMS"
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+@dataclass
+class FolderOptions:
+    """How a folder is made."""
+
+    dtype: str = "float32"
+    # Without remote code, as an architecture that transformers has.
+    native: bool = False
+
+
+def build_folder(
+    checkpoint: Checkpoint, output: Path, options: FolderOptions, pairs: SentencePairs, facts: CardFacts
+) -> dict[str, Any]:
+    """Makes the folder; it appears whole and verified, or not at all.
+
+    Args:
+        checkpoint: What is published.
+        output: The folder; what is there is replaced.
+        options: How it is made.
+        pairs: Sentences that all forms are compared on.
+        facts: What the card tells.
+
+    Returns:
+        The record of how far the forms agree, as [`asterisk.publishing.verification.verify`] gives it.
+
+    Raises:
+        UserError: The checkpoint cannot be published so, or its forms differ.
+    """
+    check_target(output)
+    with appearing_folder(output) as folder:
+        write_model(checkpoint, folder, options)
+        save_tokenizer(checkpoint.tokenizer, folder)
+        write_onnx_files(checkpoint, folder / "onnx")
+        shutil.copy(REPOSITORY / "LICENSE", folder / "LICENSE")
+        record = verify(checkpoint, folder, pairs, half=options.dtype == "float16")
+        write_json(folder / FORMS, record)
+        write_card(checkpoint, folder, record, pairs, facts)
+        write_sums(folder)
+    return record
+
+
+def check_target(output: Path) -> None:
+    """Refuses to replace what is not a published folder."""
+    if output.exists() and not (output / SUMS).exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise UserError(f"{output} is there, but is no published folder; give an --output_dir that may be replaced.")
+
+
+def write_model(checkpoint: Checkpoint, folder: Path, options: FolderOptions) -> None:
+    """Writes weights, configuration and the code or files by which they are read."""
+    if options.dtype not in DTYPES:
+        raise UserError(f"--dtype must be {' or '.join(DTYPES)}, not {options.dtype!r}.")
+    dtype = DTYPES[options.dtype]
+    if options.native:
+        write_native_model(checkpoint, folder, dtype)
+        return
+    weights = {name: each.to(dtype) for name, each in checkpoint.model.state_dict().items()}
+    checkpoint.model.save_pretrained(folder, state_dict=weights)
+    config = read_json(folder / "config.json")
+    write_json(folder / "config.json", {**config, "dtype": options.dtype})
+    if not checkpoint.is_classifier:
+        write_sentence_transformers_files(checkpoint, folder)
+    shutil.copy(handler.__file__, folder / "handler.py")
+
+
+def write_sums(folder: Path) -> None:
+    """Writes SHA256SUMS: `sha256sum --check SHA256SUMS` in the folder verifies it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = [f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def check_sums(folder: Path) -> list[Path]:
+    """The files that the folder's SHA256SUMS names, itself among them.
+
+    Raises:
+        UserError: There is none, a file is missing or changed, or there is one that it does not name.
+    """
+    if not (folder / SUMS).is_file():
+        raise UserError(f"{folder} holds no {SUMS}; give a folder that publish.py made.")
+    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    wanted = {folder / name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    found = {path for path in folder.rglob("*") if path.is_file() and path.name != SUMS}
+    for path in sorted(wanted.keys() | found):
+        if path not in found or path not in wanted or file_hash(path) != wanted[path]:
+            state = "missing" if path not in found else "not in it" if path not in wanted else "changed since"
+            raise UserError(f"{folder / SUMS}: {path.relative_to(folder)} is {state}; publish the checkpoint again.")
+    return [*sorted(found), folder / SUMS]
