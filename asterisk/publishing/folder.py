@@ -1,7 +1,6 @@
 """A checkpoint folder becomes a Hub folder that every consumer reads."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from asterisk.cli import UserError
 from asterisk.evaluation import SentencePairs
 from asterisk.manifest import appearing_folder, file_hash, read_json, write_json
 from asterisk.publishing import handler
-from asterisk.publishing.card import CardFacts, write_card
+from asterisk.publishing.card import CardFacts, read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.native import write_native_model
 from asterisk.publishing.onnx_export import write_onnx_files
@@ -28,26 +27,17 @@ SUMS = "SHA256SUMS"
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
-@dataclass
-class FolderOptions:
-    """How a folder is made."""
-
-    dtype: str = "float32"
-    # Without remote code, as an architecture that transformers has.
-    native: bool = False
-
-
 def build_folder(
-    checkpoint: Checkpoint, output: Path, options: FolderOptions, pairs: SentencePairs, facts: CardFacts
+    checkpoint: Checkpoint, output: Path, pairs: SentencePairs, facts: CardFacts, dtype: str = "float32"
 ) -> dict[str, Any]:
     """Makes the folder; it appears whole and verified, or not at all.
 
     Args:
         checkpoint: What is published.
         output: The folder; what is there is replaced.
-        options: How it is made.
         pairs: Sentences that all forms are compared on.
-        facts: What the card tells.
+        facts: What the card tells; `facts.native` asks for the twin without remote code.
+        dtype: Of the weights: "float32" or "float16".
 
     Returns:
         The record of how far the forms agree, as [`asterisk.publishing.verification.verify`] gives it.
@@ -55,15 +45,18 @@ def build_folder(
     Raises:
         UserError: The checkpoint cannot be published so, or its forms differ.
     """
+    if dtype not in DTYPES:
+        raise UserError(f"--dtype must be {' or '.join(DTYPES)}, not {dtype!r}.")
     check_target(output)
+    content = read_card_content(checkpoint, facts)
     with appearing_folder(output) as folder:
-        write_model(checkpoint, folder, options)
+        write_model(checkpoint, folder, dtype, facts.native)
         save_tokenizer(checkpoint.tokenizer, folder)
         write_onnx_files(checkpoint, folder / "onnx")
         shutil.copy(REPOSITORY / "LICENSE", folder / "LICENSE")
-        record = verify(checkpoint, folder, pairs, half=options.dtype == "float16")
+        record = verify(checkpoint, folder, pairs, half=dtype == "float16")
         write_json(folder / FORMS, record)
-        write_card(checkpoint, folder, record, pairs, facts)
+        write_card(checkpoint, folder, record, pairs, facts, content)
         write_sums(folder)
     return record
 
@@ -74,18 +67,15 @@ def check_target(output: Path) -> None:
         raise UserError(f"{output} is there, but is no published folder; give an --output_dir that may be replaced.")
 
 
-def write_model(checkpoint: Checkpoint, folder: Path, options: FolderOptions) -> None:
+def write_model(checkpoint: Checkpoint, folder: Path, dtype: str, native: bool) -> None:
     """Writes weights, configuration and the code or files by which they are read."""
-    if options.dtype not in DTYPES:
-        raise UserError(f"--dtype must be {' or '.join(DTYPES)}, not {options.dtype!r}.")
-    dtype = DTYPES[options.dtype]
-    if options.native:
-        write_native_model(checkpoint, folder, dtype)
+    if native:
+        write_native_model(checkpoint, folder, DTYPES[dtype])
         return
-    weights = {name: each.to(dtype) for name, each in checkpoint.model.state_dict().items()}
+    weights = {name: each.to(DTYPES[dtype]) for name, each in checkpoint.model.state_dict().items()}
     checkpoint.model.save_pretrained(folder, state_dict=weights)
     config = read_json(folder / "config.json")
-    write_json(folder / "config.json", {**config, "dtype": options.dtype})
+    write_json(folder / "config.json", {**config, "dtype": dtype})
     if not checkpoint.is_classifier:
         write_sentence_transformers_files(checkpoint, folder)
     shutil.copy(handler.__file__, folder / "handler.py")
@@ -94,6 +84,8 @@ def write_model(checkpoint: Checkpoint, folder: Path, options: FolderOptions) ->
 def write_sums(folder: Path) -> None:
     """Writes SHA256SUMS: `sha256sum --check SHA256SUMS` in the folder verifies it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    for file in files:
+        file.chmod(0o644)  # safetensors are written for their owner's eyes only
     lines = [f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
