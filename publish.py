@@ -1,7 +1,7 @@
 """Makes a Hub folder of a trained checkpoint, and pushes it.
 
     python publish.py runs/demo/model --output_dir release/demo
-    python publish.py runs/demo/model --output_dir H --results runs/demo/mteb/summary.json --repo_id me/demo --tag v1 --push
+    python publish.py runs/demo/model --output_dir H --results runs/demo/mteb/summary.json --repo_id me/demo --tag v1
     python publish.py --output_dir H --repo_id me/demo --tag v1 --push
     python publish.py runs/demo/model --output_dir H --native
 
@@ -17,11 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.evaluation import read_sentence_pairs
-from asterisk.publishing.card import CardFacts, forms_table
-from asterisk.publishing.checkpoint import load_checkpoint
-from asterisk.publishing.folder import build_folder, check_sums
 from asterisk.publishing.push import PushOptions, check_push, list_files, push_folder
+from asterisk.publishing.sums import check_sums
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -47,6 +44,9 @@ class PublishArguments:
     training_data: str = field(
         default="", metadata={"help": "YAML of the texts' licences (default: licences.yaml beside the texts)"}
     )
+    examples: list[str] = field(
+        default_factory=list, metadata={"help": "texts for the card's widget and snippets (default: of --sts)"}
+    )
     base_model: str = field(default="", metadata={"help": "Hub id of the teacher, or of a head's backbone"})
     license: str = field(default="apache-2.0", metadata={"help": "of the weights, as the Hub calls it"})
     language: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "of the texts, as the Hub calls it"})
@@ -68,9 +68,7 @@ def main() -> None:
     arguments = parse_arguments(PublishArguments, __doc__ or "", argv)
     check(arguments)
     folder = Path(arguments.output_dir)
-    options = PushOptions(
-        arguments.repo_id, arguments.public, arguments.revision, arguments.tag, arguments.create_pr
-    )
+    options = PushOptions(arguments.repo_id, arguments.public, arguments.revision, arguments.tag, arguments.create_pr)
     if arguments.push:
         check_push(options)
     if arguments.checkpoint:
@@ -94,6 +92,12 @@ def check(arguments: PublishArguments) -> None:
 
 def build(arguments: PublishArguments, folder: Path) -> None:
     """Makes the folder and tells how far its forms agree."""
+    # To push a folder that is there takes none of this.
+    from asterisk.evaluation import read_sentence_pairs
+    from asterisk.publishing.card import CardFacts, forms_table
+    from asterisk.publishing.checkpoint import load_checkpoint
+    from asterisk.publishing.folder import build_folder
+
     name, separator, source = arguments.sts.partition("=")
     if not separator or not name or not source:
         raise UserError(f"--sts takes NAME=FILE, not {arguments.sts!r}.")
@@ -109,6 +113,7 @@ def build(arguments: PublishArguments, folder: Path) -> None:
             base_model=arguments.base_model,
             results=arguments.results,
             training_data=arguments.training_data,
+            examples=arguments.examples,
             native=arguments.native,
         ),
         arguments.dtype,

@@ -258,7 +258,7 @@ def save_student(model: "PreTrainedModel | EncoderStudent", tokenizer: PreTraine
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Saves a tokenizer as the class that every transformers release knows, not as the one that transformers 5 names."""
+    """Saves a tokenizer as the class that every transformers release knows, not the one that transformers 5 names."""
     tokenizer.save_pretrained(folder)
     settings = read_json(folder / "tokenizer_config.json")
     write_json(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})

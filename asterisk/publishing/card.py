@@ -15,7 +15,7 @@ from asterisk.evaluation import SentencePairs
 from asterisk.manifest import read_json
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.scores import Scores, read_scores
-from asterisk.publishing.training_run import TrainingRun, read_training_run
+from asterisk.publishing.training_run import NOT_STATED, TrainingRun, read_training_run
 from asterisk.tables import aligned_table
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "model_card"
@@ -38,6 +38,8 @@ class CardFacts:
     results: list[str] = field(default_factory=list)
     # A YAML file of licences; by default the one beside the texts.
     training_data: str = ""
+    # Texts of the snippets and the widget; by default of the benchmark that the forms are compared on.
+    examples: list[str] = field(default_factory=list)
     native: bool = False
 
 
@@ -102,7 +104,7 @@ def write_card(
         checkpoint: The model.
         folder: The published folder, but for the card.
         record: How far its forms agree.
-        pairs: The benchmark of the record; the widget shows sentences of it.
+        pairs: The benchmark of the record.
         facts: What the publisher says.
         content: What the files say.
     """
@@ -113,15 +115,19 @@ def write_card(
     compared = [scores for scores in content.scores if len(scores.models) > 1 and not checkpoint.is_classifier]
     if compared:
         (folder / FIGURES).mkdir(exist_ok=True)
-        plot_scores(compared[0], folder / FIGURES / "scores.png")
+        plot_scores(max(compared, key=lambda scores: len(scores.rows)), folder / FIGURES / "scores.png")
     recipe = run.recipe
     name = facts.repo_id.rstrip("/").rpartition("/")[2]
     template = "classifier.md" if checkpoint.is_classifier else "embedding.md"
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["literal"] = lambda value: json.dumps(value, ensure_ascii=False)
-    texts = [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
+    texts = facts.examples or [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
     body = environment.get_template(template).render(
         name=name,
         repo=facts.repo_id,
@@ -133,11 +139,12 @@ def write_card(
         parameters=checkpoint.model.num_parameters(),
         config=config,
         max_length=checkpoint.max_length,
-        labels=[config.id2label[index] for index in range(config.num_labels)],  # type: ignore[index]
+        labels=[config.id2label[index] for index in range(len(config.id2label or {}))],  # type: ignore[index]
         teacher=teacher_name(run, facts),
         run=run,
         recipe=recipe,
         sources=source_table(run),
+        licensed=any(source.licence != NOT_STATED for source in run.sources),
         scores=content.scores,
         figures=sorted(path.name for path in (folder / FIGURES).glob("*.png")),
         forms=forms_table(record),
@@ -153,11 +160,11 @@ def write_card(
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def card_data(
-    checkpoint: Checkpoint, facts: CardFacts, content: CardContent, texts: list[str]
-) -> ModelCardData:
+def card_data(checkpoint: Checkpoint, facts: CardFacts, content: CardContent, texts: list[str]) -> ModelCardData:
     """The card's metadata, as the Hub reads it."""
-    sources = [source.name.removeprefix("hub:").partition(":")[0] for source in content.run.sources if "hub:" in source.name]
+    sources = [
+        source.name.removeprefix("hub:").partition(":")[0] for source in content.run.sources if "hub:" in source.name
+    ]
     common: dict[str, Any] = {
         "language": facts.languages,
         "license": facts.license,
@@ -178,7 +185,14 @@ def card_data(
     return ModelCardData(
         pipeline_tag="sentence-similarity",
         library_name="sentence-transformers",
-        tags=["asterisk", "sentence-transformers", "feature-extraction", "sentence-similarity", "onnx", "distillation"],
+        tags=[
+            "asterisk",
+            "sentence-transformers",
+            "feature-extraction",
+            "sentence-similarity",
+            "onnx",
+            "distillation",
+        ],
         widget=[{"source_sentence": texts[0], "sentences": texts[1:]}],
         **common,
     )
@@ -190,8 +204,11 @@ def teacher_name(run: TrainingRun, facts: CardFacts) -> str:
         return facts.base_model
     name = str(run.recipe.get("teacher") or run.recipe.get("model") or "")
     kind, _, rest = name.rpartition(":")
-    # A path on the training machine says nothing to others.
-    return rest if kind or (rest.count("/") == 1 and not rest.startswith((".", "/", "runs/"))) else Path(rest).name
+    if kind or (rest.count("/") == 1 and not rest.startswith((".", "/", "runs/"))):
+        return rest
+    # A path on the training machine says nothing to others, nor does the name that every run's model has.
+    parts = [part for part in Path(rest).parts if part not in ("/", "model", "best")]
+    return parts[-1] if parts else ""
 
 
 def source_table(run: TrainingRun) -> str:
@@ -205,7 +222,9 @@ def source_table(run: TrainingRun) -> str:
 def forms_table(record: dict[str, Any]) -> str:
     """The files with their sizes and what they lose, as Markdown."""
     forms: dict[str, dict[str, Any]] = record["forms"]
-    measured = [name for name in next(iter(forms.values())) if name not in ("tolerance", "lowest_cosine", "mean_cosine")]
+    measured = [
+        name for name in next(iter(forms.values())) if name not in ("tolerance", "lowest_cosine", "mean_cosine")
+    ]
     head = ["form", "MB", "lowest cosine", *(name.replace("_", " ") for name in measured)]
     lines = []
     for name, line in forms.items():
@@ -220,15 +239,15 @@ def plot_scores(scores: Scores, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = [(name, values) for name, values in scores.rows if all(value is not None for value in values)]
-    figure = Figure(figsize=(8, 1.5 + 0.3 * len(rows) * len(scores.models)), layout="constrained")
+    figure = Figure(figsize=(8, 2 + 0.3 * len(rows) * len(scores.models)), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / len(scores.models)
     for index, model in enumerate(scores.models):
         places = [row + index * height for row in range(len(rows))]
-        axes.barh(places, [values[index] for _, values in rows], height=height, label=model)  # type: ignore[misc]
+        axes.barh(places, [values[index] or 0 for _, values in rows], height=height, label=model)
     axes.set_yticks([row + 0.4 - height / 2 for row in range(len(rows))], [name for name, _ in rows])
     axes.invert_yaxis()
     axes.set(xlabel=scores.explained, xlim=(0, 100))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.0), ncols=2, bbox_transform=figure.transFigure)
+    figure.legend(loc="outside upper center", ncols=2)
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)

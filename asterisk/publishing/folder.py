@@ -8,21 +8,21 @@ import torch
 
 from asterisk.cli import UserError
 from asterisk.evaluation import SentencePairs
-from asterisk.manifest import appearing_folder, file_hash, read_json, write_json
+from asterisk.manifest import appearing_folder, read_json, write_json
 from asterisk.publishing import handler
 from asterisk.publishing.card import CardFacts, read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.native import write_native_model
 from asterisk.publishing.onnx_export import write_onnx_files
 from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
+from asterisk.publishing.sums import SUMS, write_sums
 from asterisk.publishing.verification import verify
 from asterisk.student import save_tokenizer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-# The record of how far the forms agree, and the hashes of all files.
+# The record of how far the forms agree.
 FORMS = "forms.json"
-SUMS = "SHA256SUMS"
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -79,30 +79,3 @@ def write_model(checkpoint: Checkpoint, folder: Path, dtype: str, native: bool) 
     if not checkpoint.is_classifier:
         write_sentence_transformers_files(checkpoint, folder)
     shutil.copy(handler.__file__, folder / "handler.py")
-
-
-def write_sums(folder: Path) -> None:
-    """Writes SHA256SUMS: `sha256sum --check SHA256SUMS` in the folder verifies it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    for file in files:
-        file.chmod(0o644)  # safetensors are written for their owner's eyes only
-    lines = [f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
-
-
-def check_sums(folder: Path) -> list[Path]:
-    """The files that the folder's SHA256SUMS names, itself among them.
-
-    Raises:
-        UserError: There is none, a file is missing or changed, or there is one that it does not name.
-    """
-    if not (folder / SUMS).is_file():
-        raise UserError(f"{folder} holds no {SUMS}; give a folder that publish.py made.")
-    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    wanted = {folder / name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    found = {path for path in folder.rglob("*") if path.is_file() and path.name != SUMS}
-    for path in sorted(wanted.keys() | found):
-        if path not in found or path not in wanted or file_hash(path) != wanted[path]:
-            state = "missing" if path not in found else "not in it" if path not in wanted else "changed since"
-            raise UserError(f"{folder / SUMS}: {path.relative_to(folder)} is {state}; publish the checkpoint again.")
-    return [*sorted(found), folder / SUMS]

@@ -2,8 +2,8 @@
 
     python -P asterisk/publishing/forms.py FOLDER TEXTS.json OUTPUTS.npz
 
-Imports what the consumers have (torch, transformers, sentence-transformers, onnxruntime) and nothing of Asterisk's, and
-runs in a process of its own, so that the code that comes with the folder is the code that is run.
+Imports what the consumers have (torch, transformers, sentence-transformers, onnxruntime) and nothing of Asterisk's,
+and runs in a process of its own, so that the code that comes with the folder is the code that is run.
 """
 
 import importlib.util
@@ -89,11 +89,11 @@ def handler(folder: Path) -> Form:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     endpoint = module.EndpointHandler(str(folder))
-    labels = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("label2id") or {"LABEL_0": 0}
 
     def answer(texts: list[str]) -> np.ndarray:
         if not endpoint.is_classifier:
             return np.array(endpoint({"inputs": texts}), dtype=np.float32)
+        labels = endpoint.classify.model.config.label2id
         answers = endpoint({"inputs": texts, "parameters": {"function_to_apply": "none"}})
         return np.array(
             [[score["score"] for score in sorted(each, key=lambda score: labels[score["label"]])] for each in answers],
@@ -112,7 +112,9 @@ def onnx_file(folder: Path, file: Path) -> Form:
 
     def run(texts: list[str]) -> np.ndarray:
         inputs = tokenize(texts, "np")
-        return session.run([output], {name: inputs[name].astype(np.int64) for name in ("input_ids", "attention_mask")})[0]
+        return session.run(
+            [output], {name: inputs[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
+        )[0]
 
     return run
 
@@ -125,10 +127,12 @@ def main() -> None:
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     outputs = {}
     for name, compute in forms(folder).items():
-        rows = [compute([texts[index] for index in order[start : start + BATCH]]) for start in range(0, len(order), BATCH)]
+        rows = [
+            compute([texts[index] for index in order[start : start + BATCH]]) for start in range(0, len(order), BATCH)
+        ]
         outputs[name] = np.empty((len(texts), rows[0].shape[1]), dtype=np.float32)
         outputs[name][order] = np.concatenate(rows)
-    np.savez(target, **outputs)
+    np.savez(target, **outputs)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

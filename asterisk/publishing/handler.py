@@ -33,7 +33,7 @@ class EndpointHandler:
         else:
             self.model = AutoModel.from_pretrained(path, trust_remote_code=True).to(device).eval()
 
-    def __call__(self, data: dict[str, Any]) -> list[Any]:
+    def __call__(self, data: dict[str, Any]) -> Any:
         """Answers one request.
 
         Raises:
@@ -45,9 +45,7 @@ class EndpointHandler:
         if not texts:
             return []
         if self.is_classifier:
-            answers = self.classify(
-                texts, batch_size=BATCH, truncation=True, **{"top_k": None, **parameters}
-            )
+            answers = self.classify(texts, batch_size=BATCH, truncation=True, **{"top_k": None, **parameters})
         else:
             answers = self.model.encode(texts, batch_size=BATCH, **parameters).tolist()
         return answers[0] if single else answers

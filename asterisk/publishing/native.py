@@ -31,7 +31,7 @@ def write_native_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype)
     model = native_twin(checkpoint)
     projection = torch.nn.Linear(checkpoint.config.hidden_size, checkpoint.config.projection_dim)
     projection.load_state_dict(checkpoint.backbone.projection.state_dict())
-    model.to(dtype).save_pretrained(folder)
+    model.to(dtype).save_pretrained(folder)  # type: ignore[arg-type]
     write_sentence_transformers_files(checkpoint, folder, projection.to(dtype))
 
 

@@ -53,7 +53,7 @@ def write_onnx_files(checkpoint: Checkpoint, folder: Path) -> None:
     onnx.save(export(model), folder / FULL)
     onnx.save(quantize_matrices(folder / FULL), folder / QUANTIZED)
     smallest = onnx.load(folder / QUANTIZED)
-    quantize_table(smallest, tuple(checkpoint.backbone.get_input_embeddings().weight.shape))
+    quantize_table(smallest, (checkpoint.config.vocab_size, checkpoint.config.hidden_size))
     onnx.save(smallest, folder / SMALLEST)
     # Exported in half precision, not converted: the model itself pools in float32, since sums and norms overflow.
     onnx.save(export(model.half()), folder / HALF)
@@ -81,7 +81,13 @@ def export(model: AsteriskModel | AsteriskForSequenceClassification) -> ModelPro
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    proto = program.model_proto
+    # The exporter tells the weights' shapes twice; onnxruntime, which transposes some, then finds that they differ.
+    weights = {each.name for each in proto.graph.initializer}
+    shapes = [each for each in proto.graph.value_info if each.name not in weights]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(shapes)
+    return proto
 
 
 def quantize_matrices(file: Path) -> ModelProto:
@@ -93,9 +99,7 @@ def quantize_matrices(file: Path) -> ModelProto:
 
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         target = Path(scratch) / file.name
-        quantize_dynamic(
-            file, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True
-        )
+        quantize_dynamic(file, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True)
         return onnx.load(target)
 
 

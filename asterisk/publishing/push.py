@@ -8,7 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.utils import validate_repo_id
 
 from asterisk.cli import UserError
-from asterisk.publishing.folder import check_sums
+from asterisk.publishing.sums import check_sums
 
 REFUSED = (401, 403)
 
@@ -55,7 +55,7 @@ def list_files(folder: Path) -> str:
 
 
 def push_folder(folder: Path, options: PushOptions) -> str:
-    """Uploads the folder in one commit; what the Hub has of it already, also of an interrupted upload, is not sent again.
+    """Uploads the folder in one commit; what the Hub has already, also of an interrupted upload, is not sent again.
 
     The token is that of `HF_TOKEN` or of `hf auth login`. A new repository is private, unless `options.public`.
 

@@ -42,7 +42,7 @@ class Scores:
 
 
 def read_scores(path: Path) -> Scores:
-    """Reads a `summary.json` of evaluate_mteb.py, a `results.json` of train_distill.py or a `report.json` of train_head.py.
+    """Reads `summary.json` of evaluate_mteb.py, `results.json` of train_distill.py or `report.json` of train_head.py.
 
     Raises:
         UserError: The file is none of these.
@@ -58,8 +58,8 @@ def read_scores(path: Path) -> Scores:
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{path} lacks {error}, which the card tells; give it as the program wrote it.") from error
     raise UserError(
-        f"{path} is no file of results; give a summary.json of evaluate_mteb.py, a results.json of train_distill.py or "
-        "a report.json of train_head.py."
+        f"{path} is no file of results; give a summary.json of evaluate_mteb.py, a results.json of train_distill.py "
+        "or a report.json of train_head.py."
     )
 
 
@@ -117,7 +117,9 @@ def _of_distillation(content: list[dict[str, Any]]) -> Scores:
         for name in names
     ]
     models = ["this model", *(each["model"] for each in others)]
-    return Scores("Sentence similarity", models, rows, "Spearman correlation of cosines and human scores × 100.", entries)
+    return Scores(
+        "Sentence similarity", models, rows, "Spearman correlation of cosines and human scores × 100.", entries
+    )
 
 
 def _of_head(content: dict[str, Any]) -> Scores:

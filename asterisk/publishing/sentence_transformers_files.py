@@ -1,7 +1,7 @@
 """The files by which sentence-transformers, text-embeddings-inference and others know how token vectors are pooled.
 
-Written by hand, since no release of sentence-transformers writes what all consumers read: text-embeddings-inference and
-older releases want a boolean for each pooling and `max_seq_length`, newer releases a `pooling_mode`.
+Written by hand, since no release of sentence-transformers writes what all consumers read: text-embeddings-inference
+and older releases want a boolean for each pooling and `max_seq_length`, newer releases a `pooling_mode`.
 """
 
 from pathlib import Path
@@ -53,9 +53,7 @@ def write_sentence_transformers_files(
         for index, kind in enumerate(kinds)
     ]
     write_json(folder / "modules.json", modules)
-    write_json(
-        folder / "sentence_bert_config.json", {"max_seq_length": checkpoint.max_length, "do_lower_case": False}
-    )
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": checkpoint.max_length, "do_lower_case": False})
     write_json(
         folder / "config_sentence_transformers.json",
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},

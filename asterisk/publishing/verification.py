@@ -36,14 +36,16 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
     Returns:
         The record: how many texts, and of each form its size in bytes, its tolerance, its lowest and mean cosine and,
         of an embedding model, its Spearman correlation × 100 on the benchmark; of a classifier the cosine is that
-        of all texts' logits together, and `same_label` the share of texts with the same best label.
+        of all texts' logits together, and `same_label` the share of texts whose best label is the same.
 
     Raises:
         UserError: A form cannot be computed, or differs by more than its tolerance.
     """
     texts = [*dict.fromkeys([*pairs.first, *pairs.second]), *EDGES]
     # What a tokenizer finds no token in has no embedding, and each consumer its own way to say so.
-    texts = [text for text in texts if checkpoint.tokenizer(text, truncation=checkpoint.max_length is not None)["input_ids"]]
+    texts = [
+        text for text in texts if checkpoint.tokenizer(text, truncation=checkpoint.max_length is not None)["input_ids"]
+    ]
     expected = checkpoint.output(texts)
     row = {text: index for index, text in enumerate(texts)}
 
@@ -52,7 +54,8 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
         line: dict[str, Any] = {"tolerance": REDUCED_TOLERANCE if reduced else FULL_TOLERANCE}
         if checkpoint.is_classifier:
             line["lowest_cosine"] = line["mean_cosine"] = _cosine(output.ravel(), expected.ravel())
-            line["same_label"] = float((output.argmax(axis=1) == expected.argmax(axis=1)).mean())
+            if expected.shape[1] > 1:
+                line["same_label"] = float((output.argmax(axis=1) == expected.argmax(axis=1)).mean())
         else:
             cosines = [_cosine(one, other) for one, other in zip(output, expected, strict=True)]
             line["lowest_cosine"], line["mean_cosine"] = min(cosines), float(np.mean(cosines))
