@@ -73,6 +73,8 @@ def push_folder(folder: Path, options: PushOptions) -> str:
         api.create_repo(repository, private=not options.public, exist_ok=True)
         if branch and not options.create_pr:
             api.create_branch(repository, branch=branch, exist_ok=True)
+        if options.tag and options.tag in [tag.name for tag in api.list_repo_refs(repository).tags]:
+            raise UserError(f"{repository} has a tag {options.tag} already; give another --tag.")
         commit = api.upload_folder(
             repo_id=repository,
             folder_path=folder,
@@ -82,6 +84,8 @@ def push_folder(folder: Path, options: PushOptions) -> str:
         )
         if options.tag:
             api.create_tag(repository, tag=options.tag, revision=commit.oid)
+    except UserError:
+        raise
     except Exception as error:  # of the client's many kinds, from refused tokens to lost connections
         raise UserError(_sentence(error, repository)) from None
     return str(commit.pr_url or commit.commit_url)
@@ -97,8 +101,6 @@ def _sentence(error: BaseException, repository: str) -> str:
             f"The Hub refuses to write to {repository} ({status}): set HF_TOKEN, or log in with `hf auth login`, to a "
             "token that may."
         )
-    if status == 409:
-        return f"The Hub has what was to be made in {repository} already (409); give another --tag."
     if isinstance(error, OfflineModeIsEnabled):
         return f"HF_HUB_OFFLINE is set, so nothing can be pushed to {repository}; unset it."
     reason = f"status {status}" if status else type(error).__name__
