@@ -54,8 +54,10 @@ class Hub(ThreadingHTTPServer):
         self.blobs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         # How many large files are taken before the hub answers no more, and whether that point is reached.
-        self.uploads_left: int | None = None
+        self.most_uploads: int | None = None
         self.is_stuck = threading.Event()
+        self.lock = threading.Lock()
+        self.uploads = 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def __enter__(self) -> "Hub":
@@ -177,21 +179,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.send(200, {"transfer": "basic", "objects": objects})
 
     def take_blob(self, path: str) -> None:
-        if self.server.uploads_left is not None:
-            self.server.uploads_left -= 1
-            if self.server.uploads_left < 0:
-                self.server.is_stuck.set()
-                while self.rfile.read(65_536):  # until the client goes away
-                    pass
-                self.close_connection = True
-                return
+        with self.server.lock:
+            self.server.uploads += 1
+            is_stuck = self.server.most_uploads is not None and self.server.uploads > self.server.most_uploads
         content = self.body()
+        if is_stuck:
+            while self.rfile.read(1):  # until the client goes away
+                pass
+            self.close_connection = True
+            return
         digest = hashlib.sha256(content).hexdigest()
         if path != f"/blobs/{digest}":
             self.send(400, {"error": "the content is not what its address says"})
             return
         self.server.blobs[digest] = content
         self.send(200, {})
+        if len(self.server.blobs) == self.server.most_uploads:
+            self.server.is_stuck.set()
 
     def commit(self, name: str, revision: str, body: bytes, query: dict) -> None:
         repository = self.server.repositories[name]
@@ -254,7 +258,10 @@ class _Handler(BaseHTTPRequestHandler):
         if found := self.found(name, revision):
             paths = [path for path in sorted(found[1]) if not folder or path.startswith(folder.strip("/") + "/")]
             lines = [{"type": "file", "path": path, "size": len(found[1][path]), "oid": "0" * 40} for path in paths]
-            self.send(200 if lines else 404, lines, {} if lines else {"X-Error-Code": "EntryNotFound"})
+            if lines:
+                self.send(200, lines)
+            else:
+                self.send(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
 
     def resolve(self, name: str, revision: str, path: str) -> None:
         if found := self.found(name, revision):
