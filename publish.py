@@ -97,12 +97,20 @@ def build(arguments: PublishArguments, folder: Path) -> None:
     from asterisk.publishing.card import CardFacts, forms_table
     from asterisk.publishing.checkpoint import load_checkpoint
     from asterisk.publishing.folder import build_folder
+    from asterisk.publishing.training_run import NOT_STATED, read_training_run
 
     name, separator, source = arguments.sts.partition("=")
     if not separator or not name or not source:
         raise UserError(f"--sts takes NAME=FILE, not {arguments.sts!r}.")
+    checkpoint = load_checkpoint(Path(arguments.checkpoint))
+    sources = read_training_run(checkpoint.folder, arguments.training_data).sources
+    if unstated := [source.name for source in sources if source.licence == NOT_STATED]:
+        print(
+            f"warning: the card does not state the licence of {', '.join(unstated)}; --training_data does.",
+            file=sys.stderr,
+        )
     record = build_folder(
-        load_checkpoint(Path(arguments.checkpoint)),
+        checkpoint,
         folder,
         read_sentence_pairs(source, name),
         CardFacts(

@@ -1,4 +1,4 @@
-"""The same weights under an architecture that transformers has had since 4.16, so that no remote code is needed.
+"""The same weights under an architecture that transformers has had for years, so that no remote code is needed.
 
 That architecture is XLM-RoBERTa-XL, whatever its name: pre-norm blocks, learned positions, no LayerNorm on the
 embeddings, a final one, biases everywhere, any activation. The projection becomes sentence-transformers' Dense module,
