@@ -2,9 +2,9 @@
 
 That architecture is XLM-RoBERTa-XL, whatever its name: pre-norm blocks, learned positions, no LayerNorm on the
 embeddings, a final one, biases everywhere, any activation. The projection becomes sentence-transformers' Dense module,
-which after pooling says the same as before it. The embeddings are the same, to 1e-6, on transformers 4.57, 5.4 and 5.23.
-What else comes near: GPT2Model with `is_causal=False`, which transformers 4 silently runs causally; and EsmModel, the same
-on all three, but with a GELU that cannot be changed and a contact head besides.
+which after pooling says the same as before it. The embeddings are the same, to 1e-6, on transformers 4.57, 5.4, 5.23.
+What else comes near: GPT2Model with `is_causal=False`, which transformers 4 silently runs causally; and EsmModel, the
+same on all three, but with a GELU that cannot be changed and a contact head besides.
 """
 
 from pathlib import Path
