@@ -254,10 +254,14 @@ def save_student(model: "PreTrainedModel | EncoderStudent", tokenizer: PreTraine
     """Saves the model, an Asterisk with its code, and a portable tokenizer; the folder appears whole or not at all."""
     with appearing_folder(folder) as temporary:
         model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        # transformers 5 writes the name of a class that transformers 4 and other consumers do not know.
-        settings = read_json(temporary / "tokenizer_config.json")
-        write_json(temporary / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
+        save_tokenizer(tokenizer, temporary)
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Saves a tokenizer as the class that every transformers release knows, not the one that transformers 5 names."""
+    tokenizer.save_pretrained(folder)
+    settings = read_json(folder / "tokenizer_config.json")
+    write_json(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
 def load_student(folder: Path) -> "AsteriskModel | SentenceTransformer":

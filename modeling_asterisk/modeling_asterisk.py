@@ -70,7 +70,7 @@ def pool(token_vectors: torch.Tensor, attention_mask: torch.Tensor | None, pooli
     positions = torch.arange(mask.shape[1], device=mask.device)
     # argmax finds the first token that counts, or the last one by weighing the mask with its positions.
     index = (mask if pooling == "cls" else mask * (positions + 1)).argmax(dim=1)
-    return vectors[torch.arange(len(vectors), device=vectors.device), index] * (counts > 0)
+    return vectors[torch.arange(vectors.shape[0], device=vectors.device), index] * (counts > 0)
 
 
 class AsteriskEmbeddings(nn.Module):

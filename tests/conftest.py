@@ -75,3 +75,14 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, sentences: list[str], ru
     )
     assert result.returncode == 0, result.stderr
     return output
+
+
+@pytest.fixture(scope="session")
+def published(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run_script: RunScript) -> Path:
+    """The Hub folder that publish.py makes of the small student."""
+    folder = tmp_path_factory.mktemp("published") / "hub"
+    result = run_script(
+        *("publish.py", small_run / "model", "--output_dir", folder, "--repo_id", "someone/asterisk", "--tag", "v1")
+    )
+    assert result.returncode == 0, result.stderr
+    return folder

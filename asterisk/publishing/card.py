@@ -1,0 +1,253 @@
+"""The model card: a template filled from result files, so that no number in it was typed."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from asterisk.cli import UserError
+from asterisk.curves import plot_curves
+from asterisk.evaluation import SentencePairs
+from asterisk.manifest import read_json
+from asterisk.publishing.checkpoint import Checkpoint
+from asterisk.publishing.scores import Scores, read_scores
+from asterisk.publishing.training_run import NOT_STATED, TrainingRun, read_training_run
+from asterisk.tables import aligned_table
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "model_card"
+FIGURES = "figures"
+
+
+@dataclass
+class CardFacts:
+    """What only the publisher knows."""
+
+    # A Hub id, or the folder itself if the model stays on this machine.
+    repo_id: str
+    # The branch, tag or commit that the snippets pin.
+    revision: str = "main"
+    license: str = "apache-2.0"
+    languages: list[str] = field(default_factory=lambda: ["en"])
+    # The teacher's Hub id, or that of the model that a head was trained on.
+    base_model: str = ""
+    # Files of results; by default what lies beside the checkpoint.
+    results: list[str] = field(default_factory=list)
+    # A YAML file of licences; by default the one beside the texts.
+    training_data: str = ""
+    # Texts of the snippets and the widget; by default of the benchmark that the forms are compared on.
+    examples: list[str] = field(default_factory=list)
+    native: bool = False
+
+
+@dataclass
+class CardContent:
+    """All that the card tells, read before anything is computed."""
+
+    run: TrainingRun
+    scores: list[Scores]
+
+
+def read_card_content(checkpoint: Checkpoint, facts: CardFacts) -> CardContent:
+    """Reads the run and the results.
+
+    Raises:
+        UserError: A file is missing, of another form, or of another model.
+    """
+    beside = checkpoint.folder.resolve().parent
+    name = "report.json" if checkpoint.is_classifier else "results.json"
+    default = [beside / name] if (beside / name).is_file() else []
+    paths = [Path(each) for each in facts.results] or default
+    for path in paths:
+        check_measured_model(checkpoint, path)
+    return CardContent(
+        read_training_run(checkpoint.folder, facts.training_data), [read_scores(path) for path in paths]
+    )
+
+
+def check_measured_model(checkpoint: Checkpoint, path: Path) -> None:
+    """Refuses results of another model.
+
+    Raises:
+        UserError: The file tells of another model.
+    """
+    content = read_json(path)
+    if isinstance(content, dict) and "model" in content and "scores" in content:
+        from asterisk.encoders import load_encoder
+
+        found, own = content["model"]["revision"], load_encoder(str(checkpoint.folder)).revision
+        if found != own:
+            raise UserError(
+                f"{path} was measured on another model or with other settings than {checkpoint.folder}; measure that "
+                "folder itself (evaluate_mteb.py --model), in float32 and with all its dimensions."
+            )
+    elif isinstance(content, list) and content:
+        found, size = content[-1].get("parameters"), checkpoint.backbone.num_parameters()
+        if found != size:
+            raise UserError(f"{path} tells of a model of {found:,} parameters, but {checkpoint.folder} has {size:,}.")
+
+
+def write_card(
+    checkpoint: Checkpoint,
+    folder: Path,
+    record: dict[str, Any],
+    pairs: SentencePairs,
+    facts: CardFacts,
+    content: CardContent,
+) -> None:
+    """Writes README.md and its figures into the published folder.
+
+    Args:
+        checkpoint: The model.
+        folder: The published folder, but for the card.
+        record: How far its forms agree.
+        pairs: The benchmark of the record.
+        facts: What the publisher says.
+        content: What the files say.
+    """
+    run, config = content.run, checkpoint.config
+    if run.curves:
+        (folder / FIGURES).mkdir()
+        plot_curves(run.curves, folder / FIGURES / "curves.png")
+    compared = [scores for scores in content.scores if len(scores.models) > 1 and not checkpoint.is_classifier]
+    if compared:
+        (folder / FIGURES).mkdir(exist_ok=True)
+        plot_scores(max(compared, key=lambda scores: len(scores.rows)), folder / FIGURES / "scores.png")
+    recipe = run.recipe
+    name = facts.repo_id.rstrip("/").rpartition("/")[2]
+    template = "classifier.md" if checkpoint.is_classifier else "embedding.md"
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["literal"] = lambda value: json.dumps(value, ensure_ascii=False)
+    texts = facts.examples or [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
+    body = environment.get_template(template).render(
+        name=name,
+        repo=facts.repo_id,
+        on_hub=re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", facts.repo_id) is not None and not Path(facts.repo_id).exists(),
+        revision=facts.revision,
+        license=facts.license,
+        languages=facts.languages,
+        native=facts.native,
+        parameters=checkpoint.model.num_parameters(),
+        config=config,
+        max_length=checkpoint.max_length,
+        labels=[config.id2label[index] for index in range(len(config.id2label or {}))],  # type: ignore[index]
+        teacher=teacher_name(run, facts),
+        run=run,
+        recipe=recipe,
+        sources=source_table(run),
+        licensed=any(source.licence != NOT_STATED for source in run.sources),
+        scores=content.scores,
+        figures=sorted(path.name for path in (folder / FIGURES).glob("*.png")),
+        forms=forms_table(record),
+        texts=texts,
+        record=record,
+        reference=pairs.name,
+    )
+    data = card_data(checkpoint, facts, content, texts)
+    text = f"---\n{data.to_yaml()}\n---\n{body}"
+    # What is written reads back as it was meant.
+    if ModelCard(text).data.to_dict() != data.to_dict():
+        raise UserError("The card's metadata cannot be written as YAML; give plain names and licences.")
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def card_data(checkpoint: Checkpoint, facts: CardFacts, content: CardContent, texts: list[str]) -> ModelCardData:
+    """The card's metadata, as the Hub reads it."""
+    sources = [
+        source.name.removeprefix("hub:").partition(":")[0] for source in content.run.sources if "hub:" in source.name
+    ]
+    common: dict[str, Any] = {
+        "language": facts.languages,
+        "license": facts.license,
+        "base_model": facts.base_model or None,
+        "datasets": sources or None,
+        "model_name": facts.repo_id.rstrip("/").rpartition("/")[2],
+        "eval_results": [entry for scores in content.scores for entry in scores.entries] or None,
+    }
+    if checkpoint.is_classifier:
+        return ModelCardData(
+            pipeline_tag="text-classification",
+            library_name="transformers",
+            tags=["asterisk", "text-classification", "onnx"],
+            base_model_relation="finetune" if facts.base_model else None,
+            widget=[{"text": text} for text in texts],
+            **common,
+        )
+    return ModelCardData(
+        pipeline_tag="sentence-similarity",
+        library_name="sentence-transformers",
+        tags=[
+            "asterisk",
+            "sentence-transformers",
+            "feature-extraction",
+            "sentence-similarity",
+            "onnx",
+            "distillation",
+        ],
+        widget=[{"source_sentence": texts[0], "sentences": texts[1:]}],
+        **common,
+    )
+
+
+def teacher_name(run: TrainingRun, facts: CardFacts) -> str:
+    """What the model was distilled from, or a head trained on; "" if nobody says."""
+    if facts.base_model:
+        return facts.base_model
+    name = str(run.recipe.get("teacher") or run.recipe.get("model") or "")
+    kind, _, rest = name.rpartition(":")
+    if kind or (rest.count("/") == 1 and not rest.startswith((".", "/", "runs/"))):
+        return rest
+    # A path on the training machine says nothing to others, nor does the name that every run's model has.
+    parts = [part for part in Path(rest).parts if part not in ("/", "model", "best")]
+    return parts[-1] if parts else ""
+
+
+def source_table(run: TrainingRun) -> str:
+    """The training data with their licences, as Markdown; "" if none is known."""
+    if not run.sources:
+        return ""
+    lines = [f"| {source.name} | {source.licence} | {source.origin} |" for source in run.sources]
+    return "\n".join(["| texts | licence | from |", "| --- | --- | --- |", *lines])
+
+
+def forms_table(record: dict[str, Any]) -> str:
+    """The files with their sizes and what they lose, as Markdown."""
+    forms: dict[str, dict[str, Any]] = record["forms"]
+    measured = [
+        name for name in next(iter(forms.values())) if name not in ("tolerance", "lowest_cosine", "mean_cosine")
+    ]
+    head = ["form", "MB", "lowest cosine", *(name.replace("_", " ") for name in measured)]
+    lines = []
+    for name, line in forms.items():
+        size = f"{line['bytes'] / 1e6:.1f}" if "bytes" in line else ""
+        values = [f"{line[each]:.1%}" if each == "same_label" else f"{line[each]:.2f}" for each in measured]
+        lines.append([name, size, f"{line['lowest_cosine']:.5f}", *values])
+    return aligned_table([head, *lines])
+
+
+def plot_scores(scores: Scores, path: Path) -> None:
+    """Draws the models side by side on each task."""
+    from matplotlib.figure import Figure
+
+    rows = [(name, values) for name, values in scores.rows if all(value is not None for value in values)]
+    figure = Figure(figsize=(8, 2 + 0.3 * len(rows) * len(scores.models)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(scores.models)
+    for index, model in enumerate(scores.models):
+        places = [row + index * height for row in range(len(rows))]
+        axes.barh(places, [values[index] or 0 for _, values in rows], height=height, label=model)
+    axes.set_yticks([row + 0.4 - height / 2 for row in range(len(rows))], [name for name, _ in rows])
+    axes.invert_yaxis()
+    axes.set(xlabel=scores.explained, xlim=(0, 100))
+    figure.legend(loc="outside upper center", ncols=2)
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,110 @@
+"""What a checkpoint's run left beside it: the recipe, how long it took, and which texts it was trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asterisk.cli import UserError
+from asterisk.curves import Point, read_curves
+from asterisk.manifest import read_json
+
+# A table of licences beside the texts: source → licence and origin.
+LICENCES = "licences.yaml"
+NOT_STATED = "not stated"
+
+
+@dataclass
+class TextSource:
+    """Texts that a model was trained on."""
+
+    name: str
+    licence: str = NOT_STATED
+    origin: str = ""
+
+
+@dataclass
+class TrainingRun:
+    """What is known of a run; empty if nothing is."""
+
+    recipe: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    curves: list[Point] = field(default_factory=list)
+    sources: list[TextSource] = field(default_factory=list)
+    sentences: int | None = None
+    seconds: float | None = None
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the run trained a classification head."""
+        return "train_file" in self.recipe
+
+
+def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
+    """What lies in the folder of the run that the checkpoint is of.
+
+    Args:
+        checkpoint: Such as runs/demo/model.
+        licences: A YAML file of sources with `licence` and `origin`; by default a `licences.yaml` beside the texts.
+
+    Raises:
+        UserError: `licences` is not such a file, or the run's files are broken.
+    """
+    folder = checkpoint.resolve().parent
+    known = read_licences(Path(licences)) if licences else {}
+    if not (folder / "run.json").is_file():
+        # Without a run to tell which texts were used, the table says.
+        return TrainingRun(sources=[TextSource(name, *about) for name, about in known.items()])
+    record = read_json(folder / "run.json")
+    run = TrainingRun(record.get("recipe", {}), record.get("versions", {}), read_curves(folder / "curves.jsonl"))
+    if run.curves:
+        run.seconds = run.curves[-1].get("seconds")
+    if run.is_head:
+        if (folder / "report.json").is_file():
+            run.seconds = sum(each["seconds"] for each in read_json(folder / "report.json")["repeats"])
+        names = [Path(run.recipe["train_file"]).name]
+    else:
+        manifest = folder / "store" / "corpus" / "manifest.json"
+        corpus = run.recipe.get("corpus", [])
+        names = [Path(source).name if not source.startswith("hub:") else source for source in corpus]
+        if manifest.is_file():
+            content = read_json(manifest)
+            names = [name for name, *_ in content["settings"]["sources"]]
+            run.sentences = content["counts"]["kept"]
+        known = known or _licences_beside(corpus)
+    run.sources = [TextSource(name, *known.get(_source_name(name), ())) for name in names]
+    return run
+
+
+def read_licences(path: Path) -> dict[str, tuple[str, str]]:
+    """Source → licence and origin.
+
+    Raises:
+        UserError: The file is missing or not of this form.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {str(name): (str(about["licence"]), str(about.get("origin", ""))) for name, about in content.items()}
+    except FileNotFoundError:
+        raise UserError(f"There is no {path}; --training_data takes a YAML file of licences.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} must hold lines 'source: {{licence: …, origin: …}}' ({' '.join(str(error).split())[:100]})."
+        ) from None
+
+
+def _licences_beside(corpus: Sequence[str]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for source in corpus:
+        for folder in (Path(source), Path(source).parent):
+            if (folder / LICENCES).is_file():
+                found |= read_licences(folder / LICENCES)
+                break
+    return found
+
+
+def _source_name(name: str) -> str:
+    """A source as the table of licences calls it: a file without its suffixes, a Hub dataset as it is."""
+    return name if name.startswith("hub:") else name.partition(".")[0]
