@@ -215,7 +215,7 @@ def main() -> None:
             )
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / RUN, {"recipe": recipe, "versions": versions()})
+        write_json(folder / RUN, {"recipe": recipe, "versions": versions(), "store_dir": str(store_dir)})
     trained = distillation.train(on_best=lambda model: save_student(model, tokenizer, folder / "best"))
     if state.is_main_process:
         if trained or not (folder / "model").exists():

@@ -10,6 +10,7 @@ import yaml
 from asterisk.cli import UserError
 from asterisk.curves import Point, read_curves
 from asterisk.manifest import read_json
+from asterisk.place import Place
 
 # A table of licences beside the texts: source → licence and origin.
 LICENCES = "licences.yaml"
@@ -66,7 +67,8 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
             run.seconds = sum(each["seconds"] for each in read_json(folder / "report.json")["repeats"])
         names = [Path(run.recipe["train_file"]).name]
     else:
-        manifest = folder / "store" / "corpus" / "manifest.json"
+        store = Place(record.get("store_dir", folder / "store")).folder
+        manifest = store / "corpus" / "manifest.json"
         corpus = run.recipe.get("corpus", [])
         names = [Path(source).name if not source.startswith("hub:") else source for source in corpus]
         if manifest.is_file():
