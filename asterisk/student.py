@@ -258,6 +258,10 @@ def save_student(model: "PreTrainedModel | EncoderStudent", tokenizer: PreTraine
         # transformers 5 writes the name of a class that transformers 4 and other consumers do not know.
         settings = read_json(temporary / "tokenizer_config.json")
         write_json(temporary / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
+        # safetensors writes files that only their owner may read; tokenizer.json has the mode that the umask gives.
+        mode = (temporary / "tokenizer.json").stat().st_mode
+        for weights in temporary.rglob("*.safetensors"):
+            weights.chmod(mode)
 
 
 def load_student(folder: Path) -> "AsteriskModel | SentenceTransformer":

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asterisk.head_report import confusion_matrix, score, score_classes, spread, write_head_report
 from asterisk.labelled_data import MULTI, REGRESSION, SINGLE
 
 NAMES = ["cat", "dog", "a|b"]
