@@ -14,6 +14,9 @@ BINS = 10
 TEMPERATURES = (0.05, 20.0)
 TEMPERATURE_STEPS = 400
 
+# A threshold that fewer texts lie above says nothing.
+FEWEST_ABOVE = 10
+
 # A label is given from this probability on unless a better one is found.
 HALF = 0.5
 
@@ -168,8 +171,9 @@ def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: f
     ranked = confidence[order]
     # Texts of one probability are given a label together, or not at all.
     reaches = np.flatnonzero((accuracy >= target) & np.append(ranked[:-1] != ranked[1:], True))
-    if not len(reaches):
-        return NoneThreshold(None, f"no threshold gives {target:.0%} accuracy on development")
+    if not len(reaches) or reaches[-1] + 1 < FEWEST_ABOVE:
+        reason = f"none leaves {FEWEST_ABOVE} or more development texts above it with {target:.0%} accuracy"
+        return NoneThreshold(None, reason)
     last = int(reaches[-1])
     criterion = f"lowest with {target:.0%} accuracy on development, where {(last + 1) / len(order):.1%} lie above it"
     return NoneThreshold(0.0 if last + 1 == len(order) else float(ranked[last]), criterion)

@@ -81,8 +81,8 @@ def _remarks(report: dict[str, Any]) -> list[str]:
         remarks.append("- `config.thresholds` has each label's probability from which to give it (best F1).")
     if decisions.get("none_threshold"):
         remarks.append(
-            f"- Better give no label below a probability of {decisions['none_threshold']:.3f} (`config.none_threshold`): "
-            f"{decisions['criterion']}."
+            "- Better give no label below `config.none_threshold`, a probability of "
+            f"{decisions['none_threshold']:.3f}: {decisions['criterion']}."
         )
     if latency := report.get("latency"):
         remarks.append(

@@ -85,7 +85,7 @@ def test_command_goes_from_a_table_to_a_pipeline(model: Path, tmp_path: Path, ru
     assert [(line["label"], line["texts"]) for line in report["classes"]] == [("food", 100), ("sport", 100)]
     files = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert files == {
-        *("report.json", "report.md", "run.json", "config.json", "model.safetensors"),
+        *("report.json", "report.md", "report.html", "run.json", "README.md", "config.json", "model.safetensors"),
         *("configuration_asterisk.py", "modeling_asterisk.py", "tokenizer.json", "tokenizer_config.json"),
     }
 
