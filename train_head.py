@@ -120,9 +120,9 @@ def read_data(arguments: TrainHeadArguments) -> tuple[HeadData, dict[str, Any] |
     texts = read_unlabelled(arguments)
     train, record = teacher.label(texts.texts, arguments.train_file, texts.text_column)
     print(f"{teacher.encoder.name} labelled {len(texts):,} texts, of which the {len(train):,} surest are kept.")
-    if few := [name for name, count in record["kept_of_label"].items() if count < 2]:
-        warn(f"{len(few):,} labels, such as {few[0]!r}, are the nearest of hardly any text; describe them in words")
-    data = head_data_of(train, teacher.names, arguments, arguments.none_label, arguments.samples_per_label, seed)
+    if rare := [name for name, count in record["kept_of_label"].items() if count < 2]:
+        warn(f"{len(rare):,} labels, such as {rare[0]!r}, are the nearest of hardly any text; describe them in words")
+    data = head_data_of(train, teacher.names, arguments, arguments.none_label, few, seed)
     if data.test:
         numbers = label_array(data.test, teacher.names)
         record["teacher_on_test"] = score_labels(teacher.decide(data.test.texts)[0], numbers)

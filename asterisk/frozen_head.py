@@ -49,15 +49,11 @@ def train_on_embeddings(
     epochs, size = own.num_epochs, own.batch_size
     rows, device = len(train.labels), next(head.parameters()).device
     train = Examples(train.embeddings.to(device), train.labels.to(device))
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [weight for weight in head.parameters() if weight.dim() > 1]},
-            {"params": [weight for weight in head.parameters() if weight.dim() <= 1], "weight_decay": 0.0},
-        ],
-        lr=own.learning_rate,
-        weight_decay=own.weight_decay,
-        foreach=True,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [weight for weight in head.parameters() if weight.dim() > 1], "weight_decay": own.weight_decay},
+        {"params": [weight for weight in head.parameters() if weight.dim() <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=own.learning_rate, foreach=True)
     steps = epochs * -(-rows // size)
     warmup = max(1, round(own.warmup_ratio * steps))
     schedule = LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup)))

@@ -44,7 +44,7 @@ def search_settings(training: HeadTraining) -> dict[str, Any]:
     if training.data.development is None:
         raise UserError("--search compares settings by development texts; give a --dev_file, or more to train on.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    place = {"storage": optuna.storages.InMemoryStorage(), "study_name": "head"}
+    place: dict[str, Any] = {"storage": optuna.storages.InMemoryStorage(), "study_name": "head"}
     study = optuna.create_study(**place, sampler=optuna.samplers.TPESampler(seed=own.seed))
     given = {
         "learning_rate": own.learning_rate,
@@ -108,13 +108,14 @@ def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None
 
     own = training.arguments
     scale = training.label_scale(training.draws[0])
+    assert training.data.development is not None
     rows, development = (training.tokenized(part, scale) for part in (training.draws[0], training.data.development))
     loss = make_loss(training.data.problem_type, rows.labels, own.class_weights)
 
     def make_model(trial: "optuna.Trial | None") -> Any:
         model = training.load_to_train(scale)
         if trial is not None:  # the Trainer makes one before any trial, to look at it
-            model.classifier.dropout.p = trial.params["dropout"]  # type: ignore[union-attr]
+            model.classifier.dropout.p = _suggested(trial, own)["dropout"]  # type: ignore[union-attr]
         if own.contrastive_epochs:
             from asterisk.contrastive import contrast_labels
 

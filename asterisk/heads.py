@@ -200,7 +200,7 @@ class HeadTraining:
             return model, *train_on_embeddings(model.classifier, parts[0], parts[1], loss, self.arguments, seed)
         from asterisk.fine_tuning import fine_tune  # the Trainer takes seconds to import
 
-        own, other = (self.tokenized(part, scale) if part else None for part in (train, development))
+        own, other = self.tokenized(train, scale), self.tokenized(development, scale) if development else None
         if self.arguments.contrastive_epochs and not any(folder.glob("checkpoint-*")):
             from asterisk.contrastive import contrast_labels
 
