@@ -49,7 +49,9 @@ def head_page(report: dict[str, Any]) -> str:
         report=report,
         cards=_cards(report),
         decisions={"thresholds": None, "criterion": None, **(report.get("decisions") or {})},
-        data=_data_line(report),
+        splits=list(report["data"]),
+        splits_note=_temperature_note(report),
+        measures=_measures(report),
         plots=plots,
         confusion=confusion,
         none_names=_none_names(report.get("none") or {}),
@@ -79,10 +81,28 @@ def _cards(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     return cards
 
 
-def _data_line(report: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{name}: {part['texts']:,} texts, {part['truncated']:.1%} truncated" for name, part in report["data"].items()
-    )
+def _temperature_note(report: dict[str, Any]) -> str:
+    decisions = report.get("decisions") or {}
+    if not decisions:
+        return "Without development texts nothing was calibrated."
+    return f"Outputs are divided by a temperature of {decisions['temperature']:.3f}, fitted on development."
+
+
+def _measures(report: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Rows of a measure's name and its values, one for each split."""
+    saved, splits = report["repeats"][report["saved_repeat"]], report["data"]
+    calibration = report.get("calibration") or {}
+    rows = [
+        ("texts", [f"{part['texts']:,}" for part in splits.values()]),
+        ("truncated", [f"{part['truncated']:.1%}" for part in splits.values()]),
+    ]
+    for name in saved["development"] or saved["test"] or {}:
+        values = [(saved.get(split) or {}).get(name) for split in splits]
+        rows.append((NAMES[name], ["" if value is None else f"{value:.2f}" for value in values]))
+    for key in ("before", "after") if calibration else ():
+        errors = [f"{100 * calibration[split][key]['error']:.2f}" if split in calibration else "" for split in splits]
+        rows.append((f"calibration error {key} scaling, %", errors))
+    return rows
 
 
 def _none_names(none: dict[str, Any]) -> dict[str, str]:

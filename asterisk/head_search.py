@@ -32,8 +32,8 @@ def search_settings(training: HeadTraining) -> dict[str, Any]:
     Tried are the learning rate, the weight decay, the head's dropout, and, where the backbone learns, the batch size.
 
     Returns:
-        `settings`, the best, `loss`, `before` (the loss of the settings that
-        were given, the first trial) and `trials`.
+        `minutes`, `trials` (their number), the best `settings`, their `loss`, and that of the settings given,
+        `before`, which are the first trial.
 
     Raises:
         UserError: There are no development texts to compare by.

@@ -4,8 +4,8 @@
     python benchmarks/head_defaults.py --model M --data_dir D --modes frozen --sets Banking77 SNIPS
 
 Of each set 1,000 training texts are drawn to learn from (and to set a tenth aside to stop by), and 500 others to
-compare by. What is finished, in --runs_dir, is not run again. Writes results/head_defaults.json and .md of all that is:
-for each mode and candidate the mean accuracy and macro-F1 over the sets.
+compare by. What is finished, in --runs_dir, is not run again. Writes results/head_defaults.json and .md of all that
+is: for each mode and candidate the mean accuracy and macro-F1 over the sets.
 """
 
 import itertools
