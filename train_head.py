@@ -62,6 +62,9 @@ def main() -> None:
     recipe = {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_THE_RUN}
     parts = {"train": data.train, "development": data.development, "test": data.test}
     recipe["data"] = {name: part.content_hash() for name, part in parts.items() if part}
+    for name, texts in (("development_none", data.development_none), ("test_none", data.test_none)):
+        if texts:
+            recipe["data"][name] = dataclasses.replace(data.train, texts=texts, labels=[]).content_hash()
     check_folder(folder, recipe, arguments.resume)
     if (folder / "report.json").exists():
         print(f"{folder} is finished: its model is in {folder / MODEL}, its report in {folder / 'report.html'}.")

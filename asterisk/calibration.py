@@ -175,8 +175,10 @@ def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: f
         reason = f"none leaves {FEWEST_ABOVE} or more development texts above it with {target:.0%} accuracy"
         return NoneThreshold(None, reason)
     last = int(reaches[-1])
+    if last + 1 == len(order):
+        return NoneThreshold(None, f"on development {accuracy[-1]:.1%} are right without one")
     criterion = f"lowest with {target:.0%} accuracy on development, where {(last + 1) / len(order):.1%} lie above it"
-    return NoneThreshold(0.0 if last + 1 == len(order) else float(ranked[last]), criterion)
+    return NoneThreshold(float(ranked[last]), criterion)
 
 
 def measure_none(

@@ -76,21 +76,16 @@ def read_head_data(arguments: DataArguments, none_label: str, samples_per_label:
         raise UserError(f"--none_label needs texts with one label each, but those of {train.source} are no such.")
     for sentence in check_training(without_label(train, none_label)[0]):
         warn(sentence)
+    names = class_names(without_label(train, none_label)[0])
+    kind = "numbers to predict" if train.problem_type == REGRESSION else f"{len(names):,} labels"
+    print(f"{arguments.train_file}: {len(train):,} texts, {kind}.")
     development, test = _read_others(arguments, train)
     if development is None:
         train, development = split_development(train, seed)
     train, unused = without_label(train, none_label)
-    names = class_names(train)
-    kind = "numbers to predict" if train.problem_type == REGRESSION else f"{len(names):,} labels"
-    print(f"{arguments.train_file}: {len(train) + len(unused) + _split_off(arguments, development):,} texts, {kind}.")
     if unused:
         print(f"{len(unused):,} texts of the label {none_label!r} are not learned from.")
     return _parted(train, development, test, names, none_label, samples_per_label, seed)
-
-
-def _split_off(arguments: DataArguments, development: LabelledTexts | None) -> int:
-    """How many of the training texts were set aside."""
-    return 0 if arguments.dev_file or not development else len(development)
 
 
 def read_unlabelled(arguments: DataArguments) -> LabelledTexts:
@@ -165,7 +160,7 @@ def _read_part(arguments: DataArguments, source: str, split: str, train: Labelle
     """One of the tables, without its empty texts."""
     found = read_labelled_texts(
         source,
-        train.text_column if train else arguments.text_column,
+        (train.text_column if train else "") or arguments.text_column,
         (train.label_column if train else "") or arguments.label_column,
         arguments.label_separator,
         split,

@@ -65,7 +65,7 @@ def main() -> None:
             scores = measure(arguments, mode, candidate, data)
             write_json(path, {"set": name, "mode": mode, "candidate": candidate, **scores})
             print(f"{name}, {mode}, {candidate}: {scores['accuracy']:.2f}", flush=True)
-    write([read_json(path) for path in sorted(folder.glob("*.json"))])
+        write([read_json(path) for path in sorted(folder.glob("*.json"))])
 
 
 def candidates(mode: str) -> list[dict[str, float]]:
