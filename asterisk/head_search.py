@@ -104,7 +104,8 @@ def _frozen_objective(training: HeadTraining) -> "Callable[[optuna.Trial], float
 
 def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None:
     """Through the Trainer's own search, which makes a model for each trial."""
-    from asterisk.fine_tuning import make_trainer, with_adapters  # the Trainer takes seconds to import
+    from asterisk.contrastive import contrast_labels  # the Trainer takes seconds to import
+    from asterisk.fine_tuning import make_trainer, with_adapters
 
     own = training.arguments
     scale = training.label_scale(training.draws[0])
@@ -115,11 +116,10 @@ def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None
     def make_model(trial: "optuna.Trial | None") -> Any:
         model = training.load_to_train(scale)
         if trial is not None:  # the Trainer makes one before any trial, to look at it
-            model.classifier.dropout.p = _suggested(trial, own)["dropout"]  # type: ignore[union-attr]
-        if own.contrastive_epochs:
-            from asterisk.contrastive import contrast_labels
-
-            contrast_labels(model, rows, own, own.seed)
+            tried = dataclasses.replace(own, **_suggested(trial, own))
+            model.classifier.dropout.p = tried.dropout  # type: ignore[union-attr, assignment]
+            if own.contrastive_epochs:
+                contrast_labels(model, rows, tried, own.seed)
         return with_adapters(model, own.lora_rank) if own.mode == "lora" else model
 
     def space(trial: "optuna.Trial") -> dict[str, Any]:
