@@ -14,7 +14,7 @@ from modeling_asterisk.modeling_asterisk import AsteriskClassificationHead
 
 
 def load_classifier(
-    spec: str, names: Sequence[str], problem_type: str, dropout: float | None = None
+    spec: str, names: Sequence[str], problem_type: str
 ) -> tuple[AsteriskForSequenceClassification, PreTrainedTokenizerFast, bool]:
     """An Asterisk with a head for these classes, its tokenizer, and whether the head is the model's own.
 
@@ -25,7 +25,6 @@ def load_classifier(
         spec: A folder, Hub id or `package:NAME`.
         names: The classes.
         problem_type: As in [`asterisk.labelled_data`].
-        dropout: Inside the head; by default the model's.
 
     Raises:
         UserError: There is no such model, it is no Asterisk, or has no weights or tokenizer.
@@ -45,7 +44,6 @@ def load_classifier(
     own = _stored_names(stored, problem_type)
     keeps_head = own is not None and set(own) == set(names)
     names = own if keeps_head and own else names
-    settings: dict[str, Any] = {} if dropout is None else {"classifier_dropout": dropout}
     try:
         model = AsteriskForSequenceClassification.from_pretrained(
             location,
@@ -56,7 +54,6 @@ def load_classifier(
             thresholds=None,
             none_threshold=None,
             ignore_mismatched_sizes=True,  # a head for other classes, which is replaced
-            **settings,
         )
         tokenizer = PreTrainedTokenizerFast.from_pretrained(location)
     except (OSError, ValueError) as error:
@@ -64,9 +61,14 @@ def load_classifier(
     if keeps_head:
         shift_outputs(model.classifier, 0.0, 1 / stored.get("temperature", 1.0))
     else:
-        model.classifier = AsteriskClassificationHead(model.config)
-        model.classifier.apply(model._init_weights)
+        renew_head(model)
     return model.float(), tokenizer, keeps_head
+
+
+def renew_head(model: AsteriskForSequenceClassification) -> None:
+    """Gives a model a new head, with random weights."""
+    model.classifier = AsteriskClassificationHead(model.config)
+    model.classifier.apply(model._init_weights)
 
 
 def _stored_names(config: dict[str, Any], problem_type: str) -> list[str] | None:

@@ -6,6 +6,7 @@ Three modes. frozen: the backbone embeds each text once, and the head alone lear
 Training stops when the development loss has stopped falling, and the weights of its lowest value are kept.
 """
 
+import copy
 import dataclasses
 import shutil
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerFast, set_seed
+from transformers import set_seed
 
 from asterisk.classifier import (
     count_truncated,
@@ -24,6 +25,7 @@ from asterisk.classifier import (
     logits_of_embeddings,
     longest_input,
     predict_logits,
+    renew_head,
     shift_outputs,
 )
 from asterisk.cli import UserError
@@ -83,7 +85,7 @@ class HeadTraining:
         self.spec, self.data, self.arguments, self.folder = spec, data, arguments, folder / TRAINING
         if arguments.contrastive_epochs and data.problem_type != SINGLE:
             raise UserError("--contrastive_epochs pairs texts by their label, so each must have one label, a class.")
-        self.model, self.tokenizer, _ = self.load()
+        self.model, self.tokenizer, self.keeps_head = load_classifier(spec, data.names, data.problem_type)
         # A model that is trained further keeps its classes' order.
         own_names: Any = self.model.config.id2label
         self.names = [own_names[index] for index in range(len(data.names))]
@@ -91,14 +93,16 @@ class HeadTraining:
         self.vectors: torch.Tensor | None = None
         self.row_of: dict[str, int] = {}
 
-    def load(self) -> tuple[AsteriskForSequenceClassification, PreTrainedTokenizerFast, bool]:
-        """The model before training; see [`asterisk.classifier.load_classifier`]."""
-        return load_classifier(self.spec, self.data.names, self.data.problem_type, self.arguments.dropout)
-
     def load_to_train(self, scale: tuple[float, float]) -> AsteriskForSequenceClassification:
-        """The same, on its device, giving numbers on the scale of [`HeadTraining.label_scale`]."""
-        model, _, keeps_head = self.load()
-        if keeps_head:
+        """A copy of the model, on its device, giving numbers on the scale of [`HeadTraining.label_scale`]; with a new
+        head, unless its own is for these classes."""
+        model = copy.deepcopy(self.model)
+        if self.arguments.dropout is not None:
+            model.config.classifier_dropout = self.arguments.dropout
+            model.classifier.dropout.p = self.arguments.dropout  # type: ignore[union-attr, assignment]
+        if not self.keeps_head:
+            renew_head(model)
+        else:
             shift_outputs(model.classifier, -scale[0] / scale[1], 1 / scale[1])
         return model.to(this_process().device)  # type: ignore[arg-type]
 
