@@ -28,9 +28,9 @@ from transformers import PreTrainedTokenizerFast
 from asterisk.cli import UserError, entry_point, parse_arguments
 from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
 from asterisk.curves import plot_curves, read_curves
-from asterisk.distillation import RUN, Distillation, TrainingArguments, check_folder
+from asterisk.distillation import Distillation, TrainingArguments
 from asterisk.evaluation import SentencePairs, read_sentence_pairs, sts_spearman
-from asterisk.manifest import read_json, writable, write_json
+from asterisk.manifest import RUN, check_folder, read_json, writable, write_json
 from asterisk.pairs import (
     ScoredTexts,
     find_pairs,

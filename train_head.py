@@ -1,48 +1,36 @@
-"""Trains a classifier on labelled texts: a head on an Asterisk.
+"""Trains a classifier on labelled texts, or on unlabelled ones: a head on an Asterisk.
 
     python train_head.py --model runs/demo/model --train_file train.csv --output_dir runs/mine
     python train_head.py --model M --train_file train.csv --test_file test.csv --mode full --output_dir O
     python train_head.py --model M --train_file train.csv --samples_per_label 8 --repeats 10 --output_dir O
+    python train_head.py --model M --train_file train.csv --search 5 --output_dir O
+    python train_head.py --model M --train_file texts.txt --zero_shot_labels "a,b,c" --teacher T --output_dir O
 
 A table is a CSV, TSV, JSONL, JSON or Parquet file, a folder of them, or a Hub dataset. Labels are words or whole
 numbers, several of a text as a list or with --label_separator, or other numbers, which are then predicted. Without
---dev_file a tenth of the training texts is set aside to say when to stop. In --output_dir: model/ (for
-AutoModelForSequenceClassification and pipeline("text-classification")), report.json and report.md, and run.json.
+--dev_file a tenth of the training texts is set aside to say when to stop, and how sure is sure enough. In
+--output_dir: model/ (for AutoModelForSequenceClassification and pipeline("text-classification")), report.html, .md
+and .json, and run.json.
 """
 
 import dataclasses
 import shutil
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.distillation import RUN, check_folder
-from asterisk.head_report import confusion_matrix, score_classes, spread, write_head_report
-from asterisk.heads import (
-    TRAINING,
-    HeadArguments,
-    HeadData,
-    HeadTraining,
-    Repeat,
-    best_repeat,
-    resolve_arguments,
-)
-from asterisk.labelled_data import (
-    REGRESSION,
-    SINGLE,
-    LabelledTexts,
-    check_training,
-    class_names,
-    count_shared,
-    draw,
-    label_array,
-    read_labelled_texts,
-    split_development,
-    without_empty,
-)
-from asterisk.manifest import make_folder, write_json
+from asterisk.head_arguments import HeadArguments, resolve_arguments
+from asterisk.head_card import write_head_card
+from asterisk.head_data import DataArguments, HeadData, head_data_of, read_head_data, read_unlabelled, warn
+from asterisk.head_decisions import DecisionArguments, check_decisions, decide
+from asterisk.head_report import measure_head, write_head_report
+from asterisk.head_scores import score_labels, spread
+from asterisk.heads import TRAINING, HeadTraining, Repeat, best_repeat
+from asterisk.labelled_data import label_array
+from asterisk.manifest import RUN, appearing_folder, check_folder, make_folder, read_json, write_json
+from asterisk.pseudo_labels import PseudoLabelArguments
+from asterisk.student import save_student
 from modeling_asterisk import AsteriskForSequenceClassification
 
 MODEL = "model"
@@ -52,20 +40,10 @@ NOT_THE_RUN = ("output_dir", "resume")
 
 
 @dataclass
-class TrainHeadArguments(HeadArguments):
+class TrainHeadArguments(DecisionArguments, PseudoLabelArguments, HeadArguments, DataArguments):
     """What is trained on what."""
 
     model: str = field(default="", metadata={"help": "an Asterisk: a folder, Hub id or package:NAME"})
-    train_file: str = field(default="", metadata={"help": "the table of labelled texts to train on"})
-    dev_file: str = field(
-        default="", metadata={"help": "one to say when to stop (default: a tenth of the training texts)"}
-    )
-    test_file: str = field(default="", metadata={"help": "one to measure the result on"})
-    text_column: str = field(default="", metadata={"help": "the column of texts (default: guessed)"})
-    label_column: str = field(default="", metadata={"help": "the column of labels (default: guessed)"})
-    label_separator: str = field(
-        default="", metadata={"help": "what stands between the labels of a text that has several"}
-    )
     output_dir: str = field(default="", metadata={"help": "where the model and the report go"})
     resume: bool = field(default=False, metadata={"help": "continue the training in OUTPUT_DIR, or begin it"})
 
@@ -77,15 +55,19 @@ def main() -> None:
     for name in ("model", "train_file", "output_dir"):
         if not getattr(arguments, name):
             raise UserError(f"--{name} is missing; --help shows whole commands.")
-    settings = resolve_arguments(arguments)
+    settings: Any = resolve_arguments(arguments)
+    check_decisions(arguments)
     folder = Path(arguments.output_dir)
-    data = read_data(arguments)
+    data, zero_shot = read_data(arguments)
     recipe = {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_THE_RUN}
     parts = {"train": data.train, "development": data.development, "test": data.test}
     recipe["data"] = {name: part.content_hash() for name, part in parts.items() if part}
+    for name, texts in (("development_none", data.development_none), ("test_none", data.test_none)):
+        if texts:
+            recipe["data"][name] = dataclasses.replace(data.train, texts=texts, labels=[]).content_hash()
     check_folder(folder, recipe, arguments.resume)
     if (folder / "report.json").exists():
-        print(f"{folder} is finished: its model is in {folder / MODEL}, its report in {folder / 'report.md'}.")
+        print(f"{folder} is finished: its model is in {folder / MODEL}, its report in {folder / 'report.html'}.")
         return
     training = HeadTraining(arguments.model, data, settings, folder)
     shares = {
@@ -95,15 +77,18 @@ def main() -> None:
         print(
             f"{name.capitalize()}: {share['texts']:,} texts, {share['truncated']:.1%} of them truncated.", flush=True
         )
-    make_folder(folder)
-    write_json(folder / RUN, {"recipe": recipe})
+    search = settings_of_search(training, folder, recipe)
     repeats = training.run(on_repeat=lambda repeat: print(describe(repeat), flush=True))
-    shutil.copytree(training.best_folder, folder / MODEL, dirs_exist_ok=True)
+    saved = repeats[best_repeat(repeats)]
+    model = AsteriskForSequenceClassification.from_pretrained(training.best_folder)
+    decisions = decide(training, model, arguments)
     report = {
         "model": arguments.model,
         "mode": arguments.mode,
         "problem_type": data.problem_type,
         "settings": recipe,
+        "search": search,
+        "zero_shot": zero_shot,
         "data": shares,
         "saved_repeat": best_repeat(repeats),
         "repeats": [dataclasses.asdict(repeat) for repeat in repeats],
@@ -112,76 +97,59 @@ def main() -> None:
             for split in ("development", "test")
             if getattr(repeats[0], split)
         },
-        **details(training, data, folder / MODEL),
+        "learning_curve": training.learning_curve(saved),
+        "decisions": decisions,
+        **measure_head(training, model),
     }
+    with appearing_folder(folder / MODEL) as temporary:
+        save_student(model, training.tokenizer, temporary)
+        write_head_card(temporary, report, training.names)
     table = write_head_report(folder, report)
     shutil.rmtree(folder / TRAINING)
-    print(f"\n{table}\n\nThe model is in {folder / MODEL}, the report in {folder}: report.md and report.json.")
+    print(f"\n{table}\n\nThe model is in {folder / MODEL}, the report in {folder}: report.html, .md and .json.")
 
 
-def read_data(arguments: TrainHeadArguments) -> HeadData:
-    """The labelled texts, checked, in which each label of development and test is one of training."""
-    train = read_part(arguments, arguments.train_file, "train")
-    if not (arguments.text_column and arguments.label_column):
-        print(f"Texts are in column {train.text_column!r}, labels in {train.label_column!r}.")
-    for sentence in check_training(train):
-        warn(sentence)
-    names = class_names(train)
-    kind = "numbers to predict" if train.problem_type == REGRESSION else f"{len(names):,} labels"
-    print(f"{arguments.train_file}: {len(train):,} texts, {kind}.")
-    development, test = (
-        read_part(arguments, source, split, train) if source else None
-        for source, split in ((arguments.dev_file, "validation"), (arguments.test_file, "test"))
-    )
-    for part in (development, test):
-        if part:
-            label_array(part, names)  # says which label is not among them
-            if shared := count_shared(part, train):
-                warn(f"{shared:,} of the {len(part):,} texts of {part.source} are in {train.source} too")
-    if development is None:
-        train, development = split_development(train, arguments.seed)
-        if not development:
-            warn(
-                "there are too few texts to set some aside; training goes on to its last pass, without early stopping"
-            )
-    if arguments.samples_per_label and development:
-        # No more labels to stop by than to learn from (Gao et al. 2021, arXiv:2012.15723).
-        development = draw(development, arguments.samples_per_label, arguments.seed)
-    return HeadData(train, development or None, test, names)
+def read_data(arguments: TrainHeadArguments) -> tuple[HeadData, dict[str, Any] | None]:
+    """What is trained on; and of texts without labels, how they got some."""
+    few, seed = arguments.samples_per_label, arguments.seed
+    if not arguments.zero_shot_labels:
+        return read_head_data(arguments, arguments.none_label, few, seed), None
+    from asterisk.encoders import load_encoder  # both take a moment to import
+    from asterisk.pseudo_labels import ZeroShotTeacher
+
+    if not arguments.teacher:
+        print(f"{arguments.model} labels the texts itself; --teacher may name a better model.")
+    teacher = ZeroShotTeacher(load_encoder(arguments.teacher or arguments.model), arguments)
+    texts = read_unlabelled(arguments)
+    train, record = teacher.label(texts.texts, arguments.train_file, texts.text_column)
+    print(f"{teacher.encoder.name} labelled {len(texts):,} texts, of which the {len(train):,} surest are kept.")
+    if rare := [name for name, count in record["kept_of_label"].items() if count < 2]:
+        warn(f"{len(rare):,} labels, such as {rare[0]!r}, are the nearest of hardly any text; describe them in words")
+    data = head_data_of(train, teacher.names, arguments, arguments.none_label, few, seed)
+    if data.test:
+        numbers = label_array(data.test, teacher.names)
+        record["teacher_on_test"] = score_labels(teacher.decide(data.test.texts)[0], numbers)
+        print(
+            f"Of the test texts {teacher.encoder.name} labels {record['teacher_on_test']['accuracy']:.2f} % rightly."
+        )
+    return data, record
 
 
-def read_part(
-    arguments: TrainHeadArguments, source: str, split: str, train: LabelledTexts | None = None
-) -> LabelledTexts:
-    """One of the tables, without its empty texts."""
-    found = read_labelled_texts(
-        source,
-        train.text_column if train else arguments.text_column,
-        train.label_column if train else arguments.label_column,
-        arguments.label_separator,
-        split,
-        train.problem_type if train else "",
-    )
-    kept = without_empty(found)
-    if len(kept) < len(found):
-        warn(f"{len(found) - len(kept):,} of the {len(found):,} texts of {source} are empty; they are left out")
-    return kept
+def settings_of_search(training: HeadTraining, folder: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
+    """Searches for settings if that is asked for and not done yet, and has the training use the best."""
+    record = read_json(folder / RUN) if (folder / RUN).exists() else {"recipe": recipe}
+    if training.arguments.search and "search" not in record:
+        from asterisk.head_search import search_settings  # optuna takes a moment to import
 
-
-def details(training: HeadTraining, data: HeadData, model: Path) -> dict[str, Any]:
-    """Scores of each class and the confusion matrix, of the model as it was saved, on test or else development."""
-    part = data.test or data.development
-    if part is None or data.problem_type == REGRESSION:
-        return {}
-    classifier = AsteriskForSequenceClassification.from_pretrained(model)
-    logits, labels = training.predict(classifier, part), label_array(part, training.names)
-    found: dict[str, Any] = {
-        "detail": "test" if data.test else "development",
-        "classes": score_classes(logits, labels, training.names, data.problem_type),
-    }
-    if data.problem_type == SINGLE:
-        found["confusion"] = confusion_matrix(logits, labels, training.names)
-    return found
+        record["search"] = search_settings(training)
+    make_folder(folder)
+    write_json(folder / RUN, record)
+    search = record.get("search")
+    if search:
+        training.arguments = dataclasses.replace(training.arguments, **search["settings"])
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in search["settings"].items())
+        print(f"Best of {search['trials']} trials: {listed}.", flush=True)
+    return search
 
 
 def describe(repeat: Repeat) -> str:
@@ -194,11 +162,6 @@ def describe(repeat: Repeat) -> str:
     ]
     line = f"Trained on {repeat.texts:,} texts, {repeat.passes:g} passes, {repeat.seconds:.1f} s"
     return f"{line}: {', '.join(scores)}." if scores else f"{line}."
-
-
-def warn(sentence: str) -> None:
-    """A line on stderr."""
-    print(f"warning: {sentence}.", file=sys.stderr)
 
 
 if __name__ == "__main__":

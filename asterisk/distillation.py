@@ -20,7 +20,7 @@ from transformers import get_cosine_schedule_with_warmup
 from asterisk.batching import length_batches, pair_batch, split_rows
 from asterisk.cli import UserError
 from asterisk.curves import Point, read_curves
-from asterisk.manifest import read_json, refuse_difference, write_json
+from asterisk.manifest import read_json, write_json
 from asterisk.objectives import (
     contrastive_loss,
     cosine_loss,
@@ -35,7 +35,6 @@ from asterisk.store import EmbeddingStore, TokenStore
 from asterisk.teacher import computes_bfloat16
 from modeling_asterisk import AsteriskModel
 
-RUN = "run.json"
 # Steps between looks at the loss: each look makes a GPU wait.
 LOOK_STEPS = 20
 # Steps between releases of what was read: of every row at random, the system maps 64 kB.
@@ -519,21 +518,6 @@ def _optimizers(
     if table is not None:
         optimizers.append(torch.optim.SparseAdam([table], lr=arguments.learning_rate))
     return optimizers
-
-
-def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
-    """Refuses a folder that is not free for, or already the place of, the run that `recipe` describes.
-
-    Raises:
-        UserError: The folder holds another run, or this one and `resume` is not asked for, or things that are no run.
-    """
-    record = folder / RUN
-    if record.exists():
-        if not resume:
-            raise UserError(f"{folder} holds a run already; continue it with --resume, or give another --output_dir.")
-        refuse_difference(folder, read_json(record)["recipe"], recipe, "give another --output_dir, or the same recipe")
-    elif folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {"store"}):
-        raise UserError(f"{folder} is not empty and holds no run; give a new folder as --output_dir.")
 
 
 def _check(arguments: TrainingArguments, student: Any, store: EmbeddingStore | None) -> None:

@@ -1,98 +1,165 @@
-"""What a classification head reached: scores, each class's precision and recall, and which classes it confuses."""
+"""What a classification head reached, as JSON, as Markdown and as a page with plots; and what is measured for them."""
 
+import statistics
+import time
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
 
-from asterisk.labelled_data import MULTI, REGRESSION
+from asterisk.calibration import given_labels, measure_none, probabilities, reliability
+from asterisk.classifier import predict_logits
+from asterisk.head_page import head_page
+from asterisk.head_scores import confusion_matrix, predicted_labels, score_classes, score_labels
+from asterisk.heads import HeadTraining
+from asterisk.labelled_data import MULTI, REGRESSION, SINGLE, classes_of, label_array
 from asterisk.manifest import appearing, write_json
-from asterisk.metrics import load_metric
 from asterisk.tables import aligned_table
-
-# Name → value: accuracy and macro_f1 × 100, or pearson and spearman × 100, None where these are not defined.
-Scores = dict[str, float | None]
-
-# Loading takes a moment each time, and repeats score often.
-_metric = cache(load_metric)
+from modeling_asterisk import AsteriskForSequenceClassification
 
 # A confusion matrix of more classes is too wide to read; then the most frequent confusions are listed.
 MATRIX_CLASSES = 20
 MOST_FREQUENT = 20
+MISTAKES = 20
+
+LATENCY_TEXTS = 30
+LATENCY_BATCH = 64
 
 
-def predicted_labels(logits: np.ndarray, problem_type: str) -> np.ndarray:
-    """What logits (texts, classes) say: class numbers (texts,), zeros and ones (texts, classes), or the numbers."""
-    if problem_type == REGRESSION:
-        return logits
-    # A probability above one half.
-    return (logits > 0).astype(np.int64) if problem_type == MULTI else logits.argmax(axis=1)
+# --- What is measured ------------------------------------------------------------------------------------------------
 
 
-def score(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> Scores:
-    """Accuracy and macro-F1, or, of numbers, Pearson and Spearman correlation, all × 100.
+def measure_head(training: HeadTraining, model: AsteriskForSequenceClassification) -> dict[str, Any]:
+    """Figures of the model as it is saved, on test or else development, and how fast it is.
 
-    Args:
-        logits: (texts, classes).
-        labels: As [`asterisk.labelled_data.label_array`] gives them.
-        problem_type: As there.
+    `calibration` by split, `detail` (the split of what follows), `classes`, `confusion`, `mistakes`,
+    `with_thresholds` and `none` by split, as far as there are texts for them and the problem has them; and `latency`.
     """
-    predictions = predicted_labels(logits, problem_type)
-    if problem_type == REGRESSION:
-        if len(labels) < 2:
-            return {"pearson": None, "spearman": None}
-        metric = _metric("regression")
-        found = metric.compute(predictions=predictions[:, 0].tolist(), references=labels[:, 0].tolist())
-    else:
-        metric = _metric("classification", "multilabel" if problem_type == MULTI else None)
-        found = metric.compute(predictions=predictions, references=labels.astype(np.int64))
-    return {name: 100 * value if np.isfinite(value) else None for name, value in found.items()}
-
-
-def score_classes(
-    logits: np.ndarray, labels: np.ndarray, names: Sequence[str], problem_type: str
-) -> list[dict[str, Any]]:
-    """Of each class precision, recall and F1 × 100 (0 where undefined), and its number of texts."""
-    from sklearn.metrics import precision_recall_fscore_support  # takes a second to import
-
-    predictions = predicted_labels(logits, problem_type)
-    columns = precision_recall_fscore_support(
-        labels, predictions, labels=range(len(names)), average=None, zero_division=0
-    )
-    return [
-        {"label": name, "precision": 100 * p, "recall": 100 * r, "f1": 100 * f, "texts": int(count)}
-        for name, p, r, f, count in zip(names, *(column.tolist() for column in columns), strict=True)
-    ]
-
-
-def confusion_matrix(logits: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Class → predicted class → number of texts, without the zeros: of 10,000 classes they are nearly all."""
-    cells, counts = np.unique(labels * len(names) + logits.argmax(axis=1), return_counts=True)
-    matrix: dict[str, dict[str, int]] = {}
-    for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
-        matrix.setdefault(names[cell // len(names)], {})[names[cell % len(names)]] = count
-    return matrix
-
-
-def spread(scores: Sequence[Scores]) -> dict[str, dict[str, float | None]]:
-    """Of each score the mean over several trainings and its standard deviation (None of a single one)."""
-    found = {}
-    for name in scores[0]:
-        values = [value for own in scores if (value := own[name]) is not None]
-        found[name] = {
-            "mean": float(np.mean(values)) if values else None,
-            "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+    data, problem_type = training.data, training.data.problem_type
+    found: dict[str, Any] = {}
+    parts = {"development": data.development, "test": data.test}
+    shown = {name: part for name, part in parts.items() if part}
+    if problem_type != REGRESSION and shown:
+        logits = {name: training.predict(model, part.texts) for name, part in shown.items()}
+        labels = {name: label_array(part, training.names) for name, part in shown.items()}
+        shares = {name: probabilities(own, problem_type) for name, own in logits.items()}
+        temperature: float = model.config.temperature
+        found["calibration"] = {
+            name: {
+                "before": asdict(
+                    reliability(probabilities(own * temperature, problem_type), labels[name], problem_type)
+                ),
+                "after": asdict(reliability(shares[name], labels[name], problem_type)),
+            }
+            for name, own in logits.items()
         }
+        split = list(shown)[-1]
+        predictions = predicted_labels(logits[split], problem_type)
+        found["detail"] = split
+        if problem_type == MULTI and model.config.thresholds is not None:
+            thresholds = model.config.thresholds
+            found["with_thresholds"] = {
+                name: score_labels(given_labels(own, thresholds), labels[name]) for name, own in shares.items()
+            }
+            predictions = given_labels(shares[split], thresholds)
+        found["classes"] = score_classes(predictions, labels[split], training.names)
+        if problem_type == SINGLE:
+            found["confusion"] = confusion_matrix(predictions, labels[split], training.names)
+        found["mistakes"] = _mistakes(shown[split], shares[split], predictions, labels[split], training.names)
+        if model.config.none_threshold is not None:
+            found["none"] = _none(training, model, shares, labels)
+    found["latency"] = measure_latency(model, training.tokenizer, (data.test or data.development or data.train).texts)
     return found
 
 
+def _mistakes(
+    part: Any, shares: np.ndarray, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The surest of what is wrong: a label that is given and not there, or, of several labels, also the reverse."""
+    if labels.ndim == 1:
+        rows = np.flatnonzero(predictions != labels)
+        classes, confidence = predictions[rows], shares[rows, predictions[rows]]
+    else:
+        wrong = predictions != labels
+        surety = np.where(wrong, np.maximum(shares, 1 - shares), 0)
+        rows = np.flatnonzero(wrong.any(axis=1))
+        classes, confidence = surety[rows].argmax(axis=1), surety[rows].max(axis=1)
+    own = classes_of(part)
+    lines = []
+    for place in np.argsort(-confidence, kind="stable")[:MISTAKES]:
+        row, name = rows[place], names[classes[place]]
+        is_given = labels.ndim == 1 or predictions[row, classes[place]]
+        lines.append(
+            {
+                "text": part.texts[row],
+                "label": ", ".join(own[row]),
+                "predicted": name if is_given else f"not {name}",
+                "confidence": float(confidence[place]),
+            }
+        )
+    return lines
+
+
+def _none(
+    training: HeadTraining,
+    model: AsteriskForSequenceClassification,
+    shares: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    texts = {"development": training.data.development_none, "test": training.data.test_none}
+    found = {}
+    for split, own in shares.items():
+        others = None
+        if texts[split]:
+            others = probabilities(training.predict(model, texts[split]), SINGLE)
+        found[split] = measure_none(own, labels[split], others, model.config.none_threshold or 0.0)
+        found[split]["none_texts"] = len(texts[split])
+    return found
+
+
+def measure_latency(
+    model: AsteriskForSequenceClassification, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
+) -> dict[str, Any]:
+    """Milliseconds from a text to its logits, tokenising included: alone (the median of some) and in a batch."""
+
+    def seconds(part: Sequence[str]) -> float:
+        start = time.perf_counter()
+        predict_logits(model, part, tokenizer)
+        return time.perf_counter() - start
+
+    alone = [texts[index % len(texts)] for index in range(LATENCY_TEXTS)]
+    batch = [texts[index % len(texts)] for index in range(LATENCY_BATCH)]
+    seconds(batch)  # the first of all is slower
+    return {
+        "one_text_ms": 1000 * statistics.median(seconds([text]) for text in alone),
+        "in_batch_ms": 1000 * statistics.median(seconds(batch) for _ in range(3)) / LATENCY_BATCH,
+        "batch": LATENCY_BATCH,
+        "device": str(model.device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+# --- What is written -------------------------------------------------------------------------------------------------
+
+
 def write_head_report(folder: Path, report: dict[str, Any]) -> str:
-    """Writes report.json and report.md; gives the table of scores, which is the latter's first."""
-    write_json(folder / "report.json", report)
-    scores = _score_table(report)
+    """Writes report.json, report.md and report.html; gives the table of scores, the first of report.md."""
+    scores = score_table(report)
+    with appearing(folder / "report.md") as temporary:
+        temporary.write_text(_markdown(report, scores), encoding="utf-8")
+    with appearing(folder / "report.html") as temporary:
+        temporary.write_text(head_page(report), encoding="utf-8")
+    write_json(folder / "report.json", report)  # the last, for it says that the run is finished
+    return scores
+
+
+def _markdown(report: dict[str, Any], scores: str) -> str:
     parts = [f"# {report['mode']} head on {report['model']}", _data_table(report), scores]
+    parts += [*_decisions(report), *_speed_and_curve(report)]
     if classes := report.get("classes"):
         split = report["detail"]
         rows = [["label", "precision", "recall", "F1", "texts"]]
@@ -103,9 +170,62 @@ def write_head_report(folder: Path, report: dict[str, Any]) -> str:
         parts += [f"## Labels ({split})", aligned_table(rows)]
         if matrix := report.get("confusion"):
             parts += [f"## Confusion ({split})", _confusion_table(matrix, [line["label"] for line in classes])]
-    with appearing(folder / "report.md") as temporary:
-        temporary.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
-    return scores
+        if mistakes := report.get("mistakes"):
+            rows = [["text", "label", "predicted", "probability"]]
+            for line in mistakes:
+                cells = (_cell(line[key])[:200] for key in ("text", "label", "predicted"))
+                rows.append([*cells, f"{line['confidence']:.3f}"])
+            parts += [f"## The surest mistakes ({split})", aligned_table(rows)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _decisions(report: dict[str, Any]) -> list[str]:
+    parts = []
+    decisions = report.get("decisions") or {}
+    if calibration := report.get("calibration"):
+        rows = [["calibration error, %", "before", "after"]]
+        rows += [
+            [name, *(f"{100 * own[key]['error']:.2f}" for key in ("before", "after"))]
+            for name, own in calibration.items()
+        ]
+        fitted = f"Temperature {decisions['temperature']:.3f}, fitted on development." if decisions else ""
+        parts += ["## Calibration", fitted, aligned_table(rows)]
+    if thresholds := decisions.get("thresholds"):
+        rows = [["label", "given from"], *([_cell(name), f"{value:.3f}"] for name, value in thresholds.items())]
+        parts += ["## Thresholds, for the highest F1 on development", aligned_table(rows)]
+        rows = [["split", "accuracy", "macro_f1"]]
+        for name, own in report["with_thresholds"].items():
+            rows.append([name, number(own["accuracy"]), number(own["macro_f1"])])
+        parts += ["With these thresholds in place of one half:", aligned_table(rows)]
+    if "criterion" in decisions:
+        value = decisions["none_threshold"]
+        sentence = "No threshold was chosen" if value is None else f"No label is given below {value:.4f}"
+        parts += ["## None of these", f"{sentence}: {decisions['criterion']}."]
+    if none := report.get("none"):
+        names = {"share": "given a label, %", "accuracy": "of these right, %", "macro_f1": "macro_f1 with none"}
+        names |= {"none_recall": "none found, %"}
+        shown = [name for name in names if any(name in own for own in none.values())]
+        rows = [["split", *(names[name] for name in shown)]]
+        rows += [[split, *(number(own.get(name)) for name in shown)] for split, own in none.items()]
+        parts += [aligned_table(rows)]
+    return parts
+
+
+def _speed_and_curve(report: dict[str, Any]) -> list[str]:
+    parts = []
+    if curve := report.get("learning_curve"):
+        names = [name for name in curve[0] if name != "texts"]
+        rows = [["training texts", *names]]
+        rows += [[f"{line['texts']:,}", *(number(line[name]) for name in names)] for line in curve]
+        parts += ["## Learning curve", aligned_table(rows)]
+    if latency := report.get("latency"):
+        rows = [
+            ["milliseconds a text", f"{latency['device']}, {latency['threads']} threads"],
+            ["alone", f"{latency['one_text_ms']:.2f}"],
+            [f"in a batch of {latency['batch']}", f"{latency['in_batch_ms']:.3f}"],
+        ]
+        parts += ["## Speed", aligned_table(rows)]
+    return parts
 
 
 def _data_table(report: dict[str, Any]) -> str:
@@ -114,8 +234,8 @@ def _data_table(report: dict[str, Any]) -> str:
     return aligned_table(rows)
 
 
-def _score_table(report: dict[str, Any]) -> str:
-    """Scores of the saved model, and the mean over the repeats if there are several."""
+def score_table(report: dict[str, Any]) -> str:
+    """Scores of the saved model, and the mean over the repeats if there are several, as a Markdown table."""
     splits = [split for split in ("development", "test") if report["repeats"][0][split] is not None]
     if not splits:
         return ""
@@ -124,11 +244,11 @@ def _score_table(report: dict[str, Any]) -> str:
     rows = [["split", *names, *([f"mean {name} of {len(report['repeats'])}" for name in names] if several else [])]]
     for split in splits:
         saved = report["repeats"][report["saved_repeat"]][split]
-        line = [split, *(_number(saved[name]) for name in names)]
+        line = [split, *(number(saved[name]) for name in names)]
         if several:
             for name in names:
                 own = report["mean"][split][name]
-                line.append(f"{_number(own['mean'])} ± {_number(own['deviation'])}")
+                line.append(f"{number(own['mean'])} ± {number(own['deviation'])}")
         rows.append(line)
     return aligned_table(rows)
 
@@ -145,7 +265,8 @@ def _confusion_table(matrix: dict[str, dict[str, int]], names: Sequence[str]) ->
     return aligned_table(rows)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A score, a dash for None."""
     return "–" if value is None else f"{value:.2f}"
 
 

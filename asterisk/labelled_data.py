@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from asterisk.cli import UserError
-from asterisk.reading import TABLES, files_of, kind_of, read_rows
+from asterisk.reading import TABLES, files_of, kind_of, read_rows, read_texts
 
 SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
@@ -134,6 +134,27 @@ def read_labelled_texts(
     return LabelledTexts(source, text_column, label_column, problem_type, texts, labels)
 
 
+def read_unlabelled_texts(source: str, text_column: str = "") -> tuple[list[str], str]:
+    """Texts, of a table or of files with a text a line, and the column they are in; "" if there is none.
+
+    Args:
+        source: As for [`read_labelled_texts`].
+        text_column: Guessed from names and contents if empty.
+
+    Raises:
+        UserError: The source is missing, cannot be read, has no rows or no such column.
+    """
+    texts: list[str] = []
+    for file in _files(source, "train"):
+        kind = kind_of(file)
+        if kind != ".txt" and not text_column:
+            text_column, _ = _guessed_columns(file, kind, "train", "", None)
+        texts += read_texts(file, text_column)
+    if not texts:
+        raise UserError(f"{source} has no texts; give some to train on.")
+    return texts, text_column
+
+
 def _files(source: str, split: str) -> list[str]:
     """What there is to read; of a folder with files of several splits, such as test.csv, the split's."""
     files = files_of(source)
@@ -148,7 +169,8 @@ def _files(source: str, split: str) -> list[str]:
     return own
 
 
-def _guessed_columns(file: str, kind: str | None, split: str, text: str, label: str) -> tuple[str, str]:
+def _guessed_columns(file: str, kind: str | None, split: str, text: str, label: str | None) -> tuple[str, str]:
+    """The two columns; None for a label asks for none, which is then "" too."""
     rows = list(itertools.islice(read_rows(file, kind, split), GUESS_ROWS))
     if not rows:
         raise UserError(f"{file} has no rows; give labelled texts below the header.")
@@ -161,16 +183,16 @@ def _guessed_columns(file: str, kind: str | None, split: str, text: str, label: 
             if all(isinstance(row.get(column), str) for row in rows)
         }
         text = _known(TEXT_NAMES, list(lengths)) or max(lengths, key=lambda column: lengths[column], default="")
-    if not label:
+    if label == "":
         others = [column for column in free if column != text]
         label = _known(LABEL_NAMES, others) or (others[0] if len(others) == 1 else "")
     for name, found in (("text", text), ("label", label)):
-        if not found:
+        if found == "":
             raise UserError(
                 f"Which column of {file} holds the {name}s cannot be guessed; name one of {', '.join(columns)} with "
                 f"--{name}_column."
             )
-    return text, label
+    return text, label or ""
 
 
 def _known(names: Sequence[str], columns: Sequence[str]) -> str:
@@ -303,6 +325,14 @@ def without_empty(data: LabelledTexts) -> LabelledTexts:
     if not rows:
         raise UserError(f"All texts of {data.source} in column {data.text_column!r} are empty; give another column.")
     return data if len(rows) == len(data) else data.at(rows)
+
+
+def without_label(data: LabelledTexts, label: str) -> tuple[LabelledTexts, list[str]]:
+    """Those that have another label, and the texts of those that have this one; all and none if it is empty."""
+    if not label:
+        return data, []
+    rows = [row for row, own in enumerate(data.labels) if own != label]
+    return data.at(rows), [text for text, own in zip(data.texts, data.labels, strict=True) if own == label]
 
 
 def count_shared(data: LabelledTexts, other: LabelledTexts) -> int:

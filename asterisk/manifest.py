@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 from asterisk.cli import UserError
 
 MANIFEST = "manifest.json"
+# What the folder of a training says of itself.
+RUN = "run.json"
 
 
 @contextmanager
@@ -171,6 +173,21 @@ def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str,
                 f"{path} was made with {name} = {_short(found.get(name))}, but "
                 f"{_short(wanted.get(name))} is asked for; {remedy}."
             )
+
+
+def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
+    """Refuses a folder that is not free for, or already the place of, the run that `recipe` describes.
+
+    Raises:
+        UserError: The folder holds another run, or this one and `resume` is not asked for, or things that are no run.
+    """
+    record = folder / RUN
+    if record.exists():
+        if not resume:
+            raise UserError(f"{folder} holds a run already; continue it with --resume, or give another --output_dir.")
+        refuse_difference(folder, read_json(record)["recipe"], recipe, "give another --output_dir, or the same recipe")
+    elif folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {"store"}):
+        raise UserError(f"{folder} is not empty and holds no run; give a new folder as --output_dir.")
 
 
 def _short(value: Any) -> str:

@@ -8,21 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 import plotly.graph_objects as go
-from plotly.io import to_html
-from plotly.offline import get_plotlyjs
 
 from asterisk.agreement import Agreement, Band, Histogram
 from asterisk.cli import UserError
 from asterisk.manifest import appearing_folder, write_json
+from asterisk.page import FIRST, NEUTRAL, SECOND, Plot, bold, percent, plot_html, render_page, shortened
 from asterisk.retention import Retention
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STUDENT, TEACHER, OTHER = "#0072B2", "#E69F00", "#8C939B"
+STUDENT, TEACHER, OTHER = FIRST, SECOND, NEUTRAL
 # Tableau's ten, which stay apart for most eyes.
 CLASS_COLOURS = (
     *("#4E79A7", "#F28E2B", "#E15759", "#59A14F", "#B07AA1"),
@@ -31,7 +29,6 @@ CLASS_COLOURS = (
 # Enough to see the classes by; t-SNE takes a minute of more.
 MAP_TEXTS = 1_000
 FILES = {"report.json", "report.md", "report.html", "comparison.png"}
-SHOWN_CHARACTERS = 240
 
 
 @dataclass
@@ -204,7 +201,7 @@ def retention_table(retentions: Sequence[Retention]) -> str:
     for line in retentions:
         name = f"mean of {line.name}" if line.is_group else line.name
         scores = [f"{line.student:.2f}", f"{line.teacher:.2f}"]
-        rows.append([name, *scores, _percent(line.retention), _interval(line), line.interval])
+        rows.append([name, *scores, percent(line.retention), _interval(line), line.interval])
     return _table(["task", "student", "teacher", "retention", "95 % interval", "interval from"], rows)
 
 
@@ -223,12 +220,8 @@ def _table(head: Sequence[str], rows: Any) -> str:
 
 def _cell(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    shown = html.escape(_short(text), quote=False)
+    shown = html.escape(shortened(text), quote=False)
     return "".join("\\" + character if character in "\\|`*_[]" else character for character in shown)
-
-
-def _short(text: str) -> str:
-    return textwrap.shorten(text, SHOWN_CHARACTERS, placeholder=" …") if len(text) > SHOWN_CHARACTERS else text
 
 
 def _measures(agreement: Agreement) -> list[list[str]]:
@@ -256,12 +249,8 @@ def _band_cells(band: Band) -> list[str]:
     return [band.name, *cosine, f"{band.neighbour_overlap:.1%}", f"{band.texts:,}"]
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
-
-
 def _interval(line: Retention) -> str:
-    return "–" if line.low is None else f"{_percent(line.low)}–{_percent(line.high)}"
+    return "–" if line.low is None else f"{percent(line.low)}–{percent(line.high)}"
 
 
 def _size(model: ComparedModel) -> str:
@@ -329,15 +318,6 @@ def _diameters(compared: Sequence[ComparedModel]) -> list[float]:
 # --- Plots of the page -----------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Plot:
-    """A plot of the page: its heading, one sentence on how to read it, and its HTML."""
-
-    title: str
-    note: str
-    figure: str
-
-
 def _page(
     student: str,
     teacher: str,
@@ -346,13 +326,10 @@ def _page(
     space: EmbeddingMap | None,
     compared: Sequence[ComparedModel],
 ) -> str:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"short": _short, "percent": _percent}
-    template = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    return template.render(
+    return render_page(
+        "report.html",
         student=student,
         teacher=teacher,
-        plotly=get_plotlyjs(),
         cards=_cards(agreement, retentions),
         retentions=retentions,
         interval=_interval,
@@ -374,7 +351,7 @@ def _cards(agreement: Agreement | None, retentions: Sequence[Retention]) -> list
     groups = [line for line in retentions if line.is_group and line.retention is not None]
     cards = [
         (
-            _percent(line.retention),
+            percent(line.retention),
             f"of the teacher's score, {line.name}",
             f"{line.student:.2f} of {line.teacher:.2f}"
             + (f"; 95 %: {_interval(line)}" if line.low is not None else ""),
@@ -394,7 +371,7 @@ def _cards(agreement: Agreement | None, retentions: Sequence[Retention]) -> list
             f"{agreement.sampled_pairs:,} random pairs",
         ),
         (
-            _percent(agreement.neighbour_overlap),
+            percent(agreement.neighbour_overlap),
             f"of the {agreement.neighbours} nearest neighbours shared",
             f"among {agreement.texts:,} held-out texts",
         ),
@@ -412,44 +389,27 @@ def _agreement_plots(agreement: Agreement) -> list[Plot]:
         Plot(
             "Similarity of pairs",
             "Each dot is a pair of texts; on the line both models agree.",
-            _html(_pair_scatter(agreement), "pairs", 430),
+            plot_html(_pair_scatter(agreement), "pairs", 430),
         ),
         Plot(
             "Similarities of random pairs",
             "A model whose random pairs lie far from 0 uses few of its directions.",
-            _html(_histograms(agreement.similarities, "cosine of two random texts", "pairs"), "similarities", 430),
+            plot_html(_histograms(agreement.similarities, "cosine of two random texts", "pairs"), "similarities", 430),
         ),
     ]
     if agreement.cosines:
         figure = _histograms({"student": agreement.cosines.histogram}, "cosine to the teacher's vector", "texts")
         plots.append(
-            Plot("Cosine to the teacher", f"In {agreement.cosine_space}.", _html(figure, "cosines", 380)),
+            Plot("Cosine to the teacher", f"In {agreement.cosine_space}.", plot_html(figure, "cosines", 380)),
         )
     note = "Dot: mean, with the 5th to 95th percentile of the cosines; diamond: share of nearest neighbours in common."
     if agreement.cosines is None:
         note = "Diamond: share of nearest neighbours in common."
     plots += [
-        Plot("By length in tokens", note, _html(_band_plot(agreement.by_length), "length", 380)),
-        Plot("By rarity of tokens, in quarters", note, _html(_band_plot(agreement.by_rarity), "rarity", 380)),
+        Plot("By length in tokens", note, plot_html(_band_plot(agreement.by_length), "length", 380)),
+        Plot("By rarity of tokens, in quarters", note, plot_html(_band_plot(agreement.by_rarity), "rarity", 380)),
     ]
     return plots
-
-
-def _html(figure: go.Figure, name: str, height: int) -> str:
-    figure.update_layout(
-        template="plotly_white",
-        height=height,
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        font={"family": "system-ui, sans-serif", "size": 13, "color": "#22272e"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        hoverlabel={"align": "left"},
-    )
-    figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
-    config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
-    return to_html(
-        figure, config=config, include_plotlyjs=False, full_html=False, default_height=f"{height}px", div_id=name
-    )
 
 
 def _retention_plot(retentions: Sequence[Retention]) -> str:
@@ -460,7 +420,7 @@ def _retention_plot(retentions: Sequence[Retention]) -> str:
     figure = go.Figure(
         go.Bar(
             x=shares,
-            y=[_bold(line.name) if line.is_group else html.escape(line.name) for line in shown],
+            y=[bold(line.name) if line.is_group else html.escape(line.name) for line in shown],
             orientation="h",
             marker_color=[STUDENT if line.is_group else "#7FB3D5" for line in shown],
             error_x={
@@ -483,11 +443,7 @@ def _retention_plot(retentions: Sequence[Retention]) -> str:
     figure.add_vline(x=100, line={"color": TEACHER, "dash": "dash"})
     highest = max(*shares, *(100 * (line.high or 0) for line in shown))
     figure.update_xaxes(title="% of the teacher's score", range=[0, max(105, highest + 3)])
-    return _html(figure, "retention", 110 + 26 * len(shown))
-
-
-def _bold(text: str) -> str:
-    return f"<b>{html.escape(text)}</b>"
+    return plot_html(figure, "retention", 110 + 26 * len(shown))
 
 
 def _comparison_plot(compared: Sequence[ComparedModel]) -> str:
@@ -514,7 +470,7 @@ def _comparison_plot(compared: Sequence[ComparedModel]) -> str:
     )
     figure.update_yaxes(title="mean score")
     figure.update_layout(legend={"itemsizing": "constant"})
-    return _html(figure, "comparison", 460)
+    return plot_html(figure, "comparison", 460)
 
 
 def _pair_scatter(agreement: Agreement) -> go.Figure:
@@ -615,7 +571,7 @@ def _map_plot(space: EmbeddingMap, model: str) -> str:
     for axis in (figure.update_xaxes, figure.update_yaxes):
         axis(showticklabels=False, showgrid=False, zeroline=False, showline=True, linecolor="#d0d7de", mirror=True)
     figure.update_layout(showlegend=False)
-    return _html(figure, f"map-{model}", 460)
+    return plot_html(figure, f"map-{model}", 460)
 
 
 def _class_colours(labels: Sequence[str]) -> dict[str, str]:
@@ -625,4 +581,4 @@ def _class_colours(labels: Sequence[str]) -> dict[str, str]:
 
 def _hover(text: str, label: str) -> str:
     """Plotly reads some HTML in what it shows, so the text is escaped, line by line."""
-    return "<br>".join([_bold(label), *(html.escape(line) for line in textwrap.wrap(_short(text), 60))])
+    return "<br>".join([bold(label), *(html.escape(line) for line in textwrap.wrap(shortened(text), 60))])

@@ -255,6 +255,10 @@ def save_student(model: "PreTrainedModel | EncoderStudent", tokenizer: PreTraine
     with appearing_folder(folder) as temporary:
         model.save_pretrained(temporary)
         save_tokenizer(tokenizer, temporary)
+        # safetensors writes files that only their owner may read; tokenizer.json has the mode that the umask gives.
+        mode = (temporary / "tokenizer.json").stat().st_mode
+        for weights in temporary.rglob("*.safetensors"):
+            weights.chmod(mode)
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

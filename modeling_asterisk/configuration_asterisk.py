@@ -25,7 +25,7 @@ POSITIVE_INTEGERS = (
     "classifier_hidden_size",
 )
 PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
-POSITIVE_NUMBERS = ("layer_norm_eps", "initializer_range")
+POSITIVE_NUMBERS = ("layer_norm_eps", "initializer_range", "temperature")
 
 
 class AsteriskConfig(PreTrainedConfig):
@@ -52,6 +52,12 @@ class AsteriskConfig(PreTrainedConfig):
             "last" (last token of the mask).
         classifier_hidden_size: Width of the classification head's dense layer.
         classifier_dropout: Dropout inside the classification head.
+        temperature: What the classification head's outputs are divided by to give logits, so that their softmax (or
+            sigmoid) is a calibrated probability (Guo et al. 2017, arXiv 1706.04599).
+        thresholds: Of a classifier with several labels per text: the probability from which each label is given, in
+            the order of `id2label`. Logits do not depend on them.
+        none_threshold: Of a classifier with one label per text: the probability below which the most probable label
+            should not be trusted. Logits do not depend on it.
 
     Raises:
         ValueError: A field has a value that no model can have; the message names the field and what is allowed.
@@ -76,6 +82,9 @@ class AsteriskConfig(PreTrainedConfig):
     pooling: str = "mean"
     classifier_hidden_size: int = 256
     classifier_dropout: float = 0.1
+    temperature: float = 1.0
+    thresholds: list[float] | None = None
+    none_threshold: float | None = None
     pad_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -99,6 +108,10 @@ class AsteriskConfig(PreTrainedConfig):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
                 raise ValueError(f"AsteriskConfig.{field} must be a number above 0, not {value!r}.")
+        for field, value in (("thresholds", self.thresholds), ("none_threshold", [self.none_threshold])):
+            if value not in (None, [None]) and not (isinstance(value, (list, tuple)) and all(map(_is_share, value))):
+                kind = "numbers" if field == "thresholds" else "a number"
+                raise ValueError(f"AsteriskConfig.{field} must be {kind} from 0 to 1, not {getattr(self, field)!r}.")
         if not isinstance(self.is_causal, bool):
             raise ValueError(f"AsteriskConfig.is_causal must be true or false, not {self.is_causal!r}.")
         for field, allowed in (
@@ -114,6 +127,10 @@ class AsteriskConfig(PreTrainedConfig):
                 f"AsteriskConfig.num_attention_heads must divide hidden_size ({self.hidden_size}) without remainder, "
                 f"not {self.num_attention_heads}."
             )
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 __all__ = ["AsteriskConfig"]

@@ -447,8 +447,8 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
                 unset, the number of labels and the labels' dtype do.
 
         Returns:
-            `logits` (batch, num_labels), and `loss` if there are labels: cross-entropy, binary cross-entropy or
-            mean squared error.
+            `logits` (batch, num_labels), the head's outputs divided by `config.temperature`, and `loss` if there are
+            labels: cross-entropy, binary cross-entropy or mean squared error.
 
         Raises:
             ValueError: `sentence_embeddings` is given together with another input, or is of another width.
@@ -472,7 +472,7 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
                 f"sentence_embeddings must have {self.config.projection_dim} dimensions "
                 f"(config.projection_dim), not {sentence_embeddings.shape[-1]}."
             )
-        logits = self.classifier(sentence_embeddings.to(self.classifier.dense.weight.dtype))
+        logits = self.classifier(sentence_embeddings.to(self.classifier.dense.weight.dtype)) / self.config.temperature
 
         loss = None
         if labels is not None:

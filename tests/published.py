@@ -34,6 +34,7 @@ def head_folder(run: Path) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         id2label=labels,
         label2id={label: index for index, label in labels.items()},
+        temperature=2.0,
     )
     save_student(AsteriskForSequenceClassification(config), tokenizer, run / "model")
     return run / "model"

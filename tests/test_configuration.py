@@ -24,6 +24,10 @@ def test_defaults_are_the_papers_model() -> None:
         ("projection_dim", -1, "whole number of at least 1"),
         ("hidden_dropout_prob", 1.0, "from 0 up to, not including, 1"),
         ("layer_norm_eps", 0.0, "above 0"),
+        ("temperature", 0.0, "above 0"),
+        ("thresholds", [0.5, 1.5], "numbers from 0 to 1"),
+        ("thresholds", 0.5, "numbers from 0 to 1"),
+        ("none_threshold", -0.1, "a number from 0 to 1"),
         ("is_causal", "yes", "true or false"),
     ],
 )

@@ -21,8 +21,10 @@ from asterisk.labelled_data import (
     draw,
     label_array,
     read_labelled_texts,
+    read_unlabelled_texts,
     split_development,
     without_empty,
+    without_label,
 )
 
 
@@ -191,3 +193,19 @@ def test_draws_have_so_many_texts_of_each_label() -> None:
     assert draw(data, 8, seed=1).texts != drawn.texts
     with pytest.raises(UserError, match="are numbers"):
         draw(labelled([0.5, 1.5], problem_type=REGRESSION), 8, seed=0)
+
+
+def test_texts_without_labels_are_read_from_lines_and_tables(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("one text\nanother text\n")
+    assert read_unlabelled_texts(str(tmp_path / "lines.txt")) == (["one text", "another text"], "")
+    table = write_table(tmp_path / "table.csv", [("1", "one text"), ("2", "another text")], "id,message")
+    assert read_unlabelled_texts(str(table)) == (["one text", "another text"], "message")
+    with pytest.raises(UserError, match="has no column 'body'"):
+        read_unlabelled_texts(str(table), "body")
+
+
+def test_texts_of_a_label_are_set_apart() -> None:
+    data = LabelledTexts("x", "text", "label", SINGLE, ["one", "two", "three"], ["a", "none", "b"])
+    others, own = without_label(data, "none")
+    assert (others.texts, others.labels, own) == (["one", "three"], ["a", "b"], ["two"])
+    assert without_label(data, "") == (data, [])

