@@ -37,6 +37,9 @@ from modeling_asterisk import AsteriskModel
 
 # Steps between looks at the loss: each look makes a GPU wait.
 LOOK_STEPS = 20
+# Tokens, padding included, that go through the student at a time: 256 texts of 128. More of them are gone through in
+# pieces, which gives the same gradient in less memory.
+TOKENS_AT_A_TIME = 32_768
 # Steps between releases of what was read: of every row at random, the system maps 64 kB.
 RELEASE_STEPS = 4
 
@@ -292,13 +295,15 @@ class Distillation:
     def _train_step(self, rows: np.ndarray) -> torch.Tensor:
         self.model.train()
         parts = np.array_split(rows, self.arguments.gradient_accumulation_steps)
+        pieces = [(piece, part) for part, own in enumerate(parts) for piece in self._pieces(own)]
         losses = []
-        for index, part in enumerate(parts):
-            if index < len(parts) - 1:
+        for index, (piece, part) in enumerate(pieces):
+            share = len(piece) / len(rows)
+            if index < len(pieces) - 1:
                 with self.accelerator.no_sync(self.model):
-                    losses.append(self._backward(part, index))
+                    losses.append(self._backward(piece, part, share))
             else:
-                losses.append(self._backward(part, index))
+                losses.append(self._backward(piece, part, share))
         self._clip_gradients()
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
@@ -306,7 +311,14 @@ class Distillation:
             optimizer.zero_grad()
         if self.average:
             self.average.update_parameters(self.accelerator.unwrap_model(self.model))
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum()
+
+    def _pieces(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The rows, apart where they are long, unless an objective has to see them together."""
+        arguments = self.arguments
+        together = self.pairs or self.scored or arguments.simcse_weight or arguments.similarity_weight
+        tokens = len(rows) * int(self.tokens.lengths[rows].max(initial=1))
+        return np.array_split(rows, 1 if together else math.ceil(tokens / TOKENS_AT_A_TIME))
 
     def _clip_gradients(self) -> None:
         if self.table is None:
@@ -320,9 +332,9 @@ class Distillation:
         norm = torch.nn.utils.get_total_norm(gradients)
         torch._foreach_mul_(gradients, (self.arguments.max_grad_norm / (norm + 1e-6)).clamp(max=1))
 
-    def _backward(self, rows: np.ndarray, part: int) -> torch.Tensor:
-        loss = self._loss(rows, part)
-        self.accelerator.backward(loss / self.arguments.gradient_accumulation_steps)
+    def _backward(self, rows: np.ndarray, part: int, share: float) -> torch.Tensor:
+        loss = self._loss(rows, part) * share
+        self.accelerator.backward(loss)
         return loss.detach()
 
     def _loss(self, rows: np.ndarray, part: int) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """The loop teaches, and does so in the same way whether or not it is interrupted."""
 
 import copy
+import itertools
 import math
 import os
 import subprocess
@@ -42,12 +43,13 @@ def start(
     with_teacher: bool = True,
     student: AsteriskModel | None = None,
     is_trained: bool = False,
+    dropout: float = 0.1,
     **fields: object,
 ) -> Distillation:
     """A run in full precision on a student with dropout, so that every random number counts."""
     torch.manual_seed(0)
     tokenizer = student_tokenizer(teacher, max_length=64)
-    config = AsteriskConfig(vocab_size=len(tokenizer), hidden_size=32, projection_dim=32, hidden_dropout_prob=0.1)
+    config = AsteriskConfig(vocab_size=len(tokenizer), hidden_size=32, projection_dim=32, hidden_dropout_prob=dropout)
     arguments = TrainingArguments(
         **{"batch_size": 64, "num_epochs": 2, "eval_steps": 10, "mixed_precision": "no", **fields}  # type: ignore[arg-type]
     )
@@ -144,6 +146,19 @@ def test_contrast_teaches_without_a_teacher(
     curves = read_curves(tmp_path / "curves.jsonl")
     assert curves[-1]["loss"] < 0.7 * curves[0]["loss"]
     assert curves[-1]["scores"] == {}
+
+
+def test_long_texts_are_gone_through_in_pieces_to_the_same_losses(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: dict[int, list[float]] = {}
+    for tokens in (10**9, 400):
+        monkeypatch.setattr("asterisk.distillation.TOKENS_AT_A_TIME", tokens)
+        distillation = start(store, teacher, tmp_path / str(tokens), dropout=0.0)
+        batches = list(itertools.islice(distillation._remaining_batches(), 5))
+        assert (max(len(distillation._pieces(rows)) for rows in batches) > 1) == (tokens == 400)
+        losses[tokens] = [float(distillation._train_step(rows)) for rows in batches]
+    assert losses[400] == pytest.approx(losses[10**9], rel=1e-4)
 
 
 def test_labelled_pairs_come_together(
