@@ -22,6 +22,7 @@ DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps in one process the tests of a file, and those that share the small run, which takes long to make."""
     for item in items:
