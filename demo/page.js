@@ -1,6 +1,6 @@
 // One page, one model: texts go through the tokenizer and the ONNX file of a published Asterisk, one by one.
 
-import { AutoModel, AutoTokenizer, LogLevel, env } from "@huggingface/transformers";
+import { AutoModel, AutoTokenizer, LogLevel, Tensor, env } from "@huggingface/transformers";
 
 const SHOWN = 5; // results of a search
 const PAUSE = 150; // milliseconds without typing, after which results follow
@@ -32,7 +32,7 @@ async function load(role, progress) {
   };
   const files = new Map();
   const options = {
-    dtype: "int8",
+    dtype: parameters.get("dtype") ?? "int8",
     progress_callback: ({ status, file, loaded, total }) => {
       if (status !== "progress") return;
       files.set(file, [loaded, total]);
@@ -49,9 +49,20 @@ async function load(role, progress) {
   }
 }
 
+/** Token ids of a text, cut as Python cuts: transformers.js's own truncation drops the special tokens at the end. */
+function encode(tokenizer, text) {
+  const ids = tokenizer.encode(text);
+  if (ids.length <= tokenizer.model_max_length) return ids;
+  const [bare, whole] = [false, true].map((add_special_tokens) => tokenizer.encode("a", { add_special_tokens }));
+  const closing = whole.slice(whole.indexOf(bare[0]) + bare.length);
+  return [...ids.slice(0, tokenizer.model_max_length - closing.length), ...closing];
+}
+
 /** The model's outputs for one text. One at a time: int8's scales are those of a whole batch, so results vary in it. */
 async function run({ tokenizer, model }, text) {
-  return model(tokenizer(text, { truncation: true }));
+  const ids = encode(tokenizer, text);
+  const row = (values) => new Tensor("int64", BigInt64Array.from(values, BigInt), [1, ids.length]);
+  return model({ input_ids: row(ids), attention_mask: row(ids.map(() => 1)) });
 }
 
 /** What turns texts into unit-length Float32Arrays, and remembers them; `timed` takes each text's milliseconds. */

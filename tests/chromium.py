@@ -1,6 +1,5 @@
 """A headless Chromium, driven by its DevTools protocol over two pipes: no package, no port."""
 
-import base64
 import fcntl
 import json
 import os
@@ -69,8 +68,9 @@ class Chromium:
                 return answer["result"]
 
     def open(self, url: str) -> None:
-        """Goes to an address, without waiting for what the page then does."""
+        """Goes to an address and waits until the page is there, though not for what it then does."""
         self.call("Page.navigate", url=url)
+        self.wait_for("document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page, as JSON has it."""
@@ -86,16 +86,3 @@ class Chromium:
             if time.monotonic() > end:
                 raise TimeoutError(f"{condition} did not come true: {self.evaluate('document.body?.innerText')}")
             time.sleep(0.1)
-
-    def screenshot(self, file: Path, width: int, dark: bool = False) -> None:
-        """A PNG of the whole page at a width in CSS pixels."""
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.call("Emulation.setEmulatedMedia", features=scheme)
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
-        )
-        image = self.call("Page.captureScreenshot", captureBeyondViewport=True)
-        height = self.evaluate("document.documentElement.scrollHeight")
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        image = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        file.write_bytes(base64.b64decode(image["data"]))

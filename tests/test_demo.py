@@ -21,7 +21,7 @@ from transformers import AutoTokenizer
 
 from asterisk.classification import TEMPLATES
 from asterisk.publishing.checkpoint import load_checkpoint
-from asterisk.publishing.onnx_export import SMALLEST, write_onnx_files
+from asterisk.publishing.onnx_export import FULL, SMALLEST, write_onnx_files
 
 SOURCES = (
     "package.json",
@@ -93,41 +93,47 @@ def results(browser: Chromium, section: str) -> dict[str, float]:
     return dict(browser.evaluate(f"{rows}.map((row) => [row.firstChild.textContent, +row.lastChild.value])"))
 
 
-def outputs(folder: Path, texts: list[str], name: str) -> np.ndarray:
+def outputs(folder: Path, texts: list[str], name: str, file: str) -> np.ndarray:
     """What Python's onnxruntime makes of texts, one at a time: (texts, dimensions or labels)."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    session = onnxruntime.InferenceSession(folder / "onnx" / SMALLEST)
+    session = onnxruntime.InferenceSession(folder / "onnx" / file)
     batches = [dict(tokenizer([text], truncation=True, return_tensors="np")) for text in texts]
     return np.concatenate([session.run([name], batch)[0] for batch in batches])
 
 
-def test_embeddings_and_scores_are_those_of_python(
-    browser: Chromium, server: ThreadingHTTPServer, published: Path
+@pytest.mark.parametrize(
+    ("dtype", "file", "tolerance"),
+    # int8 rounds: what lies on the edge may go to either side, with another processor's instructions.
+    [("fp32", FULL, 1e-5), ("int8", SMALLEST, 1e-3)],
+)
+def test_embeddings_are_those_of_python(
+    browser: Chromium, server: ThreadingHTTPServer, published: Path, dtype: str, file: str, tolerance: float
 ) -> None:
-    labels = ["music", "weather"]
-    open_page(
-        browser,
-        server,
-        query=TEXTS[0],
-        lines="\n".join(TEXTS),
-        text=TEXTS[3],
-        labels=", ".join(labels),
-    )
-    expected = outputs(published, TEXTS, "sentence_embedding")
-    found = results(browser, "search")
-    assert list(found)[0] == TEXTS[0]
-    np.testing.assert_allclose([found[text.strip()] for text in TEXTS], expected @ expected[0], atol=1e-3)
-
-    prompts = [template.format(label) for label in labels for template in TEMPLATES]
-    centres = outputs(published, prompts, "sentence_embedding").reshape(2, len(TEMPLATES), -1).mean(axis=1)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    scores = results(browser, "zero-shot")
-    np.testing.assert_allclose([scores[label] for label in labels], centres @ expected[3], atol=1e-3)
-
+    open_page(browser, server, dtype=dtype)
+    results(browser, "zero-shot")
+    expected = outputs(published, TEXTS, "sentence_embedding", file)
     for text, vector in zip(TEXTS, expected, strict=True):
         show_embedding(browser, text)
         numbers = json.loads(f"[{browser.evaluate('numbers.textContent')}]")
-        np.testing.assert_allclose(numbers, vector, atol=1e-3)
+        np.testing.assert_allclose(numbers, vector, atol=tolerance)
+
+
+def test_scores_are_cosines(browser: Chromium, server: ThreadingHTTPServer, published: Path) -> None:
+    labels = ["music", "weather"]
+    fields = {"query": TEXTS[0], "lines": "\n".join(TEXTS), "text": TEXTS[3], "labels": ", ".join(labels)}
+    open_page(browser, server, dtype="fp32", second=TEXTS[3], first=TEXTS[0], **fields)
+    scores = results(browser, "zero-shot")
+    expected = outputs(published, TEXTS, "sentence_embedding", FULL)
+    prompts = [template.format(label) for label in labels for template in TEMPLATES]
+    centres = outputs(published, prompts, "sentence_embedding", FULL).reshape(2, len(TEMPLATES), -1).mean(axis=1)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    np.testing.assert_allclose([scores[label] for label in labels], centres @ expected[3], atol=1e-5)
+
+    found = results(browser, "search")
+    assert next(iter(found)) == TEXTS[0]
+    np.testing.assert_allclose([found[text.strip()] for text in TEXTS], expected @ expected[0], atol=1e-5)
+    similarity = browser.evaluate("+document.querySelector('#similarity data').value")
+    assert similarity == pytest.approx(float(expected[0] @ expected[3]), abs=1e-5)
 
 
 def show_embedding(browser: Chromium, text: str) -> None:
@@ -151,7 +157,7 @@ def test_goes_on_without_the_server(browser: Chromium, server: ThreadingHTTPServ
 
 def test_head_gives_its_probabilities(browser: Chromium, server: ThreadingHTTPServer, site: Path) -> None:
     open_page(browser, server, headed=TEXTS[0])
-    logits = outputs(site / "head", TEXTS[:1], "logits")[0]
+    logits = outputs(site / "head", TEXTS[:1], "logits", SMALLEST)[0]
     expected = np.exp(logits) / np.exp(logits).sum()
     found = results(browser, "head")
     np.testing.assert_allclose([found[name] for name in ("music", "weather", "other")], expected, atol=1e-3)
