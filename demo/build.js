@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 await build({
-  entryPoints: ["page.js"],
+  entryPoints: { bundle: "page.js" },
   outdir: "dist",
   bundle: true,
   minify: true,
