@@ -59,7 +59,7 @@ def teacher_onnx(folder: Path) -> Path:
     import onnx
     from transformers import AutoModel
 
-    from asterisk.publishing.onnx_export import quantize_matrices
+    from asterisk.publishing.onnx_export import quantize_matrices, without_repeated_shapes
 
     class Embedding(torch.nn.Module):
         """Mean-pooled, of unit length."""
@@ -86,12 +86,7 @@ def teacher_onnx(folder: Path) -> Path:
         verbose=False,
     )
     assert program is not None
-    proto = program.model_proto
-    weights = {each.name for each in proto.graph.initializer}
-    shapes = [each for each in proto.graph.value_info if each.name not in weights]
-    del proto.graph.value_info[:]
-    proto.graph.value_info.extend(shapes)
-    onnx.save(proto, folder / "full.onnx")
+    onnx.save(without_repeated_shapes(program.model_proto), folder / "full.onnx")
     onnx.save(quantize_matrices(folder / "full.onnx"), folder / "quantized.onnx")
     return folder / "quantized.onnx"
 

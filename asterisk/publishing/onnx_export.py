@@ -80,8 +80,14 @@ def export(model: AsteriskModel | AsteriskForSequenceClassification) -> ModelPro
             verbose=False,
         )
     assert program is not None
-    proto = program.model_proto
-    # The exporter tells the weights' shapes twice; onnxruntime, which transposes some, then finds that they differ.
+    return without_repeated_shapes(program.model_proto)
+
+
+def without_repeated_shapes(proto: ModelProto) -> ModelProto:
+    """The graph, each weight's shape told once.
+
+    PyTorch's exporter tells them twice; onnxruntime, which transposes some, then finds that they differ.
+    """
     weights = {each.name for each in proto.graph.initializer}
     shapes = [each for each in proto.graph.value_info if each.name not in weights]
     del proto.graph.value_info[:]
