@@ -1,14 +1,19 @@
 """Scores of a head's predictions: of all texts, and of each class."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from asterisk.labelled_data import MULTI, REGRESSION
+from asterisk.metrics import load_metric
 
 # Name → value: accuracy and macro_f1 × 100, or pearson and spearman × 100, None where these are not defined.
 Scores = dict[str, float | None]
+
+# Loading takes a moment each time, and repeats score often.
+_metric = cache(load_metric)
 
 
 def predicted_labels(logits: np.ndarray, problem_type: str) -> np.ndarray:
@@ -27,19 +32,22 @@ def score(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> Scores:
         labels: As [`asterisk.labelled_data.label_array`] gives them.
         problem_type: As there.
     """
-    if problem_type != REGRESSION:
-        return score_labels(predicted_labels(logits, problem_type), labels)
-    found: Scores = {"pearson": None, "spearman": None}
-    if len(labels) > 1 and len(np.unique(labels)) > 1 and len(np.unique(logits)) > 1:
-        from scipy.stats import pearsonr, spearmanr  # takes a moment to import
-
-        for name, measure in (("pearson", pearsonr), ("spearman", spearmanr)):
-            found[name] = 100 * float(measure(logits[:, 0], labels[:, 0]).statistic)
-    return found
+    predictions = predicted_labels(logits, problem_type)
+    if problem_type == REGRESSION:
+        if len(labels) < 2:
+            return {"pearson": None, "spearman": None}
+        metric = _metric("regression")
+        found = metric.compute(predictions=predictions[:, 0].tolist(), references=labels[:, 0].tolist())
+    else:
+        metric = _metric("classification", "multilabel" if problem_type == MULTI else None)
+        found = metric.compute(predictions=predictions, references=labels.astype(np.int64))
+    return {name: 100 * value if np.isfinite(value) else None for name, value in found.items()}
 
 
 def score_labels(predictions: np.ndarray, labels: np.ndarray) -> Scores:
-    """Accuracy (of several labels: the share of texts with all right) and macro-F1, × 100, as scikit-learn's.
+    """The same as [`score`], at once: thresholds and learning curves ask for it hundreds of times.
+
+    Accuracy (of several labels: the share of texts with all right) and macro-F1, × 100, as scikit-learn's.
 
     Macro-F1 is the mean over the classes that occur among predictions or labels; of several labels, over all.
 
