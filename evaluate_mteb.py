@@ -211,7 +211,8 @@ def write_classification(
     )
     if arguments.fine_tune:
         for encoder in filter(lambda each: is_asterisk(each.spec), encoders):
-            own = folder / "fine-tuned" / encoder.name
+            # As in results/: what was trained from other weights in the same place is not this model's.
+            own = folder / "fine-tuned" / encoder.name / encoder.revision
             results += measure_fine_tuned(encoder.name, encoder.spec, data, TRAIN_HEAD, own)
     if len(sets) > 1:
         results += mean_results(results)

@@ -32,7 +32,7 @@ BATCH_SIZES = (32, 64, 128, 256)
 # Each mix: files of the benchmarks and their columns of text.
 MIXES = {
     "queries": [("classification/Clinc150.train", "text"), ("classification/HWU64.train", "text")],
-    "captions": [("sts/SICK-R.all", "sentence1"), ("sts/SICK-R.train", "sentence1"), ("sts/SICK-R.test", "sentence2")],
+    "captions": [(f"sts/SICK-R.{split}", f"sentence{side}") for split in ("train", "test") for side in (1, 2)],
     "news": [("classification/AGNews.test", "text")],
     "reviews": [("classification/MR.all", "text")],
 }
