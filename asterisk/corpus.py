@@ -2,8 +2,9 @@
 
 One pass, in the order of the sources: read → split into sentences (option) → drop what is blank, too long or too short
 → drop exact duplicates and benchmark sentences → drop near-duplicates (option) → draw each source's share (option) →
-add some documents of successive sentences (option) → Parquet shards. Memory holds one shard, one source's share, and
-what tells duplicates: about 16 bytes a sentence, and 0.3 kB more with near-duplicates.
+add some documents of successive sentences (option) → add phrases and crossings of sentences (option) → Parquet shards.
+Memory holds one shard, one source's share, the sentences to recombine, and what tells duplicates: about 16 bytes a
+sentence, and 0.3 kB more with near-duplicates.
 """
 
 import glob
@@ -32,6 +33,7 @@ from asterisk.manifest import (
 )
 from asterisk.progress import progress_bar
 from asterisk.reading import files_of, kind_of, read_lines, read_rows, read_texts
+from asterisk.recombination import crossings, phrases
 
 # Longer lines are binary or minified data, not text that a student of at most a few hundred tokens could read.
 LONGEST_TEXT = 20_000
@@ -55,7 +57,7 @@ HELD_OUT = {
 BENCHMARK_KEYS = Path(__file__).with_name("benchmark_keys.npy")
 
 # "sentences" is counted only where texts are split; those dropped and kept add up to it, or else to "read", but for
-# the documents that are put together from sentences and kept beside them.
+# the texts that are put together or recombined from sentences and kept beside them.
 DROPPED = (
     "blank",
     "too long",
@@ -65,7 +67,7 @@ DROPPED = (
     "near-duplicate",
     "beyond the source's share",
 )
-ADDED = "put together"
+ADDED, RECOMBINED = "put together", "recombined"
 
 
 @dataclass
@@ -93,6 +95,19 @@ class CorpusArguments:
     documents_per_source: int = field(
         default=0,
         metadata={"help": "add at most so many texts of 2 to 12 successive sentences of each file or Hub dataset"},
+    )
+    phrases_per_source: int = field(
+        default=0,
+        metadata={
+            "help": "add at most so many phrases of 1 to 16 words out of each file or Hub dataset"
+        },
+    )
+    crossings_per_source: int = field(
+        default=0,
+        metadata={
+            "help": "add at most so many texts out of the beginning of one sentence and the end of another, of each "
+            "file or Hub dataset"
+        },
     )
     exclude: list[str] = field(
         default_factory=lambda: ["benchmarks"],
@@ -254,6 +269,8 @@ def build_corpus(
     min_words: int = 1,
     sentences_per_source: int = 0,
     documents_per_source: int = 0,
+    phrases_per_source: int = 0,
+    crossings_per_source: int = 0,
     labelled: list[str] | None = None,
     measured: list[str] | None = None,
 ) -> Corpus:
@@ -281,6 +298,10 @@ def build_corpus(
             the same chance and always the same ones, in their order; 0 takes all.
         documents_per_source: Adds at most so many texts of 2 to 12 successive sentences of each file or Hub dataset,
             for a student that is to read more than single sentences.
+        phrases_per_source: Adds at most so many phrases out of the sentences of each, after all the sources:
+            [`asterisk.recombination.phrases`].
+        crossings_per_source: Adds at most so many texts of halves of two sentences of each, likewise:
+            [`asterisk.recombination.crossings`].
         labelled: More sources, read first, of which every distinct sentence is taken, whatever `sentences_per_source`.
         measured: More to leave out, as `exclude`, but a folder that holds the corpus already serves whether or not
             they were left out of it: [`Corpus.leaves_out`] tells.
@@ -295,8 +316,14 @@ def build_corpus(
         raise UserError(
             f"sentences_per_source must be a number of sentences, or 0 for all, not {sentences_per_source}."
         )
-    if documents_per_source < 0:
-        raise UserError(f"documents_per_source must be a number of texts, or 0 for none, not {documents_per_source}.")
+    added = {
+        "documents_per_source": documents_per_source,
+        "phrases_per_source": phrases_per_source,
+        "crossings_per_source": crossings_per_source,
+    }
+    for name, number in added.items():
+        if number < 0:
+            raise UserError(f"{name} must be a number of texts, or 0 for none, not {number}.")
     split = sentence_splitter(split_sentences) if split_sentences else None
     files, whole = ([file for source in part for file in files_of(source)] for part in (sources, labelled or []))
     settings = {
@@ -308,7 +335,7 @@ def build_corpus(
         "near_duplicates": near_duplicates,
         "min_words": min_words,
         "sentences_per_source": sentences_per_source or None,
-        "documents_per_source": documents_per_source or None,
+        **{name: number or None for name, number in added.items()},
     }
     if corpus := _found(folder, settings):
         return corpus
@@ -317,13 +344,13 @@ def build_corpus(
         if corpus := _found(folder, settings):
             return corpus
         excluded = benchmark_keys([*(exclude or []), *(measured or [])], split_sentences)
-        counts = dict.fromkeys(("read", *(["sentences"] if split else []), *DROPPED, ADDED, "kept"), 0)
+        counts = dict.fromkeys(("read", *(["sentences"] if split else []), *DROPPED, ADDED, RECOMBINED, "kept"), 0)
         near = None if near_duplicates is None else NearDuplicates(near_duplicates)
         with appearing_folder(folder) as temporary:
             # The labelled first: of what is drawn from the others, nothing of them may depend.
             shares = [
-                *((file, 0, 0) for file in whole),
-                *((file, sentences_per_source, documents_per_source) for file in files),
+                *((file, _Share()) for file in whole),
+                *((file, _Share(sentences_per_source, *added.values())) for file in files),
             ]
             chosen = _chosen(shares, text_column, split, excluded, min_words, near, counts)
             rows = _write_shards(chosen, temporary, rows_per_shard)
@@ -368,8 +395,18 @@ def _corpus(folder: Path, manifest: dict[str, Any]) -> Corpus:
     return Corpus(folder, manifest["counts"], manifest["rows_per_shard"], excluded)
 
 
+@dataclass
+class _Share:
+    """How many texts of a source: its sentences at most, or 0 for all, and those made of them."""
+
+    sentences: int = 0
+    documents: int = 0
+    phrases: int = 0
+    crossings: int = 0
+
+
 def _chosen(
-    shares: list[tuple[str, int, int]],
+    shares: list[tuple[str, _Share]],
     text_column: str,
     split: Callable[[str], list[str]] | None,
     excluded: set[bytes],
@@ -377,23 +414,32 @@ def _chosen(
     near: NearDuplicates | None,
     counts: dict[str, int],
 ) -> Iterator[str]:
-    """The texts that are kept, file by file.
-
-    `shares` says how many sentences of each file at most, or 0 for all, and how many documents.
-    """
+    """The texts that are kept, file by file, and what is recombined of them."""
     seen = SeenKeys()
+    pools = []
     with progress_bar("Reading text", "texts") as progress:
-        for file, share, num_documents in shares:
+        for file, share in shares:
             sentences = _sentences(read_texts(file, text_column), split, counts, progress)
             sentences = _distinct(sentences, excluded, seen, min_words, counts)
             if near is not None:
                 sentences = _without_near_duplicates(sentences, near, counts)
-            documents = Reservoir(num_documents)
-            if num_documents:
+            documents = Reservoir(share.documents)
+            if share.documents:
                 sentences = _joined(sentences, documents)
-            yield from _drawn(sentences, share, counts) if share else sentences
+            pool = Reservoir(max(share.phrases, 2 * share.crossings))
+            if pool.number:
+                sentences = _offered(sentences, pool)
+                pools.append((pool, share))
+            yield from _drawn(sentences, share.sentences, counts) if share.sentences else sentences
             counts[ADDED] += len(documents)
             yield from documents
+        for pool, share in pools:
+            sentences = list(pool)
+            made = itertools.chain(phrases(sentences, share.phrases), crossings(sentences, share.crossings))
+            # What is left out of them was never read.
+            for text in _distinct(made, excluded, seen, 1, dict.fromkeys(DROPPED, 0)):
+                counts[RECOMBINED] += 1
+                yield text
 
 
 def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -> list[int]:
@@ -467,6 +513,13 @@ def _joined(sentences: Iterable[str], documents: Reservoir) -> Iterator[str]:
             documents.add(" ".join(parts))
             parts = []
             wanted = generator.randint(*DOCUMENT_SENTENCES)
+
+
+def _offered(sentences: Iterable[str], reservoir: Reservoir) -> Iterator[str]:
+    """The sentences; meanwhile each is offered to the reservoir, too."""
+    for sentence in sentences:
+        reservoir.add(sentence)
+        yield sentence
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -57,6 +57,13 @@ class TrainingArguments:
     learning_rate: float = field(default=2e-3, metadata={"help": "peak learning rate of AdamW"})
     warmup_ratio: float = field(default=0.05, metadata={"help": "share of the steps in which the learning rate rises"})
     weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW, on matrices alone"})
+    muon_factor: float = field(
+        default=2.5,
+        metadata={
+            "help": "an Asterisk's layers are trained by Muon (Jordan 2024), at so many times the learning rate; "
+            "0: by AdamW, as all else"
+        },
+    )
     max_grad_norm: float = field(default=1.0, metadata={"help": "the gradient is scaled down to this norm"})
     cosine_weight: float = field(
         default=1.0, metadata={"help": "weight of 1 - cosine to the teacher's projected vector (Asterisk*)"}
@@ -520,13 +527,21 @@ class Distillation:
 def _optimizers(
     student: torch.nn.Module, table: torch.nn.Parameter | None, arguments: TrainingArguments
 ) -> list[torch.optim.Optimizer]:
-    """AdamW; and, for a token table with sparse gradients, Adam on the rows that a batch has read."""
-    dense = [weight for weight in student.parameters() if weight is not table]
+    """AdamW; Muon for the matrices of an Asterisk's layers; Adam for the rows that a batch reads of a sparse table."""
+    matrices = []
+    if arguments.muon_factor and isinstance(student, AsteriskModel):
+        matrices = [weight for weight in student.layers.parameters() if weight.dim() == 2]
+    others = {id(weight) for weight in [table, *matrices]}
+    dense = [weight for weight in student.parameters() if id(weight) not in others]
     groups = [
         {"params": [weight for weight in dense if weight.dim() > 1], "weight_decay": arguments.weight_decay},
         {"params": [weight for weight in dense if weight.dim() <= 1], "weight_decay": 0.0},
     ]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=arguments.learning_rate, fused=True)]
+    if matrices:
+        # Its updates as large as AdamW's at the same learning rate (Liu et al. 2025, arXiv:2502.16982).
+        rate = arguments.learning_rate * arguments.muon_factor
+        optimizers.append(torch.optim.Muon(matrices, lr=rate, adjust_lr_fn="match_rms_adamw"))
     if table is not None:
         optimizers.append(torch.optim.SparseAdam([table], lr=arguments.learning_rate))
     return optimizers
@@ -539,6 +554,8 @@ def _check(arguments: TrainingArguments, student: Any, store: EmbeddingStore | N
             raise UserError(f"{name} must be at least 1, not {getattr(arguments, name)}.")
     if not arguments.num_epochs > 0:
         raise UserError(f"num_epochs must be above 0, not {arguments.num_epochs}.")
+    if arguments.muon_factor < 0:
+        raise UserError(f"muon_factor must be 0 or above, not {arguments.muon_factor}.")
     if not 0 <= arguments.ema_decay < 1:
         raise UserError(f"ema_decay must lie from 0 up to, not including, 1, not {arguments.ema_decay}.")
     if arguments.ema_decay and arguments.average_checkpoints > 1:

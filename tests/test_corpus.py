@@ -271,6 +271,34 @@ def test_documents_are_put_together_from_successive_sentences_of_a_source(tmp_pa
         build(tmp_path / "a.txt", tmp_path, documents_per_source=-1)
 
 
+def test_phrases_and_crossings_follow_the_sentences_they_are_made_of(tmp_path: Path) -> None:
+    for name in "ab":
+        lines = [" ".join(f"{name}{n}-{word}" for word in range(8)) for n in range(300)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+    (tmp_path / "benchmark.txt").write_text("a7-3\n")
+    options = {"phrases_per_source": 200, "crossings_per_source": 50, "exclude": [str(tmp_path / "benchmark.txt")]}
+    corpus = build_corpus([str(tmp_path / "[ab].txt")], tmp_path / "corpus", **options)  # type: ignore[arg-type]
+    texts = sentences(corpus)
+    whole, made = texts[:600], texts[600:]
+    assert all(len(text.split()) == 8 for text in whole)
+    assert len(made) == corpus.counts["recombined"]
+    assert len(made) + 600 == corpus.counts["kept"] == len(set(texts))
+    assert corpus.counts["duplicate"] == 0
+    assert "a7-3" not in made
+    inside = [text for text in made if any(text in sentence for sentence in whole)]
+    # All but the whole sentences among the phrases, which are there already.
+    assert 250 < len(inside) < 400
+    assert {len(text.split()) for text in inside} == set(range(1, 8))
+    crossed = [text for text in made if text not in inside]
+    assert len(crossed) == 100
+    for text in crossed:
+        origins = [word.split("-")[0] for word in text.split()]
+        assert len(set(origins)) == 2 == len({origin[0] for origin in origins}) + 1
+        assert sorted(origins, key=origins.index) == origins
+    again = build_corpus([str(tmp_path / "[ab].txt")], tmp_path / "again", **options)  # type: ignore[arg-type]
+    assert sentences(again) == texts
+
+
 def test_labelled_texts_are_all_there_however_little_is_drawn_of_the_rest(tmp_path: Path) -> None:
     texts = [f"Sentence {n}." for n in range(50)]
     (tmp_path / "a.txt").write_text("\n".join(texts))

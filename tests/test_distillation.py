@@ -283,6 +283,22 @@ def test_a_step_moves_only_the_rows_of_the_table_that_were_read(
     assert read - moved <= {0}
 
 
+def test_muon_trains_the_matrices_of_the_layers_and_nothing_else(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    distillation = start(store, teacher, tmp_path, learning_rate=1e-3, muon_factor=3.0, warmup_ratio=0.0)
+    muon = next(each.optimizer for each in distillation.optimizers if isinstance(each.optimizer, torch.optim.Muon))
+    trained = [weight for group in muon.param_groups for weight in group["params"]]
+    matrices = [weight for weight in distillation.student.layers.parameters() if weight.dim() == 2]
+    assert [id(weight) for weight in trained] == [id(weight) for weight in matrices]
+    assert [group["lr"] for group in muon.param_groups] == [pytest.approx(3e-3)]
+    every = [weight for each in distillation.optimizers for group in each.param_groups for weight in group["params"]]
+    assert sorted(map(id, every)) == sorted(map(id, distillation.student.parameters()))
+
+    without = start(store, teacher, tmp_path, muon_factor=0.0)
+    assert not any(isinstance(each.optimizer, torch.optim.Muon) for each in without.optimizers)
+
+
 def test_two_processes_give_the_loss_curve_of_one(store: EmbeddingStore, tmp_path: Path) -> None:
     curves = {}
     for processes in (1, 2):
