@@ -30,6 +30,9 @@ class PublishArguments:
     checkpoint: str = field(default="", metadata={"help": "the model's folder; may stand first, without its flag"})
     output_dir: str = field(default="", metadata={"help": "the Hub folder; an earlier one is replaced"})
     dtype: str = field(default="float32", metadata={"help": "float32 or float16, of the weights"})
+    compact: bool = field(
+        default=False, metadata={"help": "of the ONNX files only the smallest, onnx/model_int8.onnx"}
+    )
     native: bool = field(
         default=False, metadata={"help": "without remote code, as an architecture that transformers has"}
     )
@@ -125,6 +128,7 @@ def build(arguments: PublishArguments, folder: Path) -> None:
             native=arguments.native,
         ),
         arguments.dtype,
+        arguments.compact,
     )
     print(f"{forms_table(record)}\n\nThe Hub folder is {folder}; its card is {folder / 'README.md'}.")
 

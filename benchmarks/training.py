@@ -85,6 +85,8 @@ def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps
         checkpoint_steps=10**9,
         cosine_weight=0.0,
         mse_weight=1.0,
+        # As the peer's: AdamW for all weights.
+        muon_factor=0.0,
         mixed_precision="bf16" if bf16 else "no",
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -28,7 +28,12 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def build_folder(
-    checkpoint: Checkpoint, output: Path, pairs: SentencePairs, facts: CardFacts, dtype: str = "float32"
+    checkpoint: Checkpoint,
+    output: Path,
+    pairs: SentencePairs,
+    facts: CardFacts,
+    dtype: str = "float32",
+    compact: bool = False,
 ) -> dict[str, Any]:
     """Makes the folder; it appears whole and verified, or not at all.
 
@@ -38,6 +43,7 @@ def build_folder(
         pairs: Sentences that all forms are compared on.
         facts: What the card tells; `facts.native` asks for the twin without remote code.
         dtype: Of the weights: "float32" or "float16".
+        compact: Leaves out all ONNX files but the smallest.
 
     Returns:
         The record of how far the forms agree, as [`asterisk.publishing.verification.verify`] gives it.
@@ -52,7 +58,7 @@ def build_folder(
     with appearing_folder(output) as folder:
         write_model(checkpoint, folder, dtype, facts.native)
         save_tokenizer(checkpoint.tokenizer, folder)
-        write_onnx_files(checkpoint, folder / "onnx")
+        write_onnx_files(checkpoint, folder / "onnx", compact)
         shutil.copy(REPOSITORY / "LICENSE", folder / "LICENSE")
         record = verify(checkpoint, folder, pairs, half=dtype == "float16")
         write_json(folder / FORMS, record)

