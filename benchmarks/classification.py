@@ -4,8 +4,8 @@
     python benchmarks/classification.py --model M --data_dir D --runs_dir R --fine_tune SNIPS Emotion
 
 Runs `evaluate_mteb.py` on every labelled set of DATA_DIR (at most 2,000 test texts of each) and, with --fine_tune,
-trains the model on the sets that are named there. The results go to results/classification.json and .md: accuracy × 100
-as teacher / model, for the zero-shot setting also macro-F1.
+trains the model on the sets that are named there. The results go to results/classification.json and .md: accuracy ×
+100 as teacher / model, for the zero-shot setting also macro-F1.
 """
 
 import argparse
