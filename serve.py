@@ -40,7 +40,9 @@ class ServeArguments:
     threads: int = field(default=0, metadata={"help": "that compute; 0: as many as onnxruntime finds right"})
     max_body_bytes: int = field(default=8_388_608, metadata={"help": "of a request; more is answered with 413"})
     max_texts: int = field(default=2_048, metadata={"help": "of a request; more are answered with 400"})
-    max_waiting: int = field(default=256, metadata={"help": "requests at a time; more are answered with 429"})
+    max_waiting: int = field(
+        default=256, metadata={"help": "requests; more are answered with 429, and who waits half a minute with 504"}
+    )
 
 
 @entry_point

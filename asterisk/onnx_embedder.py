@@ -63,7 +63,8 @@ class OnnxEmbedder:
         sorted_vectors = np.concatenate(rows)
         vectors = np.empty_like(sorted_vectors)
         vectors[order] = sorted_vectors
-        return vectors
+        # The file in half precision is that exact only.
+        return unit(vectors)
 
     def _forward(self, token_ids: list[list[int]], longest: int) -> np.ndarray:
         mask = np.array([[1] * len(ids) + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
@@ -87,11 +88,8 @@ def onnx_file(folder: Path, form: str) -> Path:
     return forms[name]
 
 
-def truncated(vectors: np.ndarray, dimensions: int | None) -> np.ndarray:
-    """The first so many dimensions of unit vectors, of unit length again; None keeps all."""
-    if dimensions is None:
-        return vectors
-    vectors = vectors[:, :dimensions]
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The vectors (number, dimensions), each of unit length; one of zeros stays."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 

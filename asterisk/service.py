@@ -30,7 +30,7 @@ from pydantic import StrictInt, ValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
-from asterisk.onnx_embedder import OnnxEmbedder, truncated
+from asterisk.onnx_embedder import OnnxEmbedder, unit
 
 # Requests that one batch may join.
 MOST_JOINED = 64
@@ -85,7 +85,7 @@ class EmbeddingService(litserve.LitAPI):
         for request, end in zip(requests, ends, strict=True):
             rows = slice(end - len(request.input), end)
             tokens = sum(map(len, token_ids[rows]))
-            embeddings = truncated(vectors[rows], request.dimensions)
+            embeddings = unit(vectors[rows, : request.dimensions])
             answers.append({"embeddings": embeddings, "prompt_tokens": tokens, "total_tokens": tokens})
         return answers
 
