@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 from labelled import topic_rows, write_table
+from serving import serving
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 from write_readme import SLOT, filled
@@ -15,6 +16,9 @@ from write_readme import SLOT, filled
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+# What asks a service has one started for it.
+CLIENTS = [snippet for snippet in SNIPPETS if "base_url" in snippet]
+SNIPPETS = [snippet for snippet in SNIPPETS if snippet not in CLIENTS]
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
@@ -43,6 +47,20 @@ def test_a_table_becomes_a_prediction_in_the_lines_shown(small_run: Path, tmp_pa
         result = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
     assert "'label': 'food'" in result.stdout or "'label': 'sport'" in result.stdout
+
+
+def test_the_service_answers_the_lines_shown(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = (block for block in COMMANDS if "serve.py" in block)
+    _, line = block.strip().splitlines()  # what is to be installed is
+    script, folder, *options = line.removeprefix("python ").split()
+    assert (script, folder) == ("serve.py", "release/demo")
+    (snippet,) = CLIENTS
+    # On a port that is free here.
+    with serving(published, tmp_path / "log", *options) as service:
+        exec(snippet.replace("http://127.0.0.1:8000", service.url), {})
+    assert capsys.readouterr().out == "64\n"
 
 
 def test_tables_are_those_of_the_result_files() -> None:

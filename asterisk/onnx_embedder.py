@@ -1,0 +1,106 @@
+"""Texts → unit vectors through an ONNX file of a published folder, with onnxruntime and tokenizers alone.
+
+Imports nothing of Asterisk's, nor torch or transformers: what serves a model is to be small.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+OUTPUT = "sentence_embedding"
+
+# Tokens of one forward pass, padding included: few enough to stay in a processor's caches.
+PASS_TOKENS = 2_048
+
+# A tokenizer without a limit of its own reports one far beyond what any model reads.
+UNLIMITED = 1_000_000
+
+
+class OnnxEmbedder:
+    """The embedding model of one ONNX file, on the CPU; the same vectors as `AsteriskModel.encode`."""
+
+    def __init__(self, file: Path, threads: int = 0):
+        """Loads the file, and the tokenizer of the folder above.
+
+        Args:
+            file: `FOLDER/onnx/NAME.onnx`, as publish.py writes it.
+            threads: Of one forward pass; 0 leaves their number to onnxruntime.
+
+        Raises:
+            ValueError: The file cannot be loaded, or gives no sentence embeddings.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._tokenizer = _tokenizer(file.parent.parent)
+        except Exception as error:  # of many kinds, the libraries' own
+            raise ValueError(f"{file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        outputs = {each.name: each for each in self._session.get_outputs()}
+        if OUTPUT not in outputs:
+            kind = "a classifier" if "logits" in outputs else f"a model that gives {', '.join(outputs)}"
+            raise ValueError(f"{file} is {kind}; give the folder of an embedding model, which gives {OUTPUT}.")
+        self.dimensions = self.embed(self.token_ids(["a"])).shape[1]
+
+    def token_ids(self, texts: list[str]) -> list[list[int]]:
+        """The tokens that the model reads of each text: what lies beyond its longest text is cut off."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
+
+    def embed(self, token_ids: list[list[int]]) -> np.ndarray:
+        """Unit vectors (number of texts, dimensions), float32, in the order given; zeros of a text without tokens."""
+        order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]), reverse=True)
+        rows = []
+        start = 0
+        while start < len(order):
+            # One position at least: a graph need not know how to embed nothing.
+            longest = max(1, len(token_ids[order[start]]))
+            chosen = order[start : start + max(1, PASS_TOKENS // longest)]
+            rows.append(self._forward([token_ids[index] for index in chosen], longest))
+            start += len(chosen)
+        sorted_vectors = np.concatenate(rows)
+        vectors = np.empty_like(sorted_vectors)
+        vectors[order] = sorted_vectors
+        # The file in half precision is that exact only.
+        return unit(vectors)
+
+    def _forward(self, token_ids: list[list[int]], longest: int) -> np.ndarray:
+        mask = np.array([[1] * len(ids) + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
+        padded = np.array([ids + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
+        return self._session.run([OUTPUT], {"input_ids": padded, "attention_mask": mask})[0]
+
+
+def onnx_file(folder: Path, form: str) -> Path:
+    """The file of a published folder that `form` names, with or without its `.onnx`.
+
+    Raises:
+        ValueError: There is no such folder, it was not published, or it has no such file.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}; give one that publish.py made.")
+    forms = {each.stem: each for each in sorted((folder / "onnx").glob("*.onnx"))}
+    if not forms:
+        raise ValueError(f"{folder} has no ONNX files in onnx/; give a folder that publish.py made.")
+    if (name := form.removesuffix(".onnx")) not in forms:
+        raise ValueError(f"{folder} has no onnx/{name}.onnx; there are {', '.join(forms)}.")
+    return forms[name]
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The vectors (number, dimensions), each of unit length; one of zeros stays."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer, which truncates as the model does and does not pad."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    tokenizer.no_padding()
+    limit = settings.get("model_max_length", UNLIMITED)
+    if limit < UNLIMITED:
+        tokenizer.enable_truncation(limit, direction=settings.get("truncation_side", "right"))
+    else:
+        tokenizer.no_truncation()
+    return tokenizer

@@ -1,0 +1,103 @@
+"""Serves a published embedding model over HTTP, as OpenAI's /v1/embeddings.
+
+    python serve.py release/demo
+    python serve.py release/demo --form model_int8 --threads 2 --port 8080
+    curl http://127.0.0.1:8000/v1/embeddings --json '{"input": ["A man plays the guitar.", "It rains."]}'
+
+The folder is one that publish.py made. `input` is a text or a list of texts, none of them empty, and what is longer
+than the model reads is cut off (`usage` counts the tokens read); `dimensions` keeps the first so many, of unit length
+again; `encoding_format` is float or base64. Any `model` is taken, since clients have names of their own set; answers
+name the folder. Requests that come together are embedded together. GET /health answers 200 once the model is loaded.
+SIGTERM and Ctrl-C end the service when what was asked is answered. There is no authentication, nor encryption: keep it
+on this machine, or behind a proxy that has them.
+"""
+
+import importlib.util
+import json
+import os
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asterisk.cli import UserError, entry_point, parse_arguments
+
+REPOSITORY = Path(__file__).resolve().parent
+
+HOSTS = ("127.0.0.1", "0.0.0.0", "::")
+
+
+@dataclass
+class ServeArguments:
+    """What is served, where, and how much one may ask."""
+
+    folder: str = field(default="", metadata={"help": "a Hub folder of publish.py; may stand first, without its flag"})
+    host: str = field(default="127.0.0.1", metadata={"help": f"one of {', '.join(HOSTS)}; the default is local"})
+    port: int = field(default=8000, metadata={"help": "from 1024 to 65535"})
+    form: str = field(
+        default="model", metadata={"help": "the ONNX file: model, model_fp16, model_quantized or model_int8"}
+    )
+    threads: int = field(default=0, metadata={"help": "that compute; 0: as many as onnxruntime finds right"})
+    max_body_bytes: int = field(default=8_388_608, metadata={"help": "of a request; more is answered with 413"})
+    max_texts: int = field(default=2_048, metadata={"help": "of a request; more are answered with 400"})
+    max_waiting: int = field(
+        default=256, metadata={"help": "requests; more are answered with 429, and who waits half a minute with 504"}
+    )
+
+
+@entry_point
+def main() -> None:
+    """Checks everything, then becomes the service."""
+    argv = sys.argv[1:]
+    if argv and not argv[0].startswith("-"):
+        argv = ["--folder", *argv]
+    arguments = parse_arguments(ServeArguments, __doc__ or "", argv)
+    check(arguments)
+    from asterisk.onnx_embedder import OnnxEmbedder, onnx_file
+
+    try:
+        file = onnx_file(Path(arguments.folder), arguments.form)
+        dimensions = OnnxEmbedder(file, arguments.threads).dimensions
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    settings = {name: value for name, value in vars(arguments).items() if name not in ("folder", "form")}
+    become_service(
+        {**settings, "file": str(file), "name": file.parent.parent.resolve().name, "dimensions": dimensions}
+    )
+
+
+def check(arguments: ServeArguments) -> None:
+    """Refuses what cannot be served, before anything is loaded."""
+    if not arguments.folder:
+        raise UserError("The folder is missing; --help shows whole commands.")
+    if importlib.util.find_spec("litserve") is None:
+        raise UserError("Serving needs litserve; pip install '.[serve]' installs it.")
+    if arguments.host not in HOSTS:
+        raise UserError(f"--host must be one of {', '.join(HOSTS)}, not {arguments.host!r}.")
+    if not 1024 <= arguments.port <= 65535:
+        raise UserError(f"--port must lie between 1024 and 65535, not be {arguments.port}.")
+    for name, least in (("threads", 0), ("max_body_bytes", 1), ("max_texts", 1), ("max_waiting", 1)):
+        if getattr(arguments, name) < least:
+            raise UserError(f"--{name} must be at least {least}, not {getattr(arguments, name)}.")
+    with socket.socket(socket.AF_INET6 if ":" in arguments.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((arguments.host, arguments.port))
+        except OSError as error:
+            place = f"{arguments.host}:{arguments.port}"
+            raise UserError(f"{place} cannot be listened at ({error.strerror}); give another --port.") from None
+
+
+def become_service(settings: dict[str, object]) -> None:
+    """Replaces this process, which has transformers loaded, by one that has not; signals reach it as before."""
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    if settings["threads"]:
+        environment["RAYON_NUM_THREADS"] = str(settings["threads"])  # the tokenizer's
+    sys.stdout.flush()
+    command = [sys.executable, "-P", "-m", "asterisk.service", json.dumps(settings)]
+    os.execve(sys.executable, command, environment)
+
+
+if __name__ == "__main__":
+    main()
