@@ -35,7 +35,10 @@ class ServeArguments:
     host: str = field(default="127.0.0.1", metadata={"help": f"one of {', '.join(HOSTS)}; the default is local"})
     port: int = field(default=8000, metadata={"help": "from 1024 to 65535"})
     form: str = field(
-        default="model", metadata={"help": "the ONNX file: model, model_fp16, model_quantized or model_int8"}
+        default="",
+        metadata={
+            "help": "the ONNX file: model, model_fp16, model_quantized or model_int8 (default: the first there is)"
+        },
     )
     threads: int = field(default=0, metadata={"help": "that compute; 0: as many as onnxruntime finds right"})
     max_body_bytes: int = field(default=8_388_608, metadata={"help": "of a request; more is answered with 413"})

@@ -98,9 +98,7 @@ class CorpusArguments:
     )
     phrases_per_source: int = field(
         default=0,
-        metadata={
-            "help": "add at most so many phrases of 1 to 16 words out of each file or Hub dataset"
-        },
+        metadata={"help": "add at most so many phrases of 1 to 16 words out of each file or Hub dataset"},
     )
     crossings_per_source: int = field(
         default=0,

@@ -15,6 +15,9 @@ OUTPUT = "sentence_embedding"
 # Tokens of one forward pass, padding included: few enough to stay in a processor's caches.
 PASS_TOKENS = 2_048
 
+# The files of a published folder, the most exact first.
+ONNX_FORMS = ("model", "model_fp16", "model_quantized", "model_int8")
+
 # A tokenizer without a limit of its own reports one far beyond what any model reads.
 UNLIMITED = 1_000_000
 
@@ -73,7 +76,7 @@ class OnnxEmbedder:
 
 
 def onnx_file(folder: Path, form: str) -> Path:
-    """The file of a published folder that `form` names, with or without its `.onnx`.
+    """The file of a published folder that `form` names, with or without its `.onnx`; "" takes the most exact.
 
     Raises:
         ValueError: There is no such folder, it was not published, or it has no such file.
@@ -83,7 +86,8 @@ def onnx_file(folder: Path, form: str) -> Path:
     forms = {each.stem: each for each in sorted((folder / "onnx").glob("*.onnx"))}
     if not forms:
         raise ValueError(f"{folder} has no ONNX files in onnx/; give a folder that publish.py made.")
-    if (name := form.removesuffix(".onnx")) not in forms:
+    name = form.removesuffix(".onnx") or next((each for each in ONNX_FORMS if each in forms), next(iter(forms)))
+    if name not in forms:
         raise ValueError(f"{folder} has no onnx/{name}.onnx; there are {', '.join(forms)}.")
     return forms[name]
 

@@ -1,5 +1,6 @@
 """publish.py makes a folder that every consumer reads alike, or none."""
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -18,6 +19,7 @@ from asterisk.cli import UserError
 from asterisk.encoders import load_encoder
 from asterisk.evaluation import read_sentence_pairs
 from asterisk.manifest import read_json
+from asterisk.onnx_embedder import onnx_file
 from asterisk.publishing.card import CardFacts
 from asterisk.publishing.checkpoint import load_checkpoint
 from asterisk.publishing.folder import build_folder
@@ -193,3 +195,17 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(
 def test_door_shows_whole_commands(run_script: RunScript) -> None:
     assert "python publish.py runs/demo/model --output_dir" in run_script("publish.py", "--help").stdout
     assert (REPOSITORY / "publish.py").exists()
+
+
+def test_a_compact_folder_has_the_smallest_onnx_file_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "hub"
+    pairs = read_sentence_pairs(str(STS), "STS-B captions")
+    few = dataclasses.replace(pairs, first=pairs.first[:5], second=pairs.second[:5], scores=pairs.scores[:5])
+    checkpoint = load_checkpoint(head_folder(tmp_path))
+    record = build_folder(checkpoint, folder, few, CardFacts(repo_id="me/compact"), "float16", compact=True)
+    assert [path.name for path in (folder / "onnx").iterdir()] == ["model_int8.onnx"]
+    assert not any("model_quantized" in name for name in record["forms"])
+    card = (folder / "README.md").read_text()
+    assert "model_int8.onnx" in card
+    assert "model_quantized.onnx" not in card
+    assert onnx_file(folder, "").name == "model_int8.onnx"
