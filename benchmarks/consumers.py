@@ -161,7 +161,7 @@ def build(environment: Environment, folder: Path) -> list[str]:
     else:
         # pip, since it knows the machine's own indexes.
         _run([sys.executable, "-m", "venv", str(folder)], cwd=folder)
-        _run([str(interpreter), "-m", "pip", "install", "--quiet", *environment.requirements], cwd=folder)
+        _run([str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile", *environment.requirements], cwd=folder)
     complete.write_text(wanted, encoding="utf-8")
     return command
 
