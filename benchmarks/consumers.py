@@ -159,9 +159,10 @@ def build(environment: Environment, folder: Path) -> list[str]:
         npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
         _run([*npm, *environment.requirements], cwd=folder)
     else:
-        # pip, since it knows the machine's own indexes.
+        # pip, since it knows the machine's own indexes; little of what it installs is ever imported, so not compiled.
         _run([sys.executable, "-m", "venv", str(folder)], cwd=folder)
-        _run([str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile", *environment.requirements], cwd=folder)
+        pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile"]
+        _run([*pip, *environment.requirements], cwd=folder)
     complete.write_text(wanted, encoding="utf-8")
     return command
 
