@@ -1,15 +1,17 @@
 """ONNX graphs of every kind of Asterisk give its embeddings, of any batch and length."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from asterisk.cli import UserError
-from asterisk.publishing.onnx_export import export, quantize_table
+from asterisk.publishing.onnx_export import export, quantize_matrices, quantize_table
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 SIZES = {"vocab_size": 90, "hidden_size": 32, "intermediate_size": 48, "projection_dim": 24}
@@ -48,6 +50,17 @@ def test_graph_gives_the_models_embeddings() -> None:
         rough = embeddings(small.SerializeToString(), inputs)
         kept = np.linalg.norm(expected, axis=1) > 0
         assert (rough * expected).sum(axis=1)[kept].min() > 0.999
+
+
+def test_the_mean_of_the_token_vectors_is_the_embedding_in_int8_too(tmp_path: Path) -> None:
+    # A square projection: its transpose would have the same shape.
+    onnx.save(export(model(projection_dim=SIZES["hidden_size"])), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(quantize_matrices(tmp_path / "model.onnx").SerializeToString())
+    inputs = {"input_ids": np.random.default_rng(0).integers(0, 90, (4, 9)), "attention_mask": np.ones((4, 9), int)}
+    tokens, embedding = session.run(["last_hidden_state", "sentence_embedding"], inputs)
+    pooled = tokens.mean(axis=1)
+    pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+    assert (pooled * embedding).sum(axis=1).min() > 0.999
 
 
 def test_each_row_of_the_table_is_as_exact_as_its_own_largest_weight_allows() -> None:

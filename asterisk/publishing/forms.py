@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 BATCH = 64
+# Marks what consumers make of an ONNX file's first output, who know no `sentence_embedding`.
+POOLED = ", pooled"
 Form = Callable[[list[str]], np.ndarray]
 
 
@@ -32,6 +34,8 @@ def forms(folder: Path) -> dict[str, Form]:
         found["handler.py"] = handler(folder)
     for file in sorted((folder / "onnx").glob("*.onnx")):
         found[f"onnx/{file.name}"] = onnx_file(folder, file)
+        if pools_the_mean(folder):
+            found[f"onnx/{file.name}{POOLED}"] = pooled_onnx_file(folder, file)
     return found
 
 
@@ -115,6 +119,29 @@ def onnx_file(folder: Path, file: Path) -> Form:
         return session.run(
             [output], {name: inputs[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
         )[0]
+
+    return run
+
+
+def pools_the_mean(folder: Path) -> bool:
+    """Whether the embedding is the mean of the token vectors, as fastembed and transformers.js would take it."""
+    file = folder / "1_Pooling" / "config.json"
+    return file.exists() and json.loads(file.read_text(encoding="utf-8"))["pooling_mode"] == "mean"
+
+
+def pooled_onnx_file(folder: Path, file: Path) -> Form:
+    """The mean of an ONNX file's `last_hidden_state` over the mask."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    tokenize = tokenizer(folder)
+
+    def run(texts: list[str]) -> np.ndarray:
+        inputs = tokenize(texts, "np")
+        feeds = {name: inputs[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
+        mask = feeds["attention_mask"][..., None].astype(np.float32)
+        tokens = session.run(["last_hidden_state"], feeds)[0]
+        return (tokens * mask).sum(axis=1) / mask.sum(axis=1)
 
     return run
 

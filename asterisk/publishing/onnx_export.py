@@ -108,8 +108,25 @@ def quantize_matrices(file: Path) -> ModelProto:
 
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         target = Path(scratch) / file.name
-        quantize_dynamic(file, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True)
+        model = with_transposed_weights(onnx.load(file))
+        quantize_dynamic(model, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True)
         return onnx.load(target)
+
+
+def with_transposed_weights(proto: ModelProto) -> ModelProto:
+    """The graph, with a weight of its own in place of each transposition of one.
+
+    onnxruntime, when it quantises, transposes the weight of a Gemm where it is, "assuming it is not used by any other
+    node"; the projection is: of pooled vectors by a Gemm, of token vectors transposed.
+    """
+    graph = proto.graph
+    weights = {each.name: each for each in graph.initializer}
+    for node in [each for each in graph.node if each.op_type == "Transpose" and each.input[0] in weights]:
+        order = next(iter(node.attribute)).ints if node.attribute else None
+        turned = np.ascontiguousarray(numpy_helper.to_array(weights[node.input[0]]).transpose(order))
+        graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
+        graph.node.remove(node)
+    return proto
 
 
 def quantize_table(model: ModelProto, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,329 @@
+"""Whether a published folder gives the same vectors in every consumer, each in an environment of its own.
+
+    python publish.py runs/demo/model --output_dir release/demo
+    python publish.py runs/demo/model --output_dir release/demo-native --native
+    python benchmarks/consumers.py --model release/demo --native release/demo-native
+
+Each consumer is installed from the package registries, into an environment that is kept for the next time, and embeds
+the same texts as its users would have it do (consumer_snippets.py), offline; what it gives is compared with
+`AsteriskModel.encode` of the folder itself, in float32. The results go to results/consumers.json and .md; with --only
+nothing is recorded. The status is 1 if a consumer fails or differs.
+"""
+
+import argparse
+import json
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from consumer_snippets import (
+    ENCODE,
+    FASTEMBED,
+    JAVASCRIPT_FRAME,
+    LANGCHAIN,
+    LLAMA_INDEX,
+    NATIVE,
+    ONNX,
+    ONNXRUNTIME,
+    PIPELINE,
+    PYTHON_FRAME,
+    REMOTE,
+    SENTENCE_TRANSFORMERS,
+    TRANSFORMERS_JS,
+)
+from records import machine, write_record
+
+from asterisk.cli import UserError, entry_point
+from asterisk.manifest import read_json
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COUNT = 200
+# Where consumers differ, if they do: nothing or little to read, other scripts, line ends, and more than fits.
+ODD = ["", " ", "a", "?", "\n", "two\nlines\tand a tab", "🙂🙃 👩‍👩‍👧", "Über Straßenbahnen – 東京 🙂", "rain " * 300]
+# The least cosine of forms that compute in floats, and of those in int8.
+FLOAT_COSINE, INT8_COSINE = 0.9999, 0.999
+INT8 = ("onnx/model_quantized.onnx", "onnx/model_int8.onnx")
+
+
+class ConsumerFailure(Exception):
+    """A consumer cannot be installed or run. The message is the last line of what it said."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Packages that go together; `absent` is what must not come with them."""
+
+    name: str
+    requirements: tuple[str, ...]
+    absent: tuple[str, ...] = ()
+
+    @property
+    def is_node(self) -> bool:
+        """Whether its packages are npm's."""
+        return self.requirements[0].startswith("@")
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """A library that reads the folder; `forms` of the folder by the environments that it reads them in."""
+
+    name: str
+    package: str
+    snippet: str
+    forms: dict[str, tuple[str, ...]]
+
+
+def pinned(package: str) -> str:
+    """The requirement by which constraints.txt pins a package."""
+    constraints = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    return re.findall(rf"^{package}==\S+$", constraints, re.MULTILINE)[0]
+
+
+def oldest(package: str) -> str:
+    """The requirement for the oldest release that pyproject.toml allows."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    every = [*project["dependencies"], *project["optional-dependencies"]["distill"]]
+    (version,) = (found[1] for each in every if (found := re.match(rf"{package}>=([\d.]+)", each)))
+    return f"{package}=={version}" + ".0" * (2 - version.count("."))
+
+
+def transformers_js() -> str:
+    """The requirement by which the demo's page pins transformers.js."""
+    name = "@huggingface/transformers"
+    return f"{name}@{read_json(REPOSITORY / 'demo' / 'package.json')['devDependencies'][name]}"
+
+
+TORCH = pinned("torch")
+NEWEST = (TORCH, pinned("transformers"), pinned("sentence-transformers"))
+ENVIRONMENTS = {
+    each.name: each
+    for each in (
+        Environment("newest", NEWEST),
+        Environment("oldest", (TORCH, oldest("transformers"), oldest("sentence-transformers"))),
+        Environment("transformers-4", (TORCH, "transformers==4.57.6", "sentence-transformers==5.1.2")),
+        # It wants huggingface_hub 1.
+        Environment("langchain", (*NEWEST, "langchain-huggingface==1.2.3")),
+        Environment("llama-index", (*NEWEST, "llama-index-embeddings-huggingface==0.8.0")),
+        Environment("onnxruntime", (pinned("onnxruntime"), pinned("tokenizers")), ("torch", "transformers")),
+        # It wants huggingface_hub 1, too.
+        Environment("fastembed", ("fastembed==0.9.1",), ("torch", "transformers")),
+        Environment("node", (transformers_js(),)),
+    )
+}
+
+BOTH = (REMOTE, NATIVE)
+CONSUMERS = {
+    each.name: each
+    for each in (
+        Consumer("AsteriskModel.encode", "transformers", ENCODE, {"newest": (REMOTE,), "oldest": (REMOTE,)}),
+        Consumer(
+            "sentence-transformers",
+            "sentence-transformers",
+            SENTENCE_TRANSFORMERS,
+            {"newest": BOTH, "oldest": BOTH, "transformers-4": (NATIVE,)},
+        ),
+        Consumer("pipeline", "transformers", PIPELINE, {"newest": BOTH, "oldest": BOTH, "transformers-4": (NATIVE,)}),
+        Consumer("langchain", "langchain-huggingface", LANGCHAIN, {"langchain": BOTH}),
+        Consumer("llama-index", "llama-index-embeddings-huggingface", LLAMA_INDEX, {"llama-index": BOTH}),
+        Consumer("onnxruntime", "onnxruntime", ONNXRUNTIME, {"onnxruntime": ONNX}),
+        Consumer("fastembed", "fastembed", FASTEMBED, {"fastembed": ONNX}),
+        Consumer("transformers.js", "@huggingface/transformers", TRANSFORMERS_JS, {"node": ONNX}),
+    )
+}
+
+
+def build(environment: Environment, folder: Path) -> list[str]:
+    """The command that runs code in an environment, which is made unless it is there.
+
+    Raises:
+        ConsumerFailure: Its packages cannot be installed.
+    """
+    interpreter = folder / "bin" / "python"
+    command = ["node", "--input-type=module", "-e"] if environment.is_node else [str(interpreter), "-P", "-c"]
+    wanted, complete = "\n".join(environment.requirements), folder / ".complete"
+    if complete.exists() and complete.read_text(encoding="utf-8") == wanted:
+        return command
+    print(f"installing {' '.join(environment.requirements)} into {folder}", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if environment.is_node:
+        npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
+        _run([*npm, *environment.requirements], cwd=folder)
+    else:
+        # pip, since it knows the machine's own indexes; little of what it installs is ever imported, so not compiled.
+        _run([sys.executable, "-m", "venv", str(folder)], cwd=folder)
+        pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile"]
+        _run([*pip, *environment.requirements], cwd=folder)
+    complete.write_text(wanted, encoding="utf-8")
+    return command
+
+
+def answer(
+    command: list[str], frame: str, snippet: str, folder: Path, form: str, texts: list[str], cwd: Path | None = None
+) -> tuple[dict[str, str], np.ndarray]:
+    """What a snippet makes of texts: the versions of the packages it ran with; vectors (texts, dimensions), float64.
+
+    Args:
+        command: What runs code that is its next argument.
+        frame: What stands before and after the snippet.
+        snippet: Of consumer_snippets.py.
+        folder: The published folder.
+        form: Of the folder.
+        texts: What is embedded.
+        cwd: Where it runs; an empty folder by default.
+
+    Raises:
+        ConsumerFailure: It fails.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch) / "texts.json", Path(scratch) / "answer.json"
+        source.write_text(json.dumps(texts), encoding="utf-8")
+        settings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        # A cache of its own for remote code, so that none of another folder's is run.
+        settings |= {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": f"{scratch}/modules", "HF_HOME": f"{scratch}/hub"}
+        code = frame.format(snippet=snippet)
+        _run([*command, code, str(folder), form, str(source), str(target)], cwd=cwd or Path(scratch), env=settings)
+        found = read_json(target)
+    return found["packages"], np.array(found["vectors"], dtype=np.float64)
+
+
+def _run(command: list[str], **settings: Any) -> None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **settings)
+    except FileNotFoundError:
+        raise ConsumerFailure(f"there is no {command[0]}") from None
+    if result.returncode:
+        lines = [line for line in result.stderr.splitlines() if re.search(r"\w*(Error|ERR|error)\b", line)]
+        raise ConsumerFailure((lines or result.stderr.strip().splitlines() or ["no reason given"])[-1].strip()[:300])
+
+
+def compare(vectors: np.ndarray, expected: np.ndarray, form: str, texts: list[str]) -> dict[str, Any]:
+    """How far vectors are from what is expected, both (texts, dimensions), and whether that is near enough."""
+    if vectors.shape != expected.shape:
+        raise ConsumerFailure(f"it gives vectors of shape {vectors.shape}, not {expected.shape}")
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = (vectors * expected).sum(axis=1) / np.maximum(lengths, 1e-12)
+    bound = INT8_COSINE if form in INT8 else FLOAT_COSINE
+    different = [text for text, cosine in zip(texts, cosines, strict=True) if not cosine >= bound]
+    return {
+        "largest_difference": float(np.abs(vectors - expected).max()),
+        "lowest_cosine": float(cosines.min()),
+        "bound": bound,
+        "different": different,
+        "verdict": "same" if not different else f"{len(different)} of {len(texts)} differ",
+    }
+
+
+def real_texts(count: int) -> list[str]:
+    """Sentences drawn evenly from the demo's corpus, the odd ones, and many sentences as one text."""
+    sources = sorted((REPOSITORY / "recipes" / "demo_corpus").glob("*.txt.xz"))
+    texts: list[str] = []
+    for index, path in enumerate(sources):
+        lines = lzma.decompress(path.read_bytes()).decode().splitlines()
+        share = count * (index + 1) // len(sources) - count * index // len(sources)
+        texts += lines[:: len(lines) // share][:share]
+    return [*texts, *ODD, " ".join(texts[:30])]
+
+
+def check_folder(folder: Path, native: bool) -> None:
+    """Refuses what publish.py did not write.
+
+    Raises:
+        UserError: The folder is no published embedding model, or of the other kind.
+    """
+    kind = "publish.py --native" if native else "publish.py"
+    if not (folder / "forms.json").exists() or not (folder / "modules.json").exists():
+        raise UserError(f"{folder} is no published embedding model; give a folder that {kind} wrote.")
+    if (read_json(folder / "config.json")["model_type"] == "asterisk") == native:
+        raise UserError(
+            f"{folder} is published {'with' if native else 'without'} remote code; give what {kind} wrote."
+        )
+
+
+def measure(
+    consumer: Consumer, environment: Environment, options: argparse.Namespace, texts: list[str], expected: np.ndarray
+) -> list[dict[str, Any]]:
+    """A record for each form that a consumer reads in an environment."""
+    records = []
+    place = options.venvs.resolve() / environment.name
+    frame = JAVASCRIPT_FRAME if environment.is_node else PYTHON_FRAME
+    for form in consumer.forms[environment.name]:
+        record: dict[str, Any] = {"consumer": consumer.name, "environment": environment.name, "form": form}
+        try:
+            folder = (options.native if form == NATIVE else options.model).resolve()
+            command = build(environment, place)
+            cwd = place if environment.is_node else None
+            record["packages"], vectors = answer(command, frame, consumer.snippet, folder, form, texts, cwd)
+            if found := [each for each in environment.absent if each in record["packages"]]:
+                raise ConsumerFailure(f"{found[0]} is installed")
+            record |= {"version": record["packages"][consumer.package], **compare(vectors, expected, form, texts)}
+        except ConsumerFailure as failure:
+            record["verdict"] = f"fails: {failure}"
+        print(f"{consumer.name}, {environment.name}, {form}: {record['verdict']}", flush=True)
+        records.append(record)
+    return records
+
+
+def row(record: dict[str, Any]) -> list[str]:
+    """As the table has it."""
+    consumer = CONSUMERS[record["consumer"]]
+    names = [consumer.name] if consumer.name == consumer.package else [consumer.name, f"({consumer.package})"]
+    version = record.get("version", "")
+    figures = ["", ""]
+    if "lowest_cosine" in record:
+        figures = [f"{record['largest_difference']:.1e}", f"{record['lowest_cosine']:.6f}"]
+    return [" ".join([*names, version]).strip(), record["form"], *figures, record["verdict"].replace("|", "/")]
+
+
+@entry_point
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="what publish.py wrote")
+    parser.add_argument("--native", type=Path, required=True, help="what publish.py --native wrote of the same")
+    parser.add_argument("--venvs", type=Path, default=REPOSITORY / ".cache" / "consumers", help="for 6 GB; kept")
+    parser.add_argument("--only", nargs="+", choices=CONSUMERS, help="these alone")
+    options = parser.parse_args()
+    check_folder(options.model, native=False)
+    check_folder(options.native, native=True)
+
+    texts = real_texts(COUNT)
+    try:
+        command = [sys.executable, "-P", "-c"]
+        _, expected = answer(command, PYTHON_FRAME, ENCODE, options.model.resolve(), REMOTE, texts)
+    except ConsumerFailure as failure:
+        raise UserError(f"{options.model} does not load: {failure}.") from failure
+    # What a tokenizer finds no token in has no embedding, and each consumer its own way to say so.
+    kept = np.flatnonzero(np.abs(expected).max(axis=1) > 0)
+    texts, expected = [texts[index] for index in kept], expected[kept]
+
+    records = [
+        record
+        for consumer in CONSUMERS.values()
+        if not options.only or consumer.name in options.only
+        for name in consumer.forms
+        for record in measure(consumer, ENVIRONMENTS[name], options, texts, expected)
+    ]
+    head = ["consumer", "form", "largest difference", "lowest cosine", "verdict"]
+    rows = [row(record) for record in records]
+    if options.only:
+        print("\n".join(", ".join(each) for each in rows))
+    else:
+        environments = {each["environment"]: each.pop("packages") for each in records if "packages" in each}
+        result = {"machine": machine(), "model": str(options.model), "texts": len(texts), "consumers": records}
+        write_record("consumers", {**result, "environments": environments}, head, rows)
+    if any(record["verdict"] != "same" for record in records):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
