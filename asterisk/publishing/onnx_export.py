@@ -23,6 +23,10 @@ from asterisk.cli import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 
+# The matrix products at the beginning that are not quantised: queries, keys and values, and the output, of the first
+# layer's attention.
+FLOAT_PRODUCTS = 2
+
 FULL, HALF, QUANTIZED, SMALLEST = "model.onnx", "model_fp16.onnx", "model_quantized.onnx", "model_int8.onnx"
 
 INPUTS = ("input_ids", "attention_mask")
@@ -102,15 +106,43 @@ def without_repeated_shapes(proto: ModelProto) -> ModelProto:
 def quantize_matrices(file: Path) -> ModelProto:
     """The graph with the weights of its matrix products in int8, the activations quantised as they come.
 
-    Of 7 bits, since the 16-bit sums of processors without VNNI overflow with 8.
+    Of 7 bits, since the 16-bit sums of processors without VNNI overflow with 8. The first layer's attention stays in
+    floating point, its weights kept in half precision: more than half of what int8 loses would be lost there.
     """
     from onnxruntime.quantization import quantize_dynamic
 
+    model = with_transposed_weights(onnx.load(file))
+    weights = {each.name for each in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    exact = products[:FLOAT_PRODUCTS]
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         target = Path(scratch) / file.name
-        model = with_transposed_weights(onnx.load(file))
-        quantize_dynamic(model, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True)
-        return onnx.load(target)
+        quantize_dynamic(
+            model,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            reduce_range=True,
+            nodes_to_exclude=[node.name for node in exact],
+        )
+        quantized = onnx.load(target)
+    store_in_half(quantized, [node.input[1] for node in exact])
+    return quantized
+
+
+def store_in_half(model: ModelProto, names: list[str]) -> None:
+    """Keeps these weights in float16; onnxruntime computes with them in float32, as it finds when it loads them."""
+    graph = model.graph
+    casts = []
+    for weight in [each for each in graph.initializer if each.name in names]:
+        halved = numpy_helper.to_array(weight).astype(np.float16)
+        graph.initializer.remove(weight)
+        graph.initializer.append(numpy_helper.from_array(halved, f"{weight.name}_half"))
+        casts.append(helper.make_node("Cast", [f"{weight.name}_half"], [weight.name], to=TensorProto.FLOAT))
+    rest = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *rest])
+    onnx.checker.check_model(model)
 
 
 def with_transposed_weights(proto: ModelProto) -> ModelProto:
