@@ -432,8 +432,8 @@ def _chosen(
             counts[ADDED] += len(documents)
             yield from documents
         for pool, share in pools:
-            sentences = list(pool)
-            made = itertools.chain(phrases(sentences, share.phrases), crossings(sentences, share.crossings))
+            drawn = list(pool)
+            made = itertools.chain(phrases(drawn, share.phrases), crossings(drawn, share.crossings))
             # What is left out of them was never read.
             for text in _distinct(made, excluded, seen, 1, dict.fromkeys(DROPPED, 0)):
                 counts[RECOMBINED] += 1
