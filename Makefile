@@ -21,7 +21,7 @@ demo: setup
 	.venv/bin/python train_distill.py --config recipes/demo.yaml --resume $(if $(STSB),--sts_test STS-B=$(STSB))
 
 test: setup lint
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist loadgroup
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	.venv/bin/ruff check .

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState
+from filelock import FileLock
 
 # Nothing in the tests may need a network, the loading of models included.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -22,12 +23,18 @@ DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps in one process the tests of a file, and those that share the small run, which takes long to make."""
-    for item in items:
-        shares = "small_run" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("small_run" if shares else item.path.name))
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first of the test processes that wants it makes, for all of them."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, done = root / name, root / f"{name}.done"
+    with FileLock(root / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -65,25 +72,29 @@ def run_script() -> RunScript:
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory, sentences: list[str], run_script: RunScript) -> Path:
     """The folder of a whole run of train_distill.py on few sentences, in seconds."""
-    folder = tmp_path_factory.mktemp("small")
-    corpus = folder / "texts.txt"
-    corpus.write_text("\n".join(sentences), encoding="utf-8")
-    output = folder / "run"
-    result = run_script(
-        "train_distill.py",
-        *("--config", "recipes/demo.yaml", "--corpus", corpus, "--output_dir", output),
-        *("--batch_size", "64", "--num_epochs", "2", "--eval_steps", "50"),
-    )
-    assert result.returncode == 0, result.stderr
-    return output
+
+    def make(folder: Path) -> None:
+        corpus = folder / "texts.txt"
+        corpus.write_text("\n".join(sentences), encoding="utf-8")
+        result = run_script(
+            "train_distill.py",
+            *("--config", "recipes/demo.yaml", "--corpus", corpus, "--output_dir", folder / "run"),
+            *("--batch_size", "64", "--num_epochs", "2", "--eval_steps", "50"),
+        )
+        assert result.returncode == 0, result.stderr
+
+    return made_once(tmp_path_factory, "small", make) / "run"
 
 
 @pytest.fixture(scope="session")
 def published(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run_script: RunScript) -> Path:
     """The Hub folder that publish.py makes of the small student."""
-    folder = tmp_path_factory.mktemp("published") / "hub"
-    result = run_script(
-        *("publish.py", small_run / "model", "--output_dir", folder, "--repo_id", "someone/asterisk", "--tag", "v1")
-    )
-    assert result.returncode == 0, result.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        result = run_script(
+            *("publish.py", small_run / "model", "--output_dir", folder / "hub"),
+            *("--repo_id", "someone/asterisk", "--tag", "v1"),
+        )
+        assert result.returncode == 0, result.stderr
+
+    return made_once(tmp_path_factory, "published", make) / "hub"
