@@ -51,17 +51,14 @@ def main() -> None:
 
 def table(lines: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Head and rows: a set each."""
-    settings = list(dict.fromkeys(line["setting"] for line in lines))
-    scores: dict[tuple[str, str, str], list[str]] = {}
-    for line in lines:
-        for name in ("accuracy", "macro_f1"):
-            scores.setdefault((line["set"], line["setting"], name), []).append(f"{line[name]:.1f}")
-    columns = [("zero-shot", "macro_f1") if setting == "zero-shot" else None for setting in settings]
-    wanted = [(setting, "accuracy") for setting in settings]
-    wanted = [each for pair in zip(wanted, columns, strict=True) for each in pair if each]
-    head = ["set", *(setting + (", macro-F1" if name == "macro_f1" else "") for setting, name in wanted)]
-    sets = dict.fromkeys(line["set"] for line in lines)
-    rows = [[each, *(" / ".join(scores.get((each, *column), [])) for column in wanted)] for each in sets]
+    columns = [(setting, "accuracy") for setting in dict.fromkeys(line["setting"] for line in lines)]
+    columns.insert(1, ("zero-shot", "macro_f1"))
+    head = ["set", *(setting + (", macro-F1" if name == "macro_f1" else "") for setting, name in columns)]
+    rows = []
+    for each in dict.fromkeys(line["set"] for line in lines):
+        own = [line for line in lines if line["set"] == each]
+        cells = ([f"{line[name]:.1f}" for line in own if line["setting"] == setting] for setting, name in columns)
+        rows.append([each, *(" / ".join(cell) for cell in cells)])
     return head, rows
 
 

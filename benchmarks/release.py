@@ -107,12 +107,14 @@ def models(whole: dict[str, Any], short: dict[int, float]) -> tuple[list[str], l
     """Head and rows of the models' mean scores."""
     head = ["model", "parameters", "dimensions", "sts7", "sts5", "classification", *GROUPS]
     rows = []
-    for each in [*whole["baselines"], {**whole["model"], **whole}]:
+    asterisk = {**whole["model"], **whole}
+    named = [("teacher", whole["baselines"][0]), *(("static", each) for each in whole["baselines"][1:])]
+    for kind, each in [*named, ("Asterisk", asterisk)]:
         own = [each["scores"][name] for name in FAITHFUL if name in each["scores"]]
         means = [each["means"].get(group) for group in ("sts7", "sts5")]
         means += [statistics.mean(own) if own else None, *(each["means"].get(group) for group in GROUPS)]
         numbers = ["" if mean is None else f"{mean:.2f}" for mean in means]
-        rows.append([each["name"], f"{each['num_parameters']:,}", str(each["dimension"]), *numbers])
+        rows.append([kind, f"{each['num_parameters']:,}", str(each["dimension"]), *numbers])
     rows += [
         [f"{rows[-1][0]}, truncated", rows[-1][1], str(size), f"{score:.2f}", *[""] * 5]
         for size, score in short.items()

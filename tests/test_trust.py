@@ -9,9 +9,7 @@ from conftest import REPOSITORY
 
 TRAVELS = sorted([*(REPOSITORY / "modeling_asterisk").glob("*.py"), REPOSITORY / "asterisk/publishing/handler.py"])
 PROJECT = sorted(
-    path
-    for folder in (".", "asterisk", "modeling_asterisk")
-    for path in (REPOSITORY / folder).glob("**/*.py" if folder != "." else "*.py")
+    path for pattern in ("*.py", "asterisk/**/*.py", "modeling_asterisk/*.py") for path in REPOSITORY.glob(pattern)
 )
 # Of the standard library, only what names types.
 HARMLESS = {"collections", "typing", "torch", "transformers"}
