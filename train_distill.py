@@ -82,7 +82,8 @@ class DistillationArguments(TrainingArguments, CorpusArguments):
     tokenizer: str = field(
         default="teacher",
         metadata={
-            "help": "teacher, gpt2, gpt2:FOLDER, trained:VOCAB_SIZE, or a folder or Hub id with a fast tokenizer"
+            "help": "teacher, extended:VOCAB_SIZE (the teacher's WordPiece and the most frequent words it splits), "
+            "gpt2, gpt2:FOLDER, trained:VOCAB_SIZE, or a folder or Hub id with a fast tokenizer"
         },
     )
     table: str = field(

@@ -104,6 +104,10 @@ def main() -> None:
     with appearing_folder(folder / MODEL) as temporary:
         save_student(model, training.tokenizer, temporary)
         write_head_card(temporary, report, training.names)
+    if settings.keep_adapters:
+        from asterisk.fine_tuning import ADAPTERS, save_adapters
+
+        save_adapters(model, training.adapters_of(best_repeat(repeats)), arguments.model, folder / ADAPTERS)
     table = write_head_report(folder, report)
     shutil.rmtree(folder / TRAINING)
     print(f"\n{table}\n\nThe model is in {folder / MODEL}, the report in {folder}: report.html, .md and .json.")

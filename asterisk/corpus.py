@@ -10,7 +10,7 @@ sentence, and 0.3 kB more with near-duplicates.
 import glob
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ from asterisk.manifest import (
 )
 from asterisk.progress import progress_bar
 from asterisk.reading import files_of, kind_of, read_lines, read_rows, read_texts
-from asterisk.recombination import crossings, phrases
+from asterisk.recombination import crossings as crossed
+from asterisk.recombination import phrases
 
 # Longer lines are binary or minified data, not text that a student of at most a few hundred tokens could read.
 LONGEST_TEXT = 20_000
@@ -57,7 +58,7 @@ HELD_OUT = {
 BENCHMARK_KEYS = Path(__file__).with_name("benchmark_keys.npy")
 
 # "sentences" is counted only where texts are split; those dropped and kept add up to it, or else to "read", but for
-# the texts that are put together or recombined from sentences and kept beside them.
+# the texts that are made of sentences and kept beside them.
 DROPPED = (
     "blank",
     "too long",
@@ -105,6 +106,12 @@ class CorpusArguments:
         metadata={
             "help": "add at most so many texts out of the beginning of one sentence and the end of another, of each "
             "file or Hub dataset"
+        },
+    )
+    crossings: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "NAME=NUMBER: another number of crossings for the file of this name, e.g. captions.txt=300000"
         },
     )
     exclude: list[str] = field(
@@ -269,6 +276,7 @@ def build_corpus(
     documents_per_source: int = 0,
     phrases_per_source: int = 0,
     crossings_per_source: int = 0,
+    crossings: Sequence[str] = (),
     labelled: list[str] | None = None,
     measured: list[str] | None = None,
 ) -> Corpus:
@@ -300,6 +308,7 @@ def build_corpus(
             [`asterisk.recombination.phrases`].
         crossings_per_source: Adds at most so many texts of halves of two sentences of each, likewise:
             [`asterisk.recombination.crossings`].
+        crossings: "NAME=NUMBER": another number of crossings for the source whose file, or Hub dataset, has this name.
         labelled: More sources, read first, of which every distinct sentence is taken, whatever `sentences_per_source`.
         measured: More to leave out, as `exclude`, but a folder that holds the corpus already serves whether or not
             they were left out of it: [`Corpus.leaves_out`] tells.
@@ -322,6 +331,8 @@ def build_corpus(
     for name, number in added.items():
         if number < 0:
             raise UserError(f"{name} must be a number of texts, or 0 for none, not {number}.")
+    others = _numbers_of(crossings)
+    numbers = sentences_per_source, documents_per_source, phrases_per_source
     split = sentence_splitter(split_sentences) if split_sentences else None
     files, whole = ([file for source in part for file in files_of(source)] for part in (sources, labelled or []))
     settings = {
@@ -334,7 +345,10 @@ def build_corpus(
         "min_words": min_words,
         "sentences_per_source": sentences_per_source or None,
         **{name: number or None for name, number in added.items()},
+        "crossings": others or None,
     }
+    if missing := others.keys() - {Path(file).name for file in files}:
+        raise UserError(f"crossings names {', '.join(sorted(missing))}, which none of the sources is called.")
     if corpus := _found(folder, settings):
         return corpus
     with making(folder):
@@ -348,7 +362,7 @@ def build_corpus(
             # The labelled first: of what is drawn from the others, nothing of them may depend.
             shares = [
                 *((file, _Share()) for file in whole),
-                *((file, _Share(sentences_per_source, *added.values())) for file in files),
+                *((file, _Share(*numbers, others.get(Path(file).name, crossings_per_source))) for file in files),
             ]
             chosen = _chosen(shares, text_column, split, excluded, min_words, near, counts)
             rows = _write_shards(chosen, temporary, rows_per_shard)
@@ -386,6 +400,17 @@ def _found(folder: Path, settings: dict[str, Any]) -> Corpus | None:
         ) from None
     refuse_difference(folder, manifest["settings"], settings, "give another --store_dir")
     return corpus
+
+
+def _numbers_of(pairs: Sequence[str]) -> dict[str, int]:
+    """Of each NAME=NUMBER the number."""
+    numbers = {}
+    for pair in pairs:
+        name, _, number = pair.rpartition("=")
+        if not name or not number.isdecimal():
+            raise UserError(f"crossings must be given as NAME=NUMBER, such as captions.txt=300000, not {pair!r}.")
+        numbers[name] = int(number)
+    return numbers
 
 
 def _corpus(folder: Path, manifest: dict[str, Any]) -> Corpus:
@@ -433,7 +458,7 @@ def _chosen(
             yield from documents
         for pool, share in pools:
             drawn = list(pool)
-            made = itertools.chain(phrases(drawn, share.phrases), crossings(drawn, share.crossings))
+            made = itertools.chain(phrases(drawn, share.phrases), crossed(drawn, share.crossings))
             # What is left out of them was never read.
             for text in _distinct(made, excluded, seen, 1, dict.fromkeys(DROPPED, 0)):
                 counts[RECOMBINED] += 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import (
@@ -24,6 +25,7 @@ from transformers.trainer_callback import PrinterCallback
 from asterisk.cli import UserError
 from asterisk.head_arguments import HeadArguments
 from asterisk.head_losses import Loss
+from asterisk.manifest import appearing_folder, read_json, write_json
 from asterisk.progress import progress_bar
 from modeling_asterisk import AsteriskForSequenceClassification
 
@@ -32,6 +34,29 @@ EVALUATION_BATCH_SIZE = 256
 # The matrices of every layer, and the projection; the token table is no matrix that LoRA could be beside cheaply.
 LORA_TARGETS = ("qkv_proj", "o_proj", "up_proj", "down_proj", "projection")
 HEAD = "classifier"
+
+ADAPTERS = "adapters"
+ADAPTERS_CARD = """---
+library_name: peft
+pipeline_tag: text-classification
+base_model: {base}
+tags: [asterisk, text-classification, custom_code]
+---
+
+# Adapters and head of a text classifier on an Asterisk
+
+```python
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+base, adapters = "{base}", "FOLDER_OR_ID"
+config = AutoConfig.from_pretrained(adapters, trust_remote_code=True)
+model = AutoModelForSequenceClassification.from_pretrained(base, config=config, trust_remote_code=True)
+model = PeftModel.from_pretrained(model, adapters).merge_and_unload()
+classify = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(base))
+print(classify("A text.", top_k=3))
+```
+"""
 
 
 class TokenizedRows(Dataset):
@@ -215,8 +240,37 @@ def fine_tune(
         raise UserError("Training broke off at weights that are not finite; give a lower --learning_rate.")
     if arguments.mode == "lora":
         adapted: Any = trainer.model
+        if arguments.keep_adapters:
+            adapted.save_pretrained(adapters_folder(folder))
         model = adapted.merge_and_unload()
     return model, losses, trainer.state.epoch or 0
+
+
+def adapters_folder(folder: Path) -> Path:
+    """Where the adapters of the training in a folder are kept, which itself is removed in the end."""
+    return folder.with_name(f"{folder.name}-{ADAPTERS}")
+
+
+def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: str, folder: Path) -> None:
+    """Saves what was trained of a classifier, without what its backbone has: a folder for peft.
+
+    Args:
+        model: The finished classifier, of which the head and the configuration are saved.
+        kept: The adapters that were merged into it, as [`fine_tune`] keeps them.
+        base: What was trained on.
+        folder: Appears whole or not at all.
+    """
+    with appearing_folder(folder) as temporary:
+        # The configuration with its code: of the classes, and of what was decided after training.
+        model.config.save_pretrained(temporary)
+        settings = read_json(kept / "adapter_config.json")
+        write_json(temporary / "adapter_config.json", {**settings, "base_model_name_or_path": base})
+        weights = load_file(kept / "adapter_model.safetensors")
+        # As finished: the head of a regression is put on the labels' scale after training.
+        for name, weight in model.classifier.state_dict().items():
+            weights[f"base_model.model.{HEAD}.{name}"] = weight.contiguous()
+        save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+        (temporary / "README.md").write_text(ADAPTERS_CARD.format(base=base), encoding="utf-8")
 
 
 def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:

@@ -57,6 +57,12 @@ class HeadArguments:
         default=0.8, metadata={"help": "of full: a layer's learning rate as a share of that of the one above"}
     )
     lora_rank: int = field(default=16, metadata={"help": "of lora: rank of the adapters"})
+    keep_adapters: bool = field(
+        default=False,
+        metadata={
+            "help": "of lora: also save the adapters and the head by themselves, for peft, in OUTPUT_DIR/adapters"
+        },
+    )
     contrastive_epochs: int = field(
         default=0,
         metadata={"help": "of full: first so many passes that pull texts of one label together; for few texts"},
@@ -105,4 +111,6 @@ def resolve_arguments(arguments: HeadArguments) -> HeadArguments:
             raise UserError(f"--{name} must be at least 0, not {getattr(arguments, name)}.")
     if arguments.contrastive_epochs and arguments.mode != "full":
         raise UserError("--contrastive_epochs trains the backbone, which only --mode full does; give that mode too.")
+    if arguments.keep_adapters and arguments.mode != "lora":
+        raise UserError("--keep_adapters keeps what only --mode lora trains; give that mode too.")
     return arguments

@@ -141,6 +141,12 @@ class HeadTraining:
         """Where the best model is."""
         return self.folder / BEST
 
+    def adapters_of(self, repeat: int) -> Path:
+        """Where the adapters of a repeat are, if they are kept."""
+        from asterisk.fine_tuning import adapters_folder  # the Trainer takes seconds to import
+
+        return adapters_folder(self.folder / f"repeat-{repeat}")
+
     def learning_curve(self, repeat: Repeat) -> list[dict[str, Any]]:
         """What a repeat would have reached with fewer texts, and did with all: `texts` and scores on test, or else
         development; none without either. Parts that leave no two labels are left out.

@@ -1,5 +1,7 @@
 """A new student: its tokenizer, its sizes and its initial weights; and how a student is saved and loaded."""
 
+import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -50,9 +53,10 @@ def student_tokenizer(
         max_length: Longest text in tokens, `model_max_length`.
         spec: "teacher": the teacher's own. "gpt2": GPT-2's from the Hub, or "gpt2:FOLDER" from a folder's
             `encoder.json` and `vocab.bpe`; in both [MASK] is 50257 and [PAD] 50258, so an Asterisk of the paper's
-            50,259 entries. "trained:VOCAB_SIZE": trained on `texts`. Anything else: a folder, a Hub id or
-            `package:NAME` with a fast tokenizer.
-        texts: The corpus, for "trained".
+            50,259 entries. "trained:VOCAB_SIZE": trained on `texts`. "extended:VOCAB_SIZE": the teacher's WordPiece,
+            with the words that are most frequent in `texts` of those that it splits. Anything else: a folder, a Hub
+            id or `package:NAME` with a fast tokenizer.
+        texts: The corpus, for "trained" and "extended".
 
     Raises:
         UserError: There is no such tokenizer, it is not a fast one, or the spec is malformed.
@@ -67,7 +71,7 @@ def student_tokenizer(
             )
         trained = _trained(int(value), texts, ignore_case=_ignores_case(getattr(teacher, "tokenizer", None)))
         return _wrapped(trained, max_length, add_prefix_space=True, **ADDED)
-    if spec == "teacher":
+    if spec == "teacher" or kind == "extended":
         source = getattr(teacher, "tokenizer", None)
         if source is None:
             raise UserError(
@@ -77,6 +81,8 @@ def student_tokenizer(
     else:
         source = _load_tokenizer(spec)
     tokenizer = portable_tokenizer(source, max_length)
+    if kind == "extended":
+        tokenizer = _wrapped(_extended(tokenizer, value, texts), max_length, **tokenizer.special_tokens_map)
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
     return tokenizer
@@ -172,6 +178,46 @@ def _trained(vocab_size: int, texts: Iterable[str], ignore_case: bool) -> Tokeni
     return tokenizer
 
 
+def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str]) -> Tokenizer:
+    """A WordPiece of at most `size` entries, the first of which are the tokenizer's own; the rest are whole words.
+
+    A word that is one token has a vector of its own, which starts as the teacher's vector of that word: what a deep
+    teacher makes of its pieces, two layers cannot. Nothing is put behind a text: a separator says nothing there, and
+    not every consumer puts it behind a text that it has cut.
+    """
+    backend = tokenizer.backend_tokenizer
+    settings = json.loads(backend.to_str())
+    if settings["model"]["type"] != "WordPiece":
+        raise UserError(
+            f"--tokenizer extended:VOCAB_SIZE adds words to a WordPiece vocabulary; the teacher's is "
+            f"{settings['model']['type']}: choose trained:VOCAB_SIZE."
+        )
+    if not size.isdigit() or int(size) <= len(tokenizer):
+        raise UserError(
+            f"--tokenizer extended:VOCAB_SIZE takes a whole number above the teacher's {len(tokenizer):,}, "
+            f"not {size!r}."
+        )
+    vocabulary = settings["model"]["vocab"]
+    counts: Counter[str] = Counter()
+    with progress_bar("Counting words", "texts") as progress:
+        for text in texts:
+            normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
+            counts.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal))
+            progress.update()
+    split = [(-count, word) for word, count in counts.items() if count > 1 and word not in vocabulary]
+    longest = settings["model"]["max_input_chars_per_word"]
+    words = [word for _, word in sorted(split) if len(word) <= longest]
+    vocabulary.update((word, len(tokenizer) + index) for index, word in enumerate(words[: int(size) - len(tokenizer)]))
+    extended = Tokenizer.from_str(json.dumps(settings))
+    before = [token for token in (tokenizer.cls_token,) if token]
+    extended.post_processor = TemplateProcessing(
+        single=[*before, "$A"],
+        pair=[*before, "$A", "$B"],
+        special_tokens=[(token, tokenizer.convert_tokens_to_ids(token)) for token in before],
+    )
+    return extended
+
+
 def _byte_level(model: BPE, add_prefix_space: bool) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=add_prefix_space)
@@ -210,11 +256,12 @@ def new_student(config: AsteriskConfig, teacher: Teacher | None, tokenizer: PreT
 def _token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's vectors (number of True, dimension) of the tokens that `known` (number of tokens) is True for."""
     own = getattr(teacher, "tokenizer", None)
-    if own is not None and hasattr(teacher, "encode_tokens") and own.get_vocab() == tokenizer.get_vocab():
-        return teacher.encode_tokens(list(range(len(tokenizer)))), np.ones(len(tokenizer), dtype=bool)
-    strings = token_strings(tokenizer)
+    # The teacher's own tokens come first, as they are: to it, "##ing" is not "ing".
+    own_first = own is not None and own.get_vocab().items() <= tokenizer.get_vocab().items()
+    shared = len(own) if own is not None and own_first and hasattr(teacher, "encode_tokens") else 0
+    strings = token_strings(tokenizer)[shared:]
     distinct = list(dict.fromkeys(string for string in strings if string))
-    parts = []
+    parts = [teacher.encode_tokens(list(range(shared)))] if shared else []
     with progress_bar("Embedding tokens", "tokens", total=len(distinct)) as progress:
         for start in range(0, len(distinct), 2_048):
             part = distinct[start : start + 2_048]
@@ -225,9 +272,9 @@ def _token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tupl
                     f"The token table cannot start from the teacher's vectors (choose --table random): {error}"
                 ) from error
             progress.update(len(part))
-    row = {string: index for index, string in enumerate(distinct)}
-    vectors = np.concatenate(parts)[[row[string] for string in strings if string]]
-    return vectors, np.array([bool(string) for string in strings])
+    row = {string: shared + index for index, string in enumerate(distinct)}
+    vectors = np.concatenate(parts)[[*range(shared), *(row[string] for string in strings if string)]]
+    return vectors, np.array([True] * shared + [bool(string) for string in strings])
 
 
 def token_strings(tokenizer: PreTrainedTokenizerFast) -> list[str]:

@@ -299,6 +299,24 @@ def test_phrases_and_crossings_follow_the_sentences_they_are_made_of(tmp_path: P
     assert sentences(again) == texts
 
 
+def test_one_file_may_be_crossed_more_often_than_the_others(tmp_path: Path) -> None:
+    for name in "ab":
+        lines = [" ".join(f"{name}{n}-{word}" for word in range(8)) for n in range(300)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+    sources = [str(tmp_path / "[ab].txt")]
+    options = {"crossings_per_source": 20, "crossings": ["b.txt=900"]}
+    made = sentences(build_corpus(sources, tmp_path / "corpus", **options))[600:]  # type: ignore[arg-type]
+    assert sum(text.startswith("a") for text in made) == 20
+    assert sum(text.startswith("b") for text in made) > 890
+    with pytest.raises(UserError, match=r"c\.txt, which none"):
+        build_corpus(sources, tmp_path / "other", crossings=["c.txt=900"])
+    for wrong in ("b.txt", "b.txt=", "=5", "b.txt=-1"):
+        with pytest.raises(UserError, match="NAME=NUMBER"):
+            build_corpus(sources, tmp_path / "other", crossings=[wrong])
+    with pytest.raises(UserError, match="other"):
+        build_corpus(sources, tmp_path / "corpus", crossings_per_source=20)
+
+
 def test_labelled_texts_are_all_there_however_little_is_drawn_of_the_rest(tmp_path: Path) -> None:
     texts = [f"Sentence {n}." for n in range(50)]
     (tmp_path / "a.txt").write_text("\n".join(texts))

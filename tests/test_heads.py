@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from labelled import topic_rows, write_tiny_asterisk
+from peft import PeftModel
 from torch.nn.functional import cross_entropy
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from asterisk.classifier import load_classifier, shift_outputs
 from asterisk.cli import UserError
-from asterisk.fine_tuning import Progress, parameter_groups
+from asterisk.fine_tuning import Progress, adapters_folder, parameter_groups, save_adapters
 from asterisk.head_arguments import MODES, HeadArguments, resolve_arguments
 from asterisk.head_data import HeadData
 from asterisk.head_losses import make_loss
@@ -58,6 +60,28 @@ def test_a_mode_trains_what_it_says(mode: str, model: Path, tmp_path: Path) -> N
     assert tables <= set(before)
     # Nothing of the adapters is left.
     assert {name.partition(".")[0] for name in after.state_dict()} == {"asterisk", "classifier"}
+
+
+@pytest.mark.parametrize("kind", [SINGLE, REGRESSION])
+def test_adapters_kept_by_themselves_are_the_merged_model(model: Path, tmp_path: Path, kind: str) -> None:
+    data = None
+    if kind == REGRESSION:
+        texts = topics(64).texts
+        lengths = [float(len(text)) for text in texts]
+        data = HeadData(LabelledTexts("x", "text", "label", kind, texts, lengths), None, None, ["length"])
+    merged, _ = train(model, tmp_path, data, mode="lora", num_epochs=2, learning_rate=0.01, keep_adapters=True)
+    merged.config.temperature = 2.0
+    save_adapters(merged, adapters_folder(tmp_path / "training" / "repeat-0"), str(model), tmp_path / "adapters")
+    assert sum(file.stat().st_size for file in (tmp_path / "adapters").iterdir()) < 1_500_000
+    config = AutoConfig.from_pretrained(tmp_path / "adapters", trust_remote_code=True)
+    assert config.temperature == 2
+    assert config.id2label == merged.config.id2label
+    base = AutoModelForSequenceClassification.from_pretrained(model, config=config, trust_remote_code=True)
+    adapted = PeftModel.from_pretrained(base, tmp_path / "adapters").merge_and_unload().eval()
+    _, tokenizer, _ = load_classifier(str(model), NAMES, SINGLE)
+    encoded = tokenizer(["A text.", "Another one"], return_tensors="pt", padding=True, return_token_type_ids=False)
+    with torch.no_grad():
+        torch.testing.assert_close(adapted(**encoded).logits, merged.eval()(**encoded).logits, rtol=1e-4, atol=1e-4)
 
 
 def test_the_weights_of_the_lowest_development_loss_are_kept(model: Path, tmp_path: Path) -> None:
@@ -214,6 +238,7 @@ def test_wrong_models_and_settings_are_refused_in_a_sentence(model: Path, tmp_pa
         with pytest.raises(UserError, match=message):
             load_classifier(str(tmp_path / name), NAMES, SINGLE)
     for arguments, message in (
+        ({"keep_adapters": True}, "what only --mode lora trains"),
         ({"mode": "half"}, "--mode must be frozen, lora, full, not 'half'"),
         ({"repeats": 0}, "--repeats must be at least 1"),
         ({"learning_rate": -1.0}, "--learning_rate must be above 0"),

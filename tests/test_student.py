@@ -95,6 +95,42 @@ def test_trained_tokenizer_begins_with_the_teachers_vectors_of_its_strings(
     assert saved(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
 
 
+def test_extended_tokenizer_gives_frequent_words_the_teachers_vectors_of_them(
+    teacher: SentenceTransformerTeacher, sentences: list[str], tmp_path: Path
+) -> None:
+    own = teacher.tokenizer
+    texts = [*sentences, *10 * ["A hydroponics playlist."]]
+    tokenizer = student_tokenizer(teacher, 64, f"extended:{len(own) + 100}", texts)
+    assert len(tokenizer) == len(own) + 100
+    assert len(own("hydroponics", add_special_tokens=False)["input_ids"]) > 1
+    (hydroponics,) = tokenizer("Hydroponics", add_special_tokens=False)["input_ids"]
+    assert hydroponics >= len(own)
+    assert len(tokenizer("zyxwv", add_special_tokens=False)["input_ids"]) > 1
+    assert tokenizer("rain")["input_ids"][1] == own("rain")["input_ids"][1]
+    model = new_student(AsteriskConfig(vocab_size=len(tokenizer)), teacher, tokenizer)
+    table = model.embeddings.embed_tokens.weight.detach()
+    gardening, rain = table[torch.tensor(tokenizer.convert_tokens_to_ids(["gardening", "rain"]))]
+    cosine = torch.nn.functional.cosine_similarity
+    assert cosine(table[hydroponics], gardening, dim=0) > cosine(table[hydroponics], rain, dim=0) + 0.1
+    # To the teacher a word's end is not the word.
+    ending, word = table[torch.tensor(tokenizer.convert_tokens_to_ids(["##ing", "ing"]))]
+    assert cosine(ending, word, dim=0) < 0.99
+    save_student(model, tokenizer, tmp_path / "student")
+    saved = AutoTokenizer.from_pretrained(tmp_path / "student", trust_remote_code=True)
+    assert saved(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
+    # A text is cut to its beginning: nothing that its end would lack.
+    assert (
+        tokenizer("rain rain rain", truncation=True, max_length=3)["input_ids"] == tokenizer("rain rain")["input_ids"]
+    )
+    assert tokenizer("")["input_ids"] == [own.cls_token_id]
+
+
+@pytest.mark.parametrize("size", ["", "-5", "30522", "many"])
+def test_a_vocabulary_can_only_be_extended(teacher: SentenceTransformerTeacher, size: str) -> None:
+    with pytest.raises(UserError, match="above the teacher's 30,522"):
+        student_tokenizer(teacher, 64, f"extended:{size}", TEXTS)
+
+
 def test_trained_tokenizer_is_the_same_in_every_process(sentences: list[str], tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(sentences), encoding="utf-8")
     script = (
