@@ -1,7 +1,6 @@
 """A new student: its tokenizer, its sizes and its initial weights; and how a student is saved and loaded."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,11 @@ import torch
 from huggingface_hub import hf_hub_download
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
+from tokenizers.models import BPE, WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
-from tokenizers.trainers import BpeTrainer
+from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from asterisk.cli import UserError
@@ -197,17 +196,14 @@ def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str
             f"--tokenizer extended:VOCAB_SIZE takes a whole number above the teacher's {len(tokenizer):,}, "
             f"not {size!r}."
         )
-    vocabulary = settings["model"]["vocab"]
-    counts: Counter[str] = Counter()
-    with progress_bar("Counting words", "texts") as progress:
-        for text in texts:
-            normal = backend.normalizer.normalize_str(text) if backend.normalizer else text
-            counts.update(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normal))
-            progress.update()
-    split = [(-count, word) for word, count in counts.items() if count > 1 and word not in vocabulary]
-    longest = settings["model"]["max_input_chars_per_word"]
-    words = [word for _, word in sorted(split) if len(word) <= longest]
-    vocabulary.update((word, len(tokenizer) + index) for index, word in enumerate(words[: int(size) - len(tokenizer)]))
+    counter = Tokenizer(WordLevel())
+    counter.normalizer, counter.pre_tokenizer = backend.normalizer, backend.pre_tokenizer
+    # So many of the most frequent words that enough of them are new, whichever the tokenizer has.
+    counter.train_from_iterator(texts, WordLevelTrainer(vocab_size=int(size), min_frequency=2, show_progress=False))
+    by_frequency = sorted(counter.get_vocab().items(), key=lambda entry: entry[1])
+    vocabulary, longest = settings["model"]["vocab"], settings["model"]["max_input_chars_per_word"]
+    new = [word for word, _ in by_frequency if word not in vocabulary and len(word) <= longest]
+    vocabulary.update((word, len(tokenizer) + index) for index, word in enumerate(new[: int(size) - len(tokenizer)]))
     extended = Tokenizer.from_str(json.dumps(settings))
     before = [token for token in (tokenizer.cls_token,) if token]
     extended.post_processor = TemplateProcessing(

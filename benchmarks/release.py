@@ -1,10 +1,10 @@
-"""What a release must reach, and what it reaches: its test splits, read once, beside the teacher and a static peer.
+"""What a release must reach, and what it reaches: its test splits, read once, beside the teacher and static peers.
 
-    python benchmarks/release.py --model runs/release/model --static runs/static_peer --data_dir ../shared/data/eval \\
-        --runs_dir runs/eval
+    python benchmarks/release.py --model runs/release/model --static runs/static_peer --with_pairs runs/pairs/model \\
+        --data_dir ../shared/data/eval --runs_dir runs/eval
 
 Runs `evaluate_mteb.py` on the local tasks at 256, 128 and 64 dimensions; what is finished in --runs_dir is not run
-again. The results go to results/release.json and .md.
+again. The results go to results/release.json and .md, the models side by side to release_models.md.
 """
 
 import argparse
@@ -56,23 +56,19 @@ class Line:
         return [self.what, f"{self.value:.2f}", f"{self.target:.2f}", "yes" if self.value >= self.target else "no"]
 
 
-def evaluate(options: argparse.Namespace, tasks: str, dimensions: int | None) -> dict[str, Any]:
-    """The summary of one run of evaluate_mteb.py."""
-    folder = options.runs_dir / f"release-{dimensions or 'all'}"
+def evaluate(options: argparse.Namespace, model: Path, tasks: str, name: str, *more: str) -> dict[str, Any]:
+    """The summary of one run of evaluate_mteb.py, which is kept under a name."""
+    folder = options.runs_dir / f"release-{name}"
     command = [
         "evaluate_mteb.py",
         "--model",
-        str(options.model),
+        str(model),
         "--tasks",
         tasks,
         "--data_dir",
         str(options.data_dir),
     ]
-    command += ["--output_dir", str(options.runs_dir)]
-    if dimensions:
-        command += ["--truncate_dim", str(dimensions)]
-    else:
-        command += ["--baseline", TEACHER, *([str(options.static)] if options.static else [])]
+    command += ["--output_dir", str(options.runs_dir), *more]
     subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=True)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("summary.json", "summary.md"):
@@ -84,35 +80,55 @@ def main() -> None:
     """Measures and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="trained on text and teacher alone")
-    parser.add_argument("--static", type=Path, help="what static_peer.py trained")
+    parser.add_argument("--static", default=[], nargs="*", help="static models, such as static_peer.py trains")
+    parser.add_argument("--with_pairs", type=Path, help="the model trained on with labelled pairs")
     parser.add_argument("--data_dir", type=Path, required=True, help="the benchmarks' files")
     parser.add_argument("--runs_dir", type=Path, required=True, help="where MTEB's own results are kept")
     parser.add_argument(
         "--tasks", default=f"sts7,{','.join(FAITHFUL)},clustering,pairs,retrieval", help="what is run at full width"
     )
     options = parser.parse_args()
-    whole = evaluate(options, options.tasks, None)
-    short = {size: evaluate(options, "sts7", size)["means"]["sts7"] for size in (128, 64)}
-    lines = judge(whole, short)
-    write_record("release_models", {"model": str(options.model)}, *models(whole, short))
+    whole = evaluate(options, options.model, options.tasks, "all", "--baseline", TEACHER, *options.static)
+    short = {
+        size: evaluate(options, options.model, "sts7", str(size), "--truncate_dim", str(size))["means"]["sts7"]
+        for size in (128, 64)
+    }
+    paired = evaluate(options, options.with_pairs, options.tasks, "pairs") if options.with_pairs else None
+    lines = judge(whole, short) + (judge_pairs(paired, whole) if paired else [])
+    write_record("release_models", {"model": str(options.model)}, *models(whole, short, paired))
     write_record(
         "release",
-        {"machine": machine(), "model": str(options.model), "summary": whole, "sts7_by_dimensions": short},
+        {
+            "machine": machine(),
+            "model": str(options.model),
+            "summary": whole,
+            "sts7_by_dimensions": short,
+            "with_pairs": paired,
+        },
         ["what", "reached", "wanted", "holds"],
         [line.row() for line in lines],
     )
 
 
-def models(whole: dict[str, Any], short: dict[int, float]) -> tuple[list[str], list[list[str]]]:
+def classification(summary: dict[str, Any]) -> float | None:
+    """The mean of the faithful sets."""
+    own = [summary["scores"][name] for name in FAITHFUL if name in summary["scores"]]
+    return statistics.mean(own) if own else None
+
+
+def models(
+    whole: dict[str, Any], short: dict[int, float], paired: dict[str, Any] | None
+) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the models' mean scores."""
     head = ["model", "parameters", "dimensions", "sts7", "sts5", "classification", *GROUPS]
     rows = []
-    asterisk = {**whole["model"], **whole}
-    named = [("teacher", whole["baselines"][0]), *(("static", each) for each in whole["baselines"][1:])]
-    for kind, each in [*named, ("Asterisk", asterisk)]:
-        own = [each["scores"][name] for name in FAITHFUL if name in each["scores"]]
+    named = [("teacher", whole["baselines"][0])]
+    named += [(Path(each["model"]).name.replace("_", " "), each) for each in whole["baselines"][1:]]
+    if paired:
+        named.append(("Asterisk, with labelled pairs", {**paired["model"], **paired}))
+    for kind, each in [*named, ("Asterisk", {**whole["model"], **whole})]:
         means = [each["means"].get(group) for group in ("sts7", "sts5")]
-        means += [statistics.mean(own) if own else None, *(each["means"].get(group) for group in GROUPS)]
+        means += [classification(each), *(each["means"].get(group) for group in GROUPS)]
         numbers = ["" if mean is None else f"{mean:.2f}" for mean in means]
         rows.append([kind, f"{each['num_parameters']:,}", str(each["dimension"]), *numbers])
     rows += [
@@ -152,6 +168,15 @@ def judge(whole: dict[str, Any], short: dict[int, float]) -> list[Line]:
             for group in means
             if group in static["means"]
         ]
+    return lines
+
+
+def judge_pairs(paired: dict[str, Any], whole: dict[str, Any]) -> list[Line]:
+    """What labelled pairs must bring, and may cost."""
+    lines = [Line("with labelled pairs: sts7", paired["means"].get("sts7"), 81.02)]
+    own, alone = classification(paired), classification(whole)
+    if own and alone:
+        lines.append(Line("with labelled pairs: classification, share of that without, %", 100 * own / alone, 99.5))
     return lines
 
 

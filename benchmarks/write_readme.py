@@ -1,4 +1,4 @@
-"""Puts the result files into the README, so that no number in it is typed.
+"""Puts the result files into the README and the release's, so that no number in them is typed.
 
     python benchmarks/write_readme.py
 
@@ -9,14 +9,16 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "release/README.md")
 SLOT = re.compile(r"(<!-- (benchmarks/results/[\w.]+\.md) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def filled(readme: str) -> str:
-    """The README's text with every slot filled from its file."""
+    """A page's text with every slot filled from its file."""
     return SLOT.sub(lambda slot: slot[1] + (REPOSITORY / slot[2]).read_text(encoding="utf-8") + slot[4], readme)
 
 
 if __name__ == "__main__":
-    path = REPOSITORY / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in PAGES:
+        path = REPOSITORY / name
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -24,6 +24,9 @@ POSITIVE_INTEGERS = (
     "max_position_embeddings",
     "classifier_hidden_size",
 )
+# Beyond these a configuration is damaged or hostile, and building its model takes all of a machine's time or memory.
+LARGEST = 100_000_000
+MOST_LAYERS = 1_000
 PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 POSITIVE_NUMBERS = ("layer_norm_eps", "initializer_range", "temperature")
 
@@ -98,6 +101,9 @@ class AsteriskConfig(PreTrainedConfig):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"AsteriskConfig.{field} must be a whole number of at least 1, not {value!r}.")
+            most = MOST_LAYERS if field == "num_hidden_layers" else LARGEST
+            if value > most:
+                raise ValueError(f"AsteriskConfig.{field} must be at most {most:,}, not {value!r}.")
         for field in PROBABILITIES:
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:

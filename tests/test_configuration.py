@@ -20,6 +20,8 @@ def test_defaults_are_the_papers_model() -> None:
         ("pooling", "max", "must be one of mean, cls, last"),
         ("position_encoding", "rotary", "must be one of learned, none"),
         ("vocab_size", 0, "whole number of at least 1"),
+        ("vocab_size", 10**12, "at most 100,000,000"),
+        ("num_hidden_layers", 10**9, "at most 1,000"),
         ("num_hidden_layers", 2.0, "whole number of at least 1"),
         ("projection_dim", -1, "whole number of at least 1"),
         ("hidden_dropout_prob", 1.0, "from 0 up to, not including, 1"),

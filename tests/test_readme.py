@@ -25,6 +25,7 @@ SNIPPETS = [snippet for snippet in SNIPPETS if snippet not in CLIENTS]
 def test_snippet_runs(snippet: str, small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs" / "demo").mkdir(parents=True)
     (tmp_path / "runs" / "demo" / "model").symlink_to(small_run / "model")
+    (tmp_path / "release").symlink_to(REPOSITORY / "release")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(snippet, names)

@@ -11,11 +11,32 @@ import pytest
 import torch
 from conftest import REPOSITORY, TEACHER
 from sentence_transformers import SentenceTransformer
-from transformers import AutoModel, AutoTokenizer, DistilBertConfig, ModernBertConfig, PreTrainedConfig, RobertaConfig
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import BertProcessing
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    DistilBertConfig,
+    ModernBertConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+)
 
 from asterisk.cli import UserError
 from asterisk.encoder_student import EncoderStudent
-from asterisk.student import TABLE_STD, load_student, new_student, save_student, student_tokenizer, token_strings
+from asterisk.student import (
+    TABLE_STD,
+    _token_vectors,
+    load_student,
+    new_student,
+    save_student,
+    student_tokenizer,
+    token_strings,
+)
 from asterisk.teacher import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
@@ -95,40 +116,64 @@ def test_trained_tokenizer_begins_with_the_teachers_vectors_of_its_strings(
     assert saved(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
 
 
-def test_extended_tokenizer_gives_frequent_words_the_teachers_vectors_of_them(
-    teacher: SentenceTransformerTeacher, sentences: list[str], tmp_path: Path
-) -> None:
-    own = teacher.tokenizer
-    texts = [*sentences, *10 * ["A hydroponics playlist."]]
-    tokenizer = student_tokenizer(teacher, 64, f"extended:{len(own) + 100}", texts)
-    assert len(tokenizer) == len(own) + 100
-    assert len(own("hydroponics", add_special_tokens=False)["input_ids"]) > 1
-    (hydroponics,) = tokenizer("Hydroponics", add_special_tokens=False)["input_ids"]
-    assert hydroponics >= len(own)
-    assert len(tokenizer("zyxwv", add_special_tokens=False)["input_ids"]) > 1
-    assert tokenizer("rain")["input_ids"][1] == own("rain")["input_ids"][1]
-    model = new_student(AsteriskConfig(vocab_size=len(tokenizer)), teacher, tokenizer)
-    table = model.embeddings.embed_tokens.weight.detach()
-    gardening, rain = table[torch.tensor(tokenizer.convert_tokens_to_ids(["gardening", "rain"]))]
-    cosine = torch.nn.functional.cosine_similarity
-    assert cosine(table[hydroponics], gardening, dim=0) > cosine(table[hydroponics], rain, dim=0) + 0.1
-    # To the teacher a word's end is not the word.
-    ending, word = table[torch.tensor(tokenizer.convert_tokens_to_ids(["##ing", "ing"]))]
-    assert cosine(ending, word, dim=0) < 0.99
+class WordPieceTeacher:
+    """A teacher of few tokens, whose vectors are drawn from what it is given; it knows tokens from their strings."""
+
+    name = "a WordPiece's"
+
+    def __init__(self) -> None:
+        entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "rain", "##bow", "bow", ",", *"abcdefghijklmnopqrstuvwxyz"]
+        entries += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+        backend = Tokenizer(WordPiece({entry: index for index, entry in enumerate(entries)}, unk_token="[UNK]"))
+        backend.normalizer, backend.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
+        backend.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+        names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        draws = [np.random.default_rng(list(text.encode())).standard_normal(64) for text in texts]
+        return np.array(draws, dtype=np.float32), 0
+
+    def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
+        return self.encode([f"token {token_id}" for token_id in token_ids])[0]
+
+
+def test_extended_tokenizer_gives_frequent_words_the_teachers_vectors_of_them(tmp_path: Path) -> None:
+    teacher = WordPieceTeacher()
+    own = len(teacher.tokenizer)
+    texts = ["Rain, rain and a rainbow.", "A RAINBOW, and snow", "And snow again", "once"]
+    tokenizer = student_tokenizer(cast(Any, teacher), 64, f"extended:{own + 3}", texts)
+    # Of what the teacher splits: and (3), rainbow (2), snow (2); "again" and "once" occur once.
+    assert tokenizer.convert_ids_to_tokens([own, own + 1, own + 2]) == ["and", "rainbow", "snow"]
+    assert len(tokenizer) == own + 3
+    assert tokenizer.convert_ids_to_tokens(tokenizer("rain and rainbows")["input_ids"]) == (
+        ["[CLS]", "rain", "and", "rainbow", "##s"]
+    )
+    # What is cut is the text's beginning: nothing stands behind a text.
+    cut = tokenizer("rain rain rain", truncation=True, max_length=3)["input_ids"]
+    assert cut == tokenizer("rain rain")["input_ids"]
+    assert tokenizer("")["input_ids"] == [tokenizer.cls_token_id]
+    vectors, known = _token_vectors(cast(Any, teacher), tokenizer)
+    assert known.all()
+    np.testing.assert_array_equal(vectors[:own], teacher.encode_tokens(list(range(own))))
+    np.testing.assert_array_equal(vectors[own:], teacher.encode(["and", "rainbow", "snow"])[0])
+    model = new_student(AsteriskConfig(vocab_size=len(tokenizer), hidden_size=16), cast(Any, teacher), tokenizer)
     save_student(model, tokenizer, tmp_path / "student")
     saved = AutoTokenizer.from_pretrained(tmp_path / "student", trust_remote_code=True)
-    assert saved(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
-    # A text is cut to its beginning: nothing that its end would lack.
-    assert (
-        tokenizer("rain rain rain", truncation=True, max_length=3)["input_ids"] == tokenizer("rain rain")["input_ids"]
-    )
-    assert tokenizer("")["input_ids"] == [own.cls_token_id]
+    assert saved(texts)["input_ids"] == tokenizer(texts)["input_ids"]
 
 
-@pytest.mark.parametrize("size", ["", "-5", "30522", "many"])
-def test_a_vocabulary_can_only_be_extended(teacher: SentenceTransformerTeacher, size: str) -> None:
-    with pytest.raises(UserError, match="above the teacher's 30,522"):
-        student_tokenizer(teacher, 64, f"extended:{size}", TEXTS)
+@pytest.mark.parametrize("size", ["", "-5", "60", "many"])
+def test_a_vocabulary_can_only_be_extended(size: str) -> None:
+    with pytest.raises(UserError, match=f"above the teacher's 60, not '{size}'"):
+        student_tokenizer(cast(Any, WordPieceTeacher()), 64, f"extended:{size}", TEXTS)
+
+
+def test_only_a_word_piece_vocabulary_is_extended(sentences: list[str]) -> None:
+    teacher = WordPieceTeacher()
+    teacher.tokenizer = student_tokenizer(cast(Any, teacher), 64, "trained:400", sentences)
+    with pytest.raises(UserError, match="the teacher's is BPE"):
+        student_tokenizer(cast(Any, teacher), 64, "extended:500", sentences)
 
 
 def test_trained_tokenizer_is_the_same_in_every_process(sentences: list[str], tmp_path: Path) -> None:
