@@ -3,8 +3,8 @@
     python benchmarks/ablation.py --data_dir ../shared/data --runs runs/ablation
     python benchmarks/ablation.py --data_dir ../shared/data --runs runs/ablation --only batch_128 no_positions
 
-Every row is `train_distill.py` with the options named in it, on the release's text unless it names other, and is judged
-on development splits alone: STS-B's, SICK's and the cosine to the teacher on held-out text. A finished row is not
+Every row is `train_distill.py` with the options named in it, on the release's text unless it names other, judged on
+development splits alone: STS-B's, SICK's and the cosine to the teacher on held-out text. A finished row is not
 repeated, and one that was interrupted goes on. The results go to results/ablation.json and .md.
 """
 
