@@ -66,7 +66,7 @@ def run(tmp_path: Path) -> Path:
     (folder / "curves.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
     manifest = {
         "settings": {"sources": [["tatoeba.txt.xz", "a3"], ["mine.txt", "b4"]]},
-        "counts": {"kept": 12_345},
+        "counts": {"kept": 12_345, "recombined": 345},
     }
     (folder / "store" / "corpus").mkdir(parents=True)
     write_json(folder / "store" / "corpus" / "manifest.json", manifest)
@@ -94,7 +94,7 @@ def test_card_tells_scores_training_and_licences(run: Path, tmp_path: Path) -> N
     for text in (
         "| STSBenchmark | 77.20 | 82.03 |",
         "| mean of sts2 | 76.75 | |",
-        "| sentences | 12,345 |",
+        "| texts | 12,345, of them 345 recombined: phrases of sentences, and halves of two |",
         "| steps | 4 |",
         "| time of training | 4.0 min |",
         "| tatoeba.txt.xz | CC BY 2.0 FR | Tatoeba (tatoeba.org), by its contributors: facebookresearch/LASER |",

@@ -35,6 +35,7 @@ class TrainingRun:
     curves: list[Point] = field(default_factory=list)
     sources: list[TextSource] = field(default_factory=list)
     sentences: int | None = None
+    recombined: int = 0
     seconds: float | None = None
 
     @property
@@ -75,6 +76,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
             content = read_json(manifest)
             names = [name for name, *_ in content["settings"]["sources"]]
             run.sentences = content["counts"]["kept"]
+            run.recombined = content["counts"].get("recombined", 0)
         known = known or _licences_beside(corpus)
     run.sources = [TextSource(name, *known.get(_source_name(name), ())) for name in names]
     return run
