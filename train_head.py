@@ -9,8 +9,8 @@
 A table is a CSV, TSV, JSONL, JSON or Parquet file, a folder of them, or a Hub dataset. Labels are words or whole
 numbers, several of a text as a list or with --label_separator, or other numbers, which are then predicted. Without
 --dev_file a tenth of the training texts is set aside to say when to stop, and how sure is sure enough. In
---output_dir: model/ (for AutoModelForSequenceClassification and pipeline("text-classification")), report.html, .md
-and .json, and run.json.
+--output_dir: model/ (for AutoModelForSequenceClassification and pipeline("text-classification")), adapters/ if they
+are kept, report.html, .md and .json, and run.json.
 """
 
 import dataclasses

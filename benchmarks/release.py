@@ -1,13 +1,15 @@
 """What a release must reach, and what it reaches: its test splits, read once, beside the teacher and static peers.
 
-    python benchmarks/release.py --model runs/release/model --static runs/static_peer --with_pairs runs/pairs/model \\
-        --data_dir ../shared/data/eval --runs_dir runs/eval
+    python benchmarks/release.py --model runs/release/model --static runs/model2vec_tokenlearn \\
+        --with_pairs runs/release_pairs/model --data_dir ../shared/data/eval --runs_dir runs/eval \\
+        --plot release/quality_speed.png
 
 Runs `evaluate_mteb.py` on the local tasks at 256, 128 and 64 dimensions; what is finished in --runs_dir is not run
 again. The results go to results/release.json and .md, the models side by side to release_models.md.
 """
 
 import argparse
+import shutil
 import statistics
 import subprocess
 import sys
@@ -56,9 +58,9 @@ class Line:
         return [self.what, f"{self.value:.2f}", f"{self.target:.2f}", "yes" if self.value >= self.target else "no"]
 
 
-def evaluate(options: argparse.Namespace, model: Path, tasks: str, name: str, *more: str) -> dict[str, Any]:
+def evaluate(options: argparse.Namespace, model: Path, tasks: str, kept_as: str, *more: str) -> dict[str, Any]:
     """The summary of one run of evaluate_mteb.py, which is kept under a name."""
-    folder = options.runs_dir / f"release-{name}"
+    folder = options.runs_dir / f"release-{kept_as}"
     command = [
         "evaluate_mteb.py",
         "--model",
@@ -87,8 +89,12 @@ def main() -> None:
     parser.add_argument(
         "--tasks", default=f"sts7,{','.join(FAITHFUL)},clustering,pairs,retrieval", help="what is run at full width"
     )
+    parser.add_argument("--plot", type=Path, help="where to draw quality against speed, too: measures speeds")
     options = parser.parse_args()
-    whole = evaluate(options, options.model, options.tasks, "all", "--baseline", TEACHER, *options.static)
+    report = ["--report"] if options.plot else []
+    whole = evaluate(options, options.model, options.tasks, "all", *report, "--baseline", TEACHER, *options.static)
+    if options.plot:
+        shutil.copyfile(options.runs_dir / "report" / "comparison.png", options.plot)
     short = {
         size: evaluate(options, options.model, "sts7", str(size), "--truncate_dim", str(size))["means"]["sts7"]
         for size in (128, 64)

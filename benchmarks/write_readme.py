@@ -19,6 +19,6 @@ def filled(readme: str) -> str:
 
 
 if __name__ == "__main__":
-    for name in PAGES:
-        path = REPOSITORY / name
-        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    pages = {name: filled((REPOSITORY / name).read_text(encoding="utf-8")) for name in PAGES}
+    for name, page in pages.items():
+        (REPOSITORY / name).write_text(page, encoding="utf-8")

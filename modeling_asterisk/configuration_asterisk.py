@@ -24,7 +24,7 @@ POSITIVE_INTEGERS = (
     "max_position_embeddings",
     "classifier_hidden_size",
 )
-# Beyond these a configuration is damaged or hostile, and building its model takes all of a machine's time or memory.
+# Beyond these a configuration is damaged or hostile; so many layers would take hours to build.
 LARGEST = 100_000_000
 MOST_LAYERS = 1_000
 PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")

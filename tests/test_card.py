@@ -94,7 +94,7 @@ def test_card_tells_scores_training_and_licences(run: Path, tmp_path: Path) -> N
     for text in (
         "| STSBenchmark | 77.20 | 82.03 |",
         "| mean of sts2 | 76.75 | |",
-        "| texts | 12,345, of them 345 recombined: phrases of sentences, and halves of two |",
+        "| texts | 12,345, of them 345 recombined: phrases of sentences, or halves of two |",
         "| steps | 4 |",
         "| time of training | 4.0 min |",
         "| tatoeba.txt.xz | CC BY 2.0 FR | Tatoeba (tatoeba.org), by its contributors: facebookresearch/LASER |",

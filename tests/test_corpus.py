@@ -207,6 +207,21 @@ def test_no_test_sentence_of_the_benchmarks_gets_into_a_corpus(tmp_path: Path) -
     assert sentences(corpus) == ["No benchmark has this sentence about corpus tests."]
 
 
+@pytest.mark.skipif(not EVALUATION.exists(), reason="the benchmarks are not here")
+def test_sentences_of_test_splits_are_known_without_the_benchmarks() -> None:
+    known = benchmark_keys(["benchmarks"])
+    for file, share in (("sts/STS16.test", 1.0), ("pairs/SNLI.test", 1.0), ("pairs/SNLI.dev", 0.2)):
+        columns = ["premise", "hypothesis"] if "SNLI" in file else ["sentence1", "sentence2"]
+        keys = {
+            sentence_key(text)
+            for column in read_columns(str(EVALUATION / f"{file}.parquet"), columns).values()
+            for text in column
+        } - {sentence_key("")}
+        # The release is trained on SNLI's development sentences, but for those of other benchmarks.
+        found = sum(key in known for key in keys) / len(keys)
+        assert found == 1 if share == 1 else found < share, file
+
+
 def test_row_of_a_table_without_text_is_named(tmp_path: Path) -> None:
     for value, found in ((None, "None"), (7, "7")):
         pq.write_table(pa.table({"text": pa.array([value, value])}), tmp_path / "a.parquet")
@@ -310,6 +325,9 @@ def test_one_file_may_be_crossed_more_often_than_the_others(tmp_path: Path) -> N
     assert sum(text.startswith("b") for text in made) > 890
     with pytest.raises(UserError, match=r"c\.txt, which none"):
         build_corpus(sources, tmp_path / "other", crossings=["c.txt=900"])
+    with pytest.raises(UserError, match="two numbers for b"):
+        build_corpus(sources, tmp_path / "other", crossings=["b.txt=9", "b.txt=8"])
+    assert corpus_options(CorpusArguments(crossings=["none"]))["crossings"] == []
     for wrong in ("b.txt", "b.txt=", "=5", "b.txt=-1"):
         with pytest.raises(UserError, match="NAME=NUMBER"):
             build_corpus(sources, tmp_path / "other", crossings=[wrong])

@@ -72,7 +72,7 @@ def test_adapters_kept_by_themselves_are_the_merged_model(model: Path, tmp_path:
     merged, _ = train(model, tmp_path, data, mode="lora", num_epochs=2, learning_rate=0.01, keep_adapters=True)
     merged.config.temperature = 2.0
     save_adapters(merged, adapters_folder(tmp_path / "training" / "repeat-0"), str(model), tmp_path / "adapters")
-    assert sum(file.stat().st_size for file in (tmp_path / "adapters").iterdir()) < 1_500_000
+    assert sum(file.stat().st_size for file in (tmp_path / "adapters").iterdir()) <= 1_000_000
     config = AutoConfig.from_pretrained(tmp_path / "adapters", trust_remote_code=True)
     assert config.temperature == 2
     assert config.id2label == merged.config.id2label

@@ -11,7 +11,7 @@ from labelled import topic_rows, write_table
 from serving import serving
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-from write_readme import SLOT, filled
+from write_readme import PAGES, SLOT, filled
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -64,13 +64,15 @@ def test_the_service_answers_the_lines_shown(
     assert capsys.readouterr().out == "64\n"
 
 
-def test_tables_are_those_of_the_result_files() -> None:
-    assert SLOT.search(README)
-    assert filled(README) == README
+@pytest.mark.parametrize("name", PAGES)
+def test_tables_are_those_of_the_result_files(name: str) -> None:
+    page = (REPOSITORY / name).read_text(encoding="utf-8")
+    assert SLOT.search(page)
+    assert filled(page) == page
 
 
-def test_every_path_named_exists() -> None:
-    for path in re.findall(r"^\| `([\w./]+)` \|", README, re.MULTILINE) + re.findall(
-        r"\]\((?!http)([\w./]+)\)", README
-    ):
-        assert (REPOSITORY / path).exists(), path
+@pytest.mark.parametrize("name", PAGES)
+def test_every_path_named_exists(name: str) -> None:
+    page = (REPOSITORY / name).read_text(encoding="utf-8")
+    for path in re.findall(r"^\| `([\w./]+)` \|", page, re.MULTILINE) + re.findall(r"\]\((?!http)([\w./]+)\)", page):
+        assert ((REPOSITORY / name).parent / path).exists(), path

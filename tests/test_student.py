@@ -171,6 +171,9 @@ def test_a_vocabulary_can_only_be_extended(size: str) -> None:
 
 def test_only_a_word_piece_vocabulary_is_extended(sentences: list[str]) -> None:
     teacher = WordPieceTeacher()
+    teacher.tokenizer.add_tokens(["<entity>"])
+    with pytest.raises(UserError, match="1 of its tokens were added beside it"):
+        student_tokenizer(cast(Any, teacher), 64, "extended:500", TEXTS)
     teacher.tokenizer = student_tokenizer(cast(Any, teacher), 64, "trained:400", sentences)
     with pytest.raises(UserError, match="the teacher's is BPE"):
         student_tokenizer(cast(Any, teacher), 64, "extended:500", sentences)

@@ -13,7 +13,8 @@ import torch
 from conftest import REPOSITORY, TEACHER, RunScript
 from huggingface_hub import ModelCard
 from labelled import topic_rows, write_table, write_tiny_asterisk
-from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, Trainer, TrainingArguments
 
 import train_head
 from modeling_asterisk import AsteriskForSequenceClassification
@@ -207,6 +208,19 @@ def test_several_labels_and_numbers_reach_the_pipeline_too(model: Path, tmp_path
     food, sport = classify(tmp_path / "numbers" / "model", ["soup salt", "goal team"], tmp_path)
     assert food["label"] == pytest.approx(1.5, abs=0.7)
     assert sport["label"] == pytest.approx(4.5, abs=0.7)
+
+
+def test_the_adapters_kept_are_those_of_the_model_that_is_saved(model: Path, tmp_path: Path, run: Run) -> None:
+    train, dev = (write_table(tmp_path / f"{seed}.csv", topic_rows(60, seed)) for seed in (0, 1))
+    flags = {"--model": model, "--train_file": train, "--dev_file": dev, "--output_dir": tmp_path / "out"}
+    training = {"--mode": "lora", "--num_epochs": 2, "--learning_rate": 0.02, "--samples_per_label": 8, "--repeats": 3}
+    assert run({**flags, **training, "--keep_adapters": True})[0] == 0
+    merged = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "model", trust_remote_code=True)
+    config = AutoConfig.from_pretrained(tmp_path / "out" / "adapters", trust_remote_code=True)
+    base = AutoModelForSequenceClassification.from_pretrained(model, config=config, trust_remote_code=True)
+    adapted = PeftModel.from_pretrained(base, tmp_path / "out" / "adapters").merge_and_unload()
+    for name, weight in merged.state_dict().items():
+        torch.testing.assert_close(adapted.state_dict()[name], weight, msg=name)
 
 
 def test_few_shot_reports_means_and_resuming_a_finished_run_changes_nothing(
