@@ -95,12 +95,19 @@ def _typed(value: Any, field: dataclasses.Field, path: Path) -> Any:
     wrong_type = isinstance(value, bool) != (wanted == "bool") or isinstance(value, (list, dict))
     try:
         if "list" in str(field.type):
-            item = int if "int" in str(field.type) else str
-            return [item(entry) for entry in (value if isinstance(value, list) else [value])]
+            entries = value if isinstance(value, list) else [value]
+            wanted = "list of int" if "int" in str(field.type) else "list of str"
+            if wanted == "list of int" and not all(
+                isinstance(entry, int) and not isinstance(entry, bool) for entry in entries
+            ):
+                raise ValueError
+            if any(entry is None or isinstance(entry, (list, dict)) for entry in entries):
+                raise ValueError
+            return [entry if wanted == "list of int" else str(entry) for entry in entries]
         if wrong_type or (wanted == "int" and isinstance(value, float)):
             raise ValueError
         return converters.get(wanted, lambda item: item)(value)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         raise UserError(f"{path}: {field.name} must be of type {wanted}, not {value!r}.") from None
 
 
