@@ -26,6 +26,8 @@ from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 # The matrix products at the beginning that are not quantised: queries, keys and values, and the output, of the first
 # layer's attention.
 FLOAT_PRODUCTS = 2
+# Ends the names of the products that were Gemms: those of pooled vectors.
+GEMM = "_product"
 
 FULL, HALF, QUANTIZED, SMALLEST = "model.onnx", "model_fp16.onnx", "model_quantized.onnx", "model_int8.onnx"
 
@@ -107,15 +109,16 @@ def quantize_matrices(file: Path) -> ModelProto:
     """The graph with the weights of its matrix products in int8, the activations quantised as they come.
 
     Of 7 bits, since the 16-bit sums of processors without VNNI overflow with 8. The first layer's attention stays in
-    floating point: more than half of what int8 loses would be lost there. Its weights, and the positions, are kept in
-    half precision.
+    floating point, and so does what comes after the layers, the projection and a classifier's head: most of what int8
+    loses would be lost there. Their weights, and the positions, are kept in half precision.
     """
     from onnxruntime.quantization import quantize_dynamic
 
-    model = with_transposed_weights(onnx.load(file))
+    model = with_plain_products(onnx.load(file))
     weights = {each.name for each in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
-    exact = products[:FLOAT_PRODUCTS]
+    pooled = {node.input[1] for node in products if node.name.endswith(GEMM)}
+    exact = [*products[:FLOAT_PRODUCTS], *(node for node in products if node.input[1] in pooled)]
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         target = Path(scratch) / file.name
         quantize_dynamic(
@@ -150,19 +153,45 @@ def store_in_half(model: ModelProto, but: str) -> None:
     onnx.checker.check_model(model)
 
 
-def with_transposed_weights(proto: ModelProto) -> ModelProto:
-    """The graph, with a weight of its own in place of each transposition of one.
+def with_plain_products(proto: ModelProto) -> ModelProto:
+    """The graph with a MatMul and an Add in place of each Gemm, and weights in place of transpositions of weights.
 
-    onnxruntime, when it quantises, transposes the weight of a Gemm where it is, "assuming it is not used by any other
-    node"; the projection is: of pooled vectors by a Gemm, of token vectors transposed.
+    onnxruntime does the first when it quantises, and transposes the Gemm's weight where it is, "assuming it is not
+    used by any other node". The projection's is: of pooled vectors by a Gemm, of token vectors transposed. Here both
+    read the same transposed weight.
     """
     graph = proto.graph
     weights = {each.name: each for each in graph.initializer}
-    for node in [each for each in graph.node if each.op_type == "Transpose" and each.input[0] in weights]:
-        order = next(iter(node.attribute)).ints if node.attribute else None
-        turned = np.ascontiguousarray(numpy_helper.to_array(weights[node.input[0]]).transpose(order))
-        graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
-        graph.node.remove(node)
+    turned: dict[str, str] = {}
+
+    def transposed(name: str) -> str:
+        if name not in turned:
+            turned[name] = f"{name}_transposed"
+            values = np.ascontiguousarray(numpy_helper.to_array(weights[name]).T)
+            graph.initializer.append(numpy_helper.from_array(values, turned[name]))
+        return turned[name]
+
+    nodes = []
+    renamed = {}
+    for node in graph.node:
+        settings = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        if node.op_type == "Transpose" and node.input[0] in weights and list(settings.get("perm", [1, 0])) == [1, 0]:
+            renamed[node.output[0]] = transposed(node.input[0])
+        elif node.op_type == "Gemm" and node.input[1] in weights and settings.get("transB"):
+            (product, bias), (out,) = (f"{node.name}{GEMM}", node.input[2]), node.output
+            nodes.append(helper.make_node("MatMul", [node.input[0], transposed(node.input[1])], [product], product))
+            nodes.append(helper.make_node("Add", [product, bias], [out], node.name))
+        else:
+            nodes.append(node)
+    for node in nodes:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [each for each in graph.initializer if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
     return proto
 
 
