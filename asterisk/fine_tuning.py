@@ -274,6 +274,8 @@ def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: st
             weights[f"base_model.model.{HEAD}.{name}"] = weight.contiguous()
         save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
         (temporary / "README.md").write_text(ADAPTERS_CARD.format(base=location), encoding="utf-8")
+        # safetensors writes files that only their owner may read.
+        (temporary / "adapter_model.safetensors").chmod((temporary / "README.md").stat().st_mode)
 
 
 def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:

@@ -29,7 +29,7 @@ from modeling_asterisk import AsteriskModel
 from train_distill import DistillationArguments
 
 LENIENT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-settings.register_profile("test", max_examples=25, deadline=None, suppress_health_check=LENIENT, derandomize=True)
+settings.register_profile("test", max_examples=12, deadline=None, suppress_health_check=LENIENT, derandomize=True)
 settings.register_profile("soak", max_examples=200_000, deadline=None, suppress_health_check=LENIENT)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
