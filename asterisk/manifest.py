@@ -151,8 +151,8 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Reads a JSON file of ours.
+def read_json(path: Path, required: bool = True) -> Any:
+    """Reads a JSON file of ours; gives None if it is missing and not required.
 
     Raises:
         UserError: The file is missing or is not JSON.
@@ -160,6 +160,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if not required:
+            return None
         raise UserError(f"There is no {path}.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}.") from None

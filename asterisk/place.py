@@ -57,13 +57,8 @@ class Place:
         """
         path = self.folder / name
         if self.remote is None:
-            # Not if it exists: another process may remove it in between.
-            try:
-                return read_json(path)
-            except UserError:
-                if not path.exists():
-                    return None
-                raise
+            # One look alone: another process may make or remove it between two.
+            return read_json(path, required=False)
         with self._reaching():
             try:
                 return json.loads(self.remote.cat_file(f"{self._root}/{name}"))

@@ -501,3 +501,14 @@ def test_batch_of_tokens_takes_well_under_a_millisecond(tmp_path: Path) -> None:
         tokens.padded(rows)
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 1e-3
+
+
+def test_a_marker_that_another_process_makes_meanwhile_is_not_there_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(path: Path, **_: object) -> str:
+        path.touch()
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert Place(tmp_path).read_json("shard-00000.json") is None

@@ -178,9 +178,11 @@ def with_plain_products(proto: ModelProto) -> ModelProto:
         if node.op_type == "Transpose" and node.input[0] in weights and list(settings.get("perm", [1, 0])) == [1, 0]:
             renamed[node.output[0]] = transposed(node.input[0])
         elif node.op_type == "Gemm" and node.input[1] in weights and settings.get("transB"):
-            (product, bias), (out,) = (f"{node.name}{GEMM}", node.input[2]), node.output
-            nodes.append(helper.make_node("MatMul", [node.input[0], transposed(node.input[1])], [product], product))
-            nodes.append(helper.make_node("Add", [product, bias], [out], node.name))
+            name, bias = f"{node.name}{GEMM}", [each for each in node.input[2:] if each]
+            product = name if bias else node.output[0]
+            nodes.append(helper.make_node("MatMul", [node.input[0], transposed(node.input[1])], [product], name))
+            if bias:
+                nodes.append(helper.make_node("Add", [product, *bias], [node.output[0]], node.name))
         else:
             nodes.append(node)
     for node in nodes:
