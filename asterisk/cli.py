@@ -96,18 +96,17 @@ def _typed(value: Any, field: dataclasses.Field, path: Path) -> Any:
     try:
         if "list" in str(field.type):
             entries = value if isinstance(value, list) else [value]
-            wanted = "list of int" if "int" in str(field.type) else "list of str"
-            if wanted == "list of int" and not all(
-                isinstance(entry, int) and not isinstance(entry, bool) for entry in entries
-            ):
+            item = int if "int" in str(field.type) else str
+            wanted = f"list of {item.__name__}"
+            # None, True and 2.5 are no whole numbers, though int() takes the last two.
+            no_item = (type(None), list, dict, *((bool, float) if item is int else ()))
+            if any(isinstance(entry, no_item) for entry in entries):
                 raise ValueError
-            if any(entry is None or isinstance(entry, (list, dict)) for entry in entries):
-                raise ValueError
-            return [entry if wanted == "list of int" else str(entry) for entry in entries]
+            return [item(entry) for entry in entries]
         if wrong_type or (wanted == "int" and isinstance(value, float)):
             raise ValueError
         return converters.get(wanted, lambda item: item)(value)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, OverflowError):
         raise UserError(f"{path}: {field.name} must be of type {wanted}, not {value!r}.") from None
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/release.py --model runs/release/model --static runs/model2vec_tokenlearn \\
         --with_pairs runs/release_pairs/model --data_dir ../shared/data/eval --runs_dir runs/eval \\
-        --plot release/quality_speed.png
+        --documents --plot release/quality_speed.png
 
 Runs `evaluate_mteb.py` on the local tasks at 256, 128 and 64 dimensions; what is finished in --runs_dir is not run
 again. The results go to results/release.json and .md, the models side by side to release_models.md.
