@@ -85,7 +85,8 @@ def _of_mteb(content: dict[str, Any]) -> Scores:
                 dataset_type=dataset["path"] if on_hub else _slug(name),
                 dataset_name=f"MTEB {name}",
                 dataset_revision=dataset.get("revision") if on_hub else None,
-                dataset_split=about["splits"][0],
+                # A local file's part, which MTEB has no name for, stands behind the task's.
+                dataset_split="dev" if name.endswith(" (dev)") else about["splits"][0],
                 metric_type=metric,
                 metric_value=round(score, 2),
             )
