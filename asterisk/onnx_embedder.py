@@ -4,6 +4,8 @@ Imports nothing of Asterisk's, nor torch or transformers: what serves a model is
 """
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +32,15 @@ class OnnxEmbedder:
 
         Args:
             file: `FOLDER/onnx/NAME.onnx`, as publish.py writes it.
-            threads: Of one forward pass; 0 leaves their number to onnxruntime.
+            threads: That compute, each a forward pass of its own; 0: as many as the processor has.
 
         Raises:
             ValueError: The file cannot be loaded, or gives no sentence embeddings.
         """
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        # Passes run side by side instead: the matrices of a small model are too small to be shared out.
+        options.intra_op_num_threads = 1
+        self._threads = threads or os.cpu_count() or 1
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
             self._tokenizer = _tokenizer(file.parent.parent)
@@ -52,24 +56,29 @@ class OnnxEmbedder:
         """The tokens that the model reads of each text: what lies beyond its longest text is cut off."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
-    def embed(self, token_ids: list[list[int]]) -> np.ndarray:
+    def embed(self, token_ids: list[list[int]], pass_tokens: int = PASS_TOKENS) -> np.ndarray:
         """Unit vectors (number of texts, dimensions), float32, in the order given; zeros of a text without tokens."""
         order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]), reverse=True)
-        rows = []
+        passes = []
         start = 0
         while start < len(order):
-            # One position at least: a graph need not know how to embed nothing.
-            longest = max(1, len(token_ids[order[start]]))
-            chosen = order[start : start + max(1, PASS_TOKENS // longest)]
-            rows.append(self._forward([token_ids[index] for index in chosen], longest))
+            chosen = order[start : start + max(1, pass_tokens // max(1, len(token_ids[order[start]])))]
+            passes.append([token_ids[index] for index in chosen])
             start += len(chosen)
+        if len(passes) == 1:
+            rows = [self._forward(passes[0])]
+        else:
+            with ThreadPoolExecutor(min(self._threads, len(passes))) as pool:
+                rows = list(pool.map(self._forward, passes))
         sorted_vectors = np.concatenate(rows)
         vectors = np.empty_like(sorted_vectors)
         vectors[order] = sorted_vectors
         # The file in half precision is that exact only.
         return unit(vectors)
 
-    def _forward(self, token_ids: list[list[int]], longest: int) -> np.ndarray:
+    def _forward(self, token_ids: list[list[int]]) -> np.ndarray:
+        # One position at least: a graph need not know how to embed nothing.
+        longest = max(1, len(token_ids[0]))
         mask = np.array([[1] * len(ids) + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
         padded = np.array([ids + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
         return self._session.run([OUTPUT], {"input_ids": padded, "attention_mask": mask})[0]

@@ -10,6 +10,7 @@ same threads, each at the batch size that was the best for it on a tenth. The re
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -22,6 +23,7 @@ import torch
 from records import RESULTS, machine, write_record
 
 from asterisk.encoders import load_encoder
+from asterisk.onnx_embedder import OnnxEmbedder
 from asterisk.reading import read_columns
 from asterisk.teacher import computes_bfloat16, resolve_model
 
@@ -86,40 +88,18 @@ def teacher_onnx(folder: Path) -> Path:
         verbose=False,
     )
     assert program is not None
+    (folder / "onnx").mkdir()
     onnx.save(without_repeated_shapes(program.model_proto), folder / "full.onnx")
-    onnx.save(quantize_matrices(folder / "full.onnx"), folder / "quantized.onnx")
-    return folder / "quantized.onnx"
+    onnx.save(quantize_matrices(folder / "full.onnx"), folder / "onnx" / "quantized.onnx")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(Path(resolve_model(TEACHER)) / name, folder)
+    return folder / "onnx" / "quantized.onnx"
 
 
-class OnnxEmbedding:
-    """An ONNX file with onnxruntime and its tokenizer alone: sorted by length, in batches."""
-
-    def __init__(self, file: Path, tokenizer: Path, max_length: int, threads: int):
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        self.tokenizer = Tokenizer.from_file(str(tokenizer))
-        self.tokenizer.no_padding()
-        self.tokenizer.enable_truncation(max_length)
-
-    def __call__(self, texts: list[str], batch_size: int) -> np.ndarray:
-        """Unit vectors in the order of the texts."""
-        ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
-        parts = []
-        for start in range(0, len(order), batch_size):
-            rows = [ids[index] for index in order[start : start + batch_size]]
-            lengths = np.array([len(row) for row in rows])
-            longest = int(lengths.max())
-            input_ids = np.array([row + [0] * (longest - len(row)) for row in rows], dtype=np.int64)
-            mask = (np.arange(longest) < lengths[:, None]).astype(np.int64)
-            parts.append(self.session.run(["sentence_embedding"], {"input_ids": input_ids, "attention_mask": mask})[0])
-        vectors = np.empty((len(ids), parts[0].shape[1]), dtype=np.float32)
-        vectors[order] = np.concatenate(parts)
-        return vectors
+def onnx_path(file: Path, threads: int) -> Encode:
+    """Texts through an ONNX file; a pass holds as many tokens as `batch_size` texts of sixteen."""
+    embedder = OnnxEmbedder(file, threads)
+    return lambda texts, batch_size: embedder.embed(embedder.token_ids(texts), 16 * batch_size)
 
 
 def make_paths(folder: Path, scratch: Path, threads: int) -> dict[str, Encode]:
@@ -132,7 +112,6 @@ def make_paths(folder: Path, scratch: Path, threads: int) -> dict[str, Encode]:
     teacher = resolve_model(TEACHER)
     alone = Tokenizer.from_file(str(folder / "tokenizer.json"))
     static = load_encoder(f"static:{TEACHER}")
-    limit = AsteriskModel.from_pretrained(folder).config.max_position_embeddings
 
     def ours(dtype: torch.dtype) -> Encode:
         model = AsteriskModel.from_pretrained(folder, dtype=dtype)
@@ -142,17 +121,14 @@ def make_paths(folder: Path, scratch: Path, threads: int) -> dict[str, Encode]:
         model = SentenceTransformer(teacher, device="cpu", model_kwargs={"dtype": dtype})
         return lambda texts, size: model.encode(texts, batch_size=size)
 
-    def onnx(name: str) -> Encode:
-        return OnnxEmbedding(folder / "onnx" / name, folder / "tokenizer.json", limit, threads)
-
     paths: dict[str, Encode] = {
         "tokenizer alone": lambda texts, size: alone.encode_batch_fast(texts),
         "static model (model2vec)": lambda texts, size: static.encode(texts, batch_size=1024),
         "asterisk, float32": ours(torch.float32),
-        "asterisk, ONNX": onnx("model.onnx"),
-        "asterisk, ONNX int8": onnx("model_quantized.onnx"),
+        "asterisk, ONNX": onnx_path(folder / "onnx" / "model.onnx", threads),
+        "asterisk, ONNX int8": onnx_path(folder / "onnx" / "model_quantized.onnx", threads),
         "teacher, float32": theirs(torch.float32),
-        "teacher, ONNX int8": OnnxEmbedding(teacher_onnx(scratch), Path(teacher) / "tokenizer.json", 256, threads),
+        "teacher, ONNX int8": onnx_path(teacher_onnx(scratch), threads),
     }
     if computes_bfloat16():
         paths["asterisk, bfloat16"] = ours(torch.bfloat16)
