@@ -10,10 +10,12 @@ from asterisk.agreement import agreement
 from asterisk.classification import local_sets, read_set
 from asterisk.cli import UserError
 from asterisk.comparison import BATCH_SIZES, ComparisonRow, compare
+from asterisk.embedding_map import EmbeddingMap, embedding_map
 from asterisk.encoders import Encoder
 from asterisk.evaluation import spearman, sts_cosines
 from asterisk.mteb_results import ModelScores
-from asterisk.report import ComparedModel, EmbeddingMap, embedding_map, write_report
+from asterisk.report import write_report
+from asterisk.report_plots import ComparedModel
 from asterisk.retention import TaskResult, retention
 from asterisk.tasks import EvaluationTask, sentence_pairs
 

@@ -1,27 +1,22 @@
 """Text in: files, folders and Hub datasets become shards of distinct sentences, benchmark sentences left out.
 
-One pass, in the order of the sources: read → split into sentences (option) → drop what is blank, too long or too short
-→ drop exact duplicates and benchmark sentences → drop near-duplicates (option) → draw each source's share (option) →
-add some documents of successive sentences (option) → add phrases and crossings of sentences (option) → Parquet shards.
-Memory holds one shard, one source's share, the sentences to recombine, and what tells duplicates: about 16 bytes a
-sentence, and 0.3 kB more with near-duplicates.
+One pass, in the order of the sources: read → choose, and put together (`asterisk.sentences`) → Parquet shards. Memory
+holds one shard, one source's share, the sentences to recombine, and what tells duplicates: about 16 bytes a sentence,
+and 0.3 kB more with near-duplicates.
 """
 
-import glob
 import itertools
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm.auto import tqdm
 
+from asterisk.benchmark_sentences import benchmark_files, benchmark_keys
 from asterisk.cli import UserError
-from asterisk.duplicates import NearDuplicates, SeenKeys, sentence_key
+from asterisk.duplicates import NearDuplicates
 from asterisk.manifest import (
     MANIFEST,
     appearing_folder,
@@ -31,45 +26,11 @@ from asterisk.manifest import (
     refuse_difference,
     write_json,
 )
-from asterisk.progress import progress_bar
-from asterisk.reading import files_of, kind_of, read_lines, read_rows, read_texts
-from asterisk.recombination import crossings as crossed
-from asterisk.recombination import phrases
-
-# Longer lines are binary or minified data, not text that a student of at most a few hundred tokens could read.
-LONGEST_TEXT = 20_000
+from asterisk.reading import files_of
+from asterisk.sentences import ADDED, DROPPED, RECOMBINED, Share, chosen_texts, sentence_splitter
 
 # Files up to this many bytes are known by their content, larger ones by size and time of change.
 LARGEST_HASHED = 1 << 30
-
-# The sentences of a document that is put together from successive ones: from a pair to what fills some 256 tokens.
-DOCUMENT_SENTENCES = (2, 12)
-
-# What `benchmark_patterns` keeps out: all that is measured on, and what models may be chosen by.
-HELD_OUT = {
-    "sts": ("test", "dev", "all"),
-    "classification": ("test", "dev", "all"),
-    "pairs": ("test", "dev"),
-    "clustering": ("test",),
-    "retrieval": ("*",),
-}
-
-# The keys of MTEB's English test and development sentences, but for those of SNLI's development part, which the
-# release is trained on; benchmarks/write_benchmark_keys.py makes the file.
-BENCHMARK_KEYS = Path(__file__).with_name("benchmark_keys.npy")
-
-# "sentences" is counted only where texts are split; those dropped and kept add up to it, or else to "read", but for
-# the texts that are made of sentences and kept beside them.
-DROPPED = (
-    "blank",
-    "too long",
-    "too short",
-    "in a benchmark",
-    "duplicate",
-    "near-duplicate",
-    "beyond the source's share",
-)
-ADDED, RECOMBINED = "put together", "recombined"
 
 
 @dataclass
@@ -132,95 +93,6 @@ def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:
     return {**options, **{name: [] for name in ("exclude", "crossings") if options[name] == ["none"]}}
 
 
-def benchmark_patterns(folder: Path) -> list[str]:
-    """Glob patterns of the files in a folder of benchmarks whose sentences no model may be trained on.
-
-    Args:
-        folder: Holds at least one of the folders sts, classification, pairs, clustering and retrieval, whose Parquet
-            files are called NAME.SPLIT.parquet.
-
-    Raises:
-        UserError: There is no such file.
-    """
-    patterns = [
-        str(Path(glob.escape(str(folder)), kind, f"*.{split}.parquet"))
-        for kind, splits in HELD_OUT.items()
-        for split in splits
-    ]
-    if found := [pattern for pattern in patterns if glob.glob(pattern)]:
-        return found
-    raise UserError(f"{folder} holds no benchmarks: give a folder with files such as sts/STSBenchmark.test.parquet.")
-
-
-def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) -> set[bytes]:
-    """The keys of every string, also in lists and structures, in every column of the files that the patterns name.
-
-    Args:
-        patterns: Text files or tables, as the sources of [`build_corpus`], but that of a Hub dataset the split is by
-            default test; `benchmarks:FOLDER` stands for [`benchmark_patterns`] of it, and `benchmarks` for those that
-            come with Asterisk, as hashes: what `evaluate_mteb.py` measures in English, as far as we have it and
-            no release is trained on it.
-        split_sentences: A language, to add the keys of each string's sentences.
-
-    Raises:
-        UserError: A pattern matches no file, or a file or Hub dataset cannot be read.
-    """
-    keys: set[bytes] = set()
-    split = sentence_splitter(split_sentences) if split_sentences else None
-    for file in _benchmark_files(patterns):
-        if file == str(BENCHMARK_KEYS):
-            keys.update(key.tobytes() for key in np.load(BENCHMARK_KEYS))
-            continue
-        kind = kind_of(file)
-        for text in read_lines(file) if kind == ".txt" else _strings(read_rows(file, kind, split="test")):
-            keys.add(sentence_key(text))
-            keys.update(map(sentence_key, split(text) if split else ()))
-    return keys - {sentence_key("")}
-
-
-def sentence_splitter(language: str) -> Callable[[str], list[str]]:
-    """A function that gives the sentences of a text, by the rules of `language` (en, de, …), white space made single.
-
-    Raises:
-        UserError: The package sentencex (https://github.com/wikimedia/sentencex) is not installed.
-    """
-    try:
-        from sentencex import segment
-    except ImportError:
-        raise UserError("Splitting text into sentences needs a package: pip install sentencex.") from None
-    return lambda text: [" ".join(sentence.split()) for sentence in segment(language, text)]
-
-
-class Reservoir:
-    """At most so many of the texts it is offered, each with the same chance, in their order.
-
-    The same texts are drawn every time (reservoir sampling: Vitter 1985, algorithm R).
-
-    Attributes:
-        offered: How many there were.
-    """
-
-    def __init__(self, number: int):
-        self.number, self.offered = number, 0
-        self._generator = random.Random(0)
-        self._drawn: list[tuple[int, str]] = []
-
-    def add(self, text: str) -> None:
-        """Offers a text."""
-        position = self.offered
-        self.offered += 1
-        if position < self.number:
-            self._drawn.append((position, text))
-        elif (place := self._generator.randrange(position + 1)) < self.number:
-            self._drawn[place] = (position, text)
-
-    def __len__(self) -> int:
-        return len(self._drawn)
-
-    def __iter__(self) -> Iterator[str]:
-        return (text for _, text in sorted(self._drawn))
-
-
 @dataclass
 class Corpus:
     """A folder of Parquet shards with one column, `text`, and a manifest that says where the sentences came from.
@@ -262,7 +134,7 @@ class Corpus:
 
     def leaves_out(self, benchmark: str) -> bool:
         """Whether the sentences of a benchmark, given as one of `exclude` in [`build_corpus`], were left out."""
-        return all(_identity(file) in self.excluded for file in _benchmark_files([benchmark]))
+        return all(_identity(file) in self.excluded for file in benchmark_files([benchmark]))
 
 
 def build_corpus(
@@ -341,7 +213,7 @@ def build_corpus(
     settings = {
         "sources": [_identity(file) for file in [*files, *whole]],
         "text_column": text_column,
-        "exclude": [_identity(file) for file in _benchmark_files(exclude or [])],
+        "exclude": [_identity(file) for file in benchmark_files(exclude or [])],
         "rows_per_shard": rows_per_shard,
         "split_sentences": split_sentences,
         "near_duplicates": near_duplicates,
@@ -364,10 +236,10 @@ def build_corpus(
         with appearing_folder(folder) as temporary:
             # The labelled first: of what is drawn from the others, nothing of them may depend.
             shares = [
-                *((file, _Share()) for file in whole),
-                *((file, _Share(*numbers, others.get(Path(file).name, crossings_per_source))) for file in files),
+                *((file, Share()) for file in whole),
+                *((file, Share(*numbers, others.get(Path(file).name, crossings_per_source))) for file in files),
             ]
-            chosen = _chosen(shares, text_column, split, excluded, min_words, near, counts)
+            chosen = chosen_texts(shares, text_column, split, excluded, min_words, near, counts)
             rows = _write_shards(chosen, temporary, rows_per_shard)
             counts["kept"] = sum(rows)
             if not rows:
@@ -377,7 +249,7 @@ def build_corpus(
                 )
             manifest = {
                 "settings": settings,
-                "measured": [_identity(file) for file in _benchmark_files(measured or [])],
+                "measured": [_identity(file) for file in benchmark_files(measured or [])],
                 "counts": counts,
                 "rows_per_shard": rows,
             }
@@ -423,53 +295,6 @@ def _corpus(folder: Path, manifest: dict[str, Any]) -> Corpus:
     return Corpus(folder, manifest["counts"], manifest["rows_per_shard"], excluded)
 
 
-@dataclass
-class _Share:
-    """How many texts of a source: its sentences at most, or 0 for all, and those made of them."""
-
-    sentences: int = 0
-    documents: int = 0
-    phrases: int = 0
-    crossings: int = 0
-
-
-def _chosen(
-    shares: list[tuple[str, _Share]],
-    text_column: str,
-    split: Callable[[str], list[str]] | None,
-    excluded: set[bytes],
-    min_words: int,
-    near: NearDuplicates | None,
-    counts: dict[str, int],
-) -> Iterator[str]:
-    """The texts that are kept, file by file, and what is recombined of them."""
-    seen = SeenKeys()
-    pools = []
-    with progress_bar("Reading text", "texts") as progress:
-        for file, share in shares:
-            sentences = _sentences(read_texts(file, text_column), split, counts, progress)
-            sentences = _distinct(sentences, excluded, seen, min_words, counts)
-            if near is not None:
-                sentences = _without_near_duplicates(sentences, near, counts)
-            documents = Reservoir(share.documents)
-            if share.documents:
-                sentences = _joined(sentences, documents)
-            pool = Reservoir(max(share.phrases, 2 * share.crossings))
-            if pool.number:
-                sentences = _offered(sentences, pool)
-                pools.append((pool, share))
-            yield from _drawn(sentences, share.sentences, counts) if share.sentences else sentences
-            counts[ADDED] += len(documents)
-            yield from documents
-        for pool, share in pools:
-            drawn = list(pool)
-            made = itertools.chain(phrases(drawn, share.phrases), crossed(drawn, share.crossings))
-            # What is left out of them was never read.
-            for text in _distinct(made, excluded, seen, 1, dict.fromkeys(DROPPED, 0)):
-                counts[RECOMBINED] += 1
-                yield text
-
-
 def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -> list[int]:
     """Writes the shards and returns the number of sentences in each."""
     rows: list[int] = []
@@ -480,97 +305,6 @@ def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -
             pq.write_table(table, file, compression="zstd", write_page_checksum=True)
         rows.append(len(shard))
     return rows
-
-
-def _sentences(
-    texts: Iterable[str], split: Callable[[str], list[str]] | None, counts: dict[str, int], progress: tqdm
-) -> Iterator[str]:
-    for text in texts:
-        progress.update()
-        counts["read"] += 1
-        if split is None:
-            yield text.strip()
-        else:
-            sentences = split(text) or [""]
-            counts["sentences"] += len(sentences)
-            yield from sentences
-
-
-def _distinct(
-    sentences: Iterable[str], excluded: set[bytes], seen: SeenKeys, min_words: int, counts: dict[str, int]
-) -> Iterator[str]:
-    for sentence in sentences:
-        if not sentence:
-            counts["blank"] += 1
-        elif len(sentence) > LONGEST_TEXT:
-            counts["too long"] += 1
-        elif min_words > 1 and len(sentence.split()) < min_words:
-            counts["too short"] += 1
-        elif (key := sentence_key(sentence)) in excluded:
-            counts["in a benchmark"] += 1
-        elif not seen.add(key):
-            counts["duplicate"] += 1
-        else:
-            yield sentence
-
-
-def _without_near_duplicates(sentences: Iterator[str], near: NearDuplicates, counts: dict[str, int]) -> Iterator[str]:
-    while chunk := list(itertools.islice(sentences, near.CHUNK)):
-        kept = near.unlike(chunk)
-        counts["near-duplicate"] += len(chunk) - len(kept)
-        yield from kept
-
-
-def _drawn(sentences: Iterable[str], number: int, counts: dict[str, int]) -> Iterator[str]:
-    drawn = Reservoir(number)
-    for sentence in sentences:
-        drawn.add(sentence)
-    counts["beyond the source's share"] += drawn.offered - len(drawn)
-    yield from drawn
-
-
-def _joined(sentences: Iterable[str], documents: Reservoir) -> Iterator[str]:
-    """The sentences; meanwhile each is also put together with those that follow it, into one of the documents."""
-    generator = random.Random(0)
-    parts: list[str] = []
-    wanted = generator.randint(*DOCUMENT_SENTENCES)
-    for sentence in sentences:
-        yield sentence
-        parts.append(sentence)
-        if len(parts) == wanted:
-            documents.add(" ".join(parts))
-            parts = []
-            wanted = generator.randint(*DOCUMENT_SENTENCES)
-
-
-def _offered(sentences: Iterable[str], reservoir: Reservoir) -> Iterator[str]:
-    """The sentences; meanwhile each is offered to the reservoir, too."""
-    for sentence in sentences:
-        reservoir.add(sentence)
-        yield sentence
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """Every string in rows, columns and what they hold."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        yield from _strings(value.values())
-    elif isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray)):
-        for item in value:
-            yield from _strings(item)
-
-
-def _benchmark_files(patterns: Iterable[str]) -> list[str]:
-    files = []
-    for pattern in patterns:
-        if pattern == "benchmarks":
-            files.append(str(BENCHMARK_KEYS))
-            continue
-        is_folder = pattern.startswith("benchmarks:")
-        parts = benchmark_patterns(Path(pattern.removeprefix("benchmarks:"))) if is_folder else [pattern]
-        files += [file for part in parts for file in files_of(part)]
-    return files
 
 
 def _identity(file: str) -> list[str]:

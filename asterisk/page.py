@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 # Colours that stay apart for most eyes (Okabe and Ito 2008), and a grey.
 FIRST, SECOND, NEUTRAL = "#0072B2", "#E69F00", "#8C939B"
+# Tableau's ten, which stay apart for most eyes.
+CLASS_COLOURS = (
+    *("#4E79A7", "#F28E2B", "#E15759", "#59A14F", "#B07AA1"),
+    *("#9C755F", "#EDC948", "#FF9DA7", "#76B7B2", "#BAB0AC"),
+)
 SHOWN_CHARACTERS = 240
 
 

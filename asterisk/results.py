@@ -7,6 +7,7 @@ import numpy as np
 
 from asterisk.agreement import agreement
 from asterisk.distillation import Distillation
+from asterisk.embedding_map import embedding_map
 from asterisk.evaluation import (
     Measurement,
     SentencePairs,
@@ -16,7 +17,8 @@ from asterisk.evaluation import (
     measure_teacher,
 )
 from asterisk.manifest import appearing, write_json
-from asterisk.report import ComparedModel, embedding_map, write_report
+from asterisk.report import write_report
+from asterisk.report_plots import ComparedModel
 from asterisk.retention import Retention, TaskResult, retention
 from asterisk.student import load_student
 from asterisk.teacher import resolve_model

@@ -18,15 +18,9 @@ import pytest
 import zstandard
 from mounting import small_file_system
 
+from asterisk.benchmark_sentences import benchmark_keys, benchmark_patterns
 from asterisk.cli import UserError
-from asterisk.corpus import (
-    Corpus,
-    CorpusArguments,
-    benchmark_keys,
-    benchmark_patterns,
-    build_corpus,
-    corpus_options,
-)
+from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options
 from asterisk.duplicates import sentence_key
 from asterisk.manifest import MANIFEST
 from asterisk.reading import read_columns

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path, monkeypatch: pytest
     peaks = []
     for count in (2_000, 40_000):
         tracemalloc.start()
-        write_embeddings(COUNTING, lambda count=count: numbers(count), tmp_path / "v.npy", this_process())
+        write_embeddings(COUNTING, partial(numbers, count), tmp_path / "v.npy", this_process())
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         np.testing.assert_array_equal(np.load(tmp_path / "v.npy")[:, 3], np.arange(count))

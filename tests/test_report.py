@@ -10,7 +10,9 @@ import pytest
 
 from asterisk.agreement import Agreement, agreement
 from asterisk.cli import UserError
-from asterisk.report import ComparedModel, EmbeddingMap, comparison_figure, embedding_map, write_report
+from asterisk.embedding_map import EmbeddingMap, embedding_map
+from asterisk.report import write_report
+from asterisk.report_plots import ComparedModel, comparison_figure
 from asterisk.retention import Retention, TaskResult, retention
 from asterisk.teacher import SentenceTransformerTeacher
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import fsspec
 
-from asterisk.corpus import benchmark_keys
+from asterisk.benchmark_sentences import benchmark_keys
 from asterisk.duplicates import sentence_key
 
 # How many sentences of each source, its licence and where it was taken from. Dialogue and captions-like text are drawn
