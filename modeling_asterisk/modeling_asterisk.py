@@ -114,6 +114,27 @@ class AsteriskEmbeddings(nn.Module):
             )
 
 
+class AsteriskLinear(nn.Linear):
+    """A linear layer; in float32, under inference mode, on an x86 CPU, by oneDNN.
+
+    There torch itself takes MKL, which computes half as fast on processors that are not Intel's.
+    """
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        by_onednn = (
+            torch.is_inference_mode_enabled()
+            and hidden_states.device.type == "cpu"
+            and hidden_states.dtype == self.weight.dtype == torch.float32
+            and torch.backends.mkl.is_available()
+            and torch.backends.mkldnn.is_available()
+            and not torch.is_autocast_enabled("cpu")
+            and hidden_states.numel()
+        )
+        if by_onednn:
+            return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, "none", [], "")
+        return super().forward(hidden_states)
+
+
 class AsteriskAttention(nn.Module):
     def __init__(self, config: AsteriskConfig):
         super().__init__()
@@ -123,8 +144,8 @@ class AsteriskAttention(nn.Module):
         self.scaling = self.head_dim**-0.5
         self.attention_dropout = config.attention_probs_dropout_prob
         self.is_causal = config.is_causal
-        self.qkv_proj = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.qkv_proj = AsteriskLinear(config.hidden_size, 3 * config.hidden_size)
+        self.o_proj = AsteriskLinear(config.hidden_size, config.hidden_size)
 
     def forward(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any
@@ -153,9 +174,9 @@ class AsteriskAttention(nn.Module):
 class AsteriskMLP(nn.Module):
     def __init__(self, config: AsteriskConfig):
         super().__init__()
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.up_proj = AsteriskLinear(config.hidden_size, config.intermediate_size)
         self.act_fn = ACT2FN[config.hidden_act]
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.down_proj = AsteriskLinear(config.intermediate_size, config.hidden_size)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.down_proj(self.act_fn(self.up_proj(hidden_states)))
@@ -208,7 +229,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         self.embeddings = AsteriskEmbeddings(config)
         self.layers = nn.ModuleList([AsteriskLayer(config) for _ in range(config.num_hidden_layers)])
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.projection = nn.Linear(config.hidden_size, config.projection_dim)
+        self.projection = AsteriskLinear(config.hidden_size, config.projection_dim)
         self.gradient_checkpointing = False
         self._tokenizer: PreTrainedTokenizerFast | None = None
         self.post_init()

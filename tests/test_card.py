@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from published import head_folder
 from asterisk.cli import UserError
 from asterisk.encoders import load_encoder
 from asterisk.evaluation import read_sentence_pairs
-from asterisk.manifest import write_json
+from asterisk.manifest import read_json, write_json
 from asterisk.publishing.card import CardFacts, read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint, load_checkpoint
 from asterisk.publishing.scores import read_scores
@@ -105,6 +106,26 @@ def test_card_tells_scores_training_and_licences(run: Path, tmp_path: Path) -> N
     assert "/data/eval" not in card.content
     assert str(tmp_path) not in card.content
     assert {path.name for path in (tmp_path / "hub" / "figures").iterdir()} == {"curves.png", "scores.png"}
+
+
+def test_card_tells_of_the_run_that_was_trained_on(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "first")
+    record = read_json(run / "run.json")
+    first = read_json(tmp_path / "first" / "run.json")
+    write_json(tmp_path / "first" / "run.json", {"recipe": {**first["recipe"], "batch_size": 256}})
+    write_json(run / "run.json", {"recipe": {**record["recipe"], "encoder": str(tmp_path / "first" / "model")}})
+    card = card_of(load_checkpoint(run / "model"), tmp_path / "hub", CardFacts("me/mine"))
+    assert "| trained on from | a student of 4 steps of 256 on 12,345 texts, in 4.0 min |" in card.text
+    assert str(tmp_path) not in card.content
+
+
+def test_development_split_is_called_one(tmp_path: Path) -> None:
+    summary = mteb_summary()
+    summary["scores"] = {"QuoraPairs (dev)": 75.0}
+    summary["tasks"] = {"QuoraPairs (dev)": summary["tasks"]["STSBenchmark"]}
+    write_json(tmp_path / "summary.json", summary)
+    (entry,) = read_scores(tmp_path / "summary.json").entries
+    assert entry.dataset_split == "dev"
 
 
 def test_hub_data_sets_are_named_in_the_metadata(run: Path, tmp_path: Path) -> None:

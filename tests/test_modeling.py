@@ -150,6 +150,18 @@ def test_half_precision_embeds_the_same(padded: dict[str, torch.Tensor], dtype: 
     assert cosines[[0, 1, 3]].min() > 0.999
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_inference_mode_changes_the_speed_alone(padded: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
+    model = make_model().to(dtype=dtype)  # type: ignore[call-arg]
+    expected = model(**padded)
+    with torch.inference_mode():
+        got = model(**padded)
+        for name in ("last_hidden_state", "pooler_output"):
+            torch.testing.assert_close(got[name], expected[name], atol=1e-5, rtol=0)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model(**padded).last_hidden_state.dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("shape", [(2, 0), (0, 3)])
 def test_batch_without_any_token_gives_zeros(attention: str, shape: tuple[int, int]) -> None:

@@ -42,7 +42,7 @@ def build_folder(
         output: The folder; what is there is replaced.
         pairs: Sentences that all forms are compared on.
         facts: What the card tells; `facts.native` asks for the twin without remote code.
-        dtype: Of the weights: "float32" or "float16".
+        dtype: Of the weights in their file: "float32" or "float16". They are loaded as float32.
         compact: Leaves out all ONNX files but the smallest.
 
     Returns:
@@ -77,11 +77,13 @@ def write_model(checkpoint: Checkpoint, folder: Path, dtype: str, native: bool) 
     """Writes weights, configuration and the code or files by which they are read."""
     if native:
         write_native_model(checkpoint, folder, DTYPES[dtype])
-        return
-    weights = {name: each.to(DTYPES[dtype]) for name, each in checkpoint.model.state_dict().items()}
-    checkpoint.model.save_pretrained(folder, state_dict=weights)
+    else:
+        weights = {name: each.to(DTYPES[dtype]) for name, each in checkpoint.model.state_dict().items()}
+        checkpoint.model.save_pretrained(folder, state_dict=weights)
+        if not checkpoint.is_classifier:
+            write_sentence_transformers_files(checkpoint, folder)
+        shutil.copy(handler.__file__, folder / "handler.py")
+    # What models are loaded in, which is for the weights' file to be small, not for processors to compute in halves:
+    # they take several times as long.
     config = read_json(folder / "config.json")
-    write_json(folder / "config.json", {**config, "dtype": dtype})
-    if not checkpoint.is_classifier:
-        write_sentence_transformers_files(checkpoint, folder)
-    shutil.copy(handler.__file__, folder / "handler.py")
+    write_json(folder / "config.json", {**config, "dtype": "float32"})

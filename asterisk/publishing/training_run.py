@@ -37,6 +37,8 @@ class TrainingRun:
     sentences: int | None = None
     recombined: int = 0
     seconds: float | None = None
+    # Of the Asterisk that was trained on.
+    earlier: "TrainingRun | None" = None
 
     @property
     def is_head(self) -> bool:
@@ -78,6 +80,9 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
             run.sentences = content["counts"]["kept"]
             run.recombined = content["counts"].get("recombined", 0)
         known = known or _licences_beside(corpus)
+        encoder = run.recipe.get("encoder")
+        if encoder and (Path(encoder).parent / "run.json").is_file():
+            run.earlier = read_training_run(Path(encoder), licences)
     run.sources = [TextSource(name, *known.get(_source_name(name), ())) for name in names]
     return run
 
