@@ -23,9 +23,9 @@ from asterisk.cli import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 
-# The matrix products at the beginning that are not quantised: queries, keys and values, and the output, of the first
-# layer's attention.
-FLOAT_PRODUCTS = 2
+# The layers' matrix products that are not quantised: at the beginning queries, keys and values, and the output, of the
+# first layer's attention; at the end the last layer's second, whose inputs are the most uneven.
+FIRST_PRODUCTS, LAST_PRODUCTS = 2, 1
 # Ends the names of the products that were Gemms: those of pooled vectors.
 GEMM = "_product"
 
@@ -108,9 +108,10 @@ def without_repeated_shapes(proto: ModelProto) -> ModelProto:
 def quantize_matrices(file: Path) -> ModelProto:
     """The graph with the weights of its matrix products in int8, the activations quantised as they come.
 
-    Of 7 bits, since the 16-bit sums of processors without VNNI overflow with 8. The first layer's attention stays in
-    floating point, and so does what comes after the layers, the projection and a classifier's head: most of what int8
-    loses would be lost there. Their weights, and the positions, are kept in half precision.
+    Of 7 bits, since the 16-bit sums of processors without VNNI overflow with 8. The first layer's attention and the
+    last layer's second product stay in floating point, and so does what comes after the layers, the projection and a
+    classifier's head: most of what int8 loses would be lost there. Their weights, and the positions, are kept in half
+    precision.
     """
     from onnxruntime.quantization import quantize_dynamic
 
@@ -118,7 +119,9 @@ def quantize_matrices(file: Path) -> ModelProto:
     weights = {each.name for each in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
     pooled = {node.input[1] for node in products if node.name.endswith(GEMM)}
-    exact = [*products[:FLOAT_PRODUCTS], *(node for node in products if node.input[1] in pooled)]
+    layers = [node for node in products if node.input[1] not in pooled]
+    after = [node for node in products if node.input[1] in pooled]
+    exact = [*layers[:FIRST_PRODUCTS], *layers[len(layers) - LAST_PRODUCTS :], *after]
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         target = Path(scratch) / file.name
         quantize_dynamic(
