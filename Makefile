@@ -1,6 +1,6 @@
 # make demo   set up, distil a real teacher in minutes and print how close the student came
 # make test   set up, lint, type-check and run every test
-# make soak   try hundreds of thousands of odd inputs: hours
+# make soak   try hundreds of thousands of odd inputs, and kill every stage at a hundred moments: hours
 # make setup  build .venv with everything that development needs
 
 PYTHON ?= python3
@@ -26,6 +26,7 @@ test: setup lint
 
 soak: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/test_fuzz.py
+	.venv/bin/python benchmarks/faults.py --kills 100
 
 lint: setup
 	.venv/bin/ruff check .

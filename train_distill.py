@@ -12,7 +12,6 @@ and teacher agree on unseen text), curves.jsonl and .png, checkpoints/, run.json
 
 import dataclasses
 import platform
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_option
 from asterisk.curves import plot_curves, read_curves
 from asterisk.distillation import Distillation, TrainingArguments
 from asterisk.evaluation import SentencePairs, read_sentence_pairs, sts_spearman
-from asterisk.manifest import RUN, check_folder, read_json, writable, write_json
+from asterisk.manifest import RUN, check_folder, read_json, remove_folder, writable, write_json
 from asterisk.pairs import (
     ScoredTexts,
     find_pairs,
@@ -223,7 +222,7 @@ def main() -> None:
             save_student(distillation.student, tokenizer, folder / "model")
             plot_curves(read_curves(folder / "curves.jsonl"), folder / "curves.png")
             (folder / "results.json").unlink(missing_ok=True)
-            shutil.rmtree(folder / "report", ignore_errors=True)
+            remove_folder(folder / "report")
         report(arguments, folder, distillation, test)
 
 

@@ -19,8 +19,8 @@ from transformers import get_cosine_schedule_with_warmup
 
 from asterisk.batching import length_batches, pair_batch, split_rows
 from asterisk.cli import UserError
-from asterisk.curves import Point, read_curves
-from asterisk.manifest import read_json, write_json
+from asterisk.curves import Point, read_curves, write_curves
+from asterisk.manifest import read_json, remove_folder, write_json, writing
 from asterisk.objectives import (
     contrastive_loss,
     cosine_loss,
@@ -32,6 +32,7 @@ from asterisk.objectives import (
 )
 from asterisk.projection import ALIGNMENT_ROWS, align_projection, fit_projection
 from asterisk.store import EmbeddingStore, TokenStore
+from asterisk.sums import SUMS, check_sums, write_sums
 from asterisk.teacher import computes_bfloat16
 from modeling_asterisk import AsteriskModel
 
@@ -473,7 +474,8 @@ class Distillation:
 
     def _record(self, point: Point) -> str:
         """Writes the point to the curves and the tracker; returns it as a line to print."""
-        with (self.folder / "curves.jsonl").open("a", encoding="utf-8") as file:
+        curves = self.folder / "curves.jsonl"
+        with writing(curves), curves.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
         numbers = {"loss": point["loss"], **point["scores"]}
         if self.arguments.log_with:
@@ -491,16 +493,16 @@ class Distillation:
         if self.accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(temporary))
+        with writing(final):
+            self.accelerator.save_state(str(temporary))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
             write_json(temporary / "progress.json", progress)
+            write_sums(temporary)
             temporary.rename(final)
             for older in sorted(folder.glob("step-*"))[: -self.arguments.average_checkpoints]:
-                # Under another name first, so that no half-deleted checkpoint is ever taken for a whole one.
-                gone = older.rename(folder / ".old")
-                shutil.rmtree(gone)
+                remove_folder(older)
         self.accelerator.wait_for_everyone()
 
     def _average_checkpoints(self) -> None:
@@ -511,8 +513,13 @@ class Distillation:
 
     def _resume(self) -> None:
         folder = self.folder / "checkpoints"
-        shutil.rmtree(folder / ".old", ignore_errors=True)
+        if self.accelerator.is_main_process:
+            for begun in folder.glob(".*"):  # being made or removed when the run was killed
+                shutil.rmtree(begun, ignore_errors=True)
         found = sorted(folder.glob("step-*"))
+        for checkpoint in found:
+            if (checkpoint / SUMS).exists():  # older versions wrote none
+                check_sums(checkpoint, f"delete {checkpoint} and run the command again, which then repeats some steps")
         if found:
             self.accelerator.load_state(str(found[-1]))
             progress = read_json(found[-1] / "progress.json")
@@ -520,8 +527,7 @@ class Distillation:
         if self.accelerator.is_main_process:
             # Points after the checkpoint will be measured again.
             curves = self.folder / "curves.jsonl"
-            points = [point for point in read_curves(curves) if point["step"] <= self.step]
-            curves.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
+            write_curves([point for point in read_curves(curves) if point["step"] <= self.step], curves)
 
 
 def _optimizers(

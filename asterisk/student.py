@@ -311,6 +311,9 @@ def save_student(model: "PreTrainedModel | EncoderStudent", tokenizer: PreTraine
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Saves a tokenizer as the class that every transformers release knows, not the one that transformers 5 names."""
+    # Settings of calls, which one run has made and another has not.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
     settings = read_json(folder / "tokenizer_config.json")
     write_json(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
