@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
+from safetensors.torch import load_file, load_model, save_model
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
@@ -36,6 +36,8 @@ from asterisk.sums import SUMS, check_sums, write_sums
 from asterisk.teacher import computes_bfloat16
 from modeling_asterisk import AsteriskModel
 
+# The averaged weights of a checkpoint.
+AVERAGE = "average.safetensors"
 # Steps between looks at the loss: each look makes a GPU wait.
 LOOK_STEPS = 20
 # Tokens, padding included, that go through the student at a time: 256 texts of 128. More of them are gone through in
@@ -231,9 +233,8 @@ class Distillation:
             # Copied before Accelerate wraps the student.
             average = get_ema_multi_avg_fn(arguments.ema_decay)
             self.average = AveragedModel(student.to(self.accelerator.device), multi_avg_fn=average)
-            self.accelerator.register_for_checkpointing(self.average)
+        # Nothing is registered with Accelerate for its checkpoints, since it unpickles that without any restriction.
         self.model, *self.optimizers = self.accelerator.prepare(student, *optimizers)
-        self.accelerator.register_for_checkpointing(*self.schedules)
 
     @property
     def student(self) -> Any:
@@ -497,6 +498,8 @@ class Distillation:
             self.accelerator.save_state(str(temporary))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
+            if self.average:
+                save_model(self.average, str(temporary / AVERAGE))
             progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
             write_json(temporary / "progress.json", progress)
             write_sums(temporary)
@@ -521,13 +524,31 @@ class Distillation:
             if (checkpoint / SUMS).exists():  # older versions wrote none
                 check_sums(checkpoint, f"delete {checkpoint} and run the command again, which then repeats some steps")
         if found:
-            self.accelerator.load_state(str(found[-1]))
-            progress = read_json(found[-1] / "progress.json")
-            self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
+            try:
+                self._load_checkpoint(found[-1])
+            except Exception as error:  # each of its files has errors of its own
+                raise UserError(
+                    f"The checkpoint {found[-1]} cannot be loaded: {' '.join(str(error).split())[:300]} "
+                    "Delete it to go on from the one before, or from the start."
+                ) from error
         if self.accelerator.is_main_process:
             # Points after the checkpoint will be measured again.
             curves = self.folder / "curves.jsonl"
             write_curves([point for point in read_curves(curves) if point["step"] <= self.step], curves)
+
+    def _load_checkpoint(self, folder: Path) -> None:
+        """Goes back to a checkpoint.
+
+        No file of it can run code. Accelerate reads optimizers and random states, which are pickles, with torch's
+        restricted reader, which knows tensors, numbers and containers of them, and refuses all else.
+        """
+        progress = read_json(folder / "progress.json")
+        self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
+        self.accelerator.load_state(str(folder))
+        if self.average:
+            load_model(self.average, folder / AVERAGE)
+        for schedule in self.schedules:
+            schedule.last_epoch = self.step
 
 
 def _optimizers(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import Dataset
@@ -30,6 +31,9 @@ from asterisk.progress import progress_bar
 from asterisk.sums import SUMS, check_sums, write_sums
 from asterisk.teacher import resolve_model
 from modeling_asterisk import AsteriskForSequenceClassification
+
+# What reading a checkpoint raises. The Trainer, too, reads its pickles with torch's restricted reader.
+DAMAGED = (torch.serialization.pickle.UnpicklingError, SafetensorError)
 
 EVALUATION_BATCH_SIZE = 256
 
@@ -253,8 +257,12 @@ def fine_tune(
     """
     trained = with_adapters(model, arguments.lora_rank) if arguments.mode == "lora" else model
     trainer = make_trainer(trained, train, development, loss, arguments, folder, seed)
-    with writing(folder):
-        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+    last = last_checkpoint(folder)
+    try:
+        with writing(folder):
+            trainer.train(resume_from_checkpoint=last)
+    except DAMAGED as error:
+        raise UserError(f"The checkpoint {last} is damaged; delete it, and run the command again.") from error
     losses = [float(entry["eval_loss"]) for entry in trainer.state.log_history if "eval_loss" in entry]
     if not all(torch.isfinite(weight).all() for weight in model.parameters()):
         raise UserError("Training broke off at weights that are not finite; give a lower --learning_rate.")

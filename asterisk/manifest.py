@@ -205,7 +205,7 @@ def read_json(path: Path, required: bool = True) -> Any:
         if not required:
             return None
         raise UserError(f"There is no {path}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}.") from None
 
 

@@ -18,6 +18,7 @@ from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from asterisk.cli import UserError
+from asterisk.loading import load_asterisk, model_type
 from asterisk.manifest import appearing_folder, read_json, write_json
 from asterisk.progress import progress_bar
 from asterisk.teacher import Teacher, resolve_model
@@ -321,8 +322,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
 
 def load_student(folder: Path) -> "AsteriskModel | SentenceTransformer":
     """A student that [`save_student`] saved, of either kind; both have `encode(texts)` and `parameters()`."""
-    if read_json(folder / "config.json").get("model_type") == AsteriskConfig.model_type:
-        return AsteriskModel.from_pretrained(folder)
+    if model_type(folder) == AsteriskConfig.model_type:
+        return load_asterisk(folder, folder, AsteriskModel)[0]
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(str(folder))

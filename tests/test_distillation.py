@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -250,6 +251,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoin
 TWO_PROCESSES = """
 import sys
 from pathlib import Path
+from typing import Any
 import numpy as np
 sys.path[:0] = ["tests"]
 from test_distillation import start
@@ -376,3 +378,48 @@ def test_projection_keeps_cosines_as_well_as_its_dimensions_can(store: Embedding
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-5
     assert errors[3] < 1e-5
+
+
+class Code:
+    """What a pickle can hold: a call that its reader makes."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_no_file_of_a_checkpoint_can_run_code(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    fields: dict[str, Any] = {"max_steps": 2, "checkpoint_steps": 2, "ema_decay": 0.9}
+    start(store, teacher, tmp_path / "run", **fields).train()
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    names = {path.name for path in checkpoint.iterdir()}
+    pickles = {"optimizer.bin", "optimizer_1.bin", "optimizer_2.bin", "random_states_0.pkl"}
+    assert names == {*pickles, "model.safetensors", "average.safetensors", "progress.json"}
+    marker = tmp_path / "was run"
+    for name in (*sorted(pickles), "custom_checkpoint_0.pkl"):
+        good = (checkpoint / name).read_bytes() if name in names else None
+        torch.save(Code(marker), checkpoint / name)
+        resumed = start(store, teacher, tmp_path / "run", **fields)
+        if name == "random_states_0.pkl":  # which Accelerate then does without
+            resumed.train()
+        else:
+            with pytest.raises(UserError, match=r"step-0000002 cannot be loaded: .*Delete it"):
+                resumed.train()
+        assert not marker.exists(), name
+        if good is None:
+            (checkpoint / name).unlink()
+        else:
+            (checkpoint / name).write_bytes(good)
+    start(store, teacher, tmp_path / "run", **fields).train()
+    # The test can fail.
+    torch.load(_saved(Code(marker), tmp_path / "any.bin"), weights_only=False)
+    assert marker.exists()
+
+
+def _saved(content: object, path: Path) -> Path:
+    torch.save(content, path)
+    return path
