@@ -22,6 +22,7 @@ from asterisk.distillation import Distillation, Pairs, ScoredPairs, TrainingArgu
 from asterisk.projection import fit_projection
 from asterisk.store import EmbeddingStore, embed_corpus
 from asterisk.student import new_student, student_tokenizer
+from asterisk.sums import SUMS, write_sums
 from asterisk.teacher import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
@@ -398,11 +399,12 @@ def test_no_file_of_a_checkpoint_can_run_code(
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     names = {path.name for path in checkpoint.iterdir()}
     pickles = {"optimizer.bin", "optimizer_1.bin", "optimizer_2.bin", "random_states_0.pkl"}
-    assert names == {*pickles, "model.safetensors", "average.safetensors", "progress.json"}
+    assert names == {*pickles, "model.safetensors", "average.safetensors", "progress.json", SUMS}
     marker = tmp_path / "was run"
     for name in (*sorted(pickles), "custom_checkpoint_0.pkl"):
         good = (checkpoint / name).read_bytes() if name in names else None
         torch.save(Code(marker), checkpoint / name)
+        write_sums(checkpoint)  # as who changes a file would change them, too
         resumed = start(store, teacher, tmp_path / "run", **fields)
         if name == "random_states_0.pkl":  # which Accelerate then does without
             resumed.train()
@@ -414,6 +416,7 @@ def test_no_file_of_a_checkpoint_can_run_code(
             (checkpoint / name).unlink()
         else:
             (checkpoint / name).write_bytes(good)
+    write_sums(checkpoint)
     start(store, teacher, tmp_path / "run", **fields).train()
     # The test can fail.
     torch.load(_saved(Code(marker), tmp_path / "any.bin"), weights_only=False)
