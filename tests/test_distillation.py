@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import math
 import os
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
+from loss_curve import CURVE, loss_curve
 
 from asterisk.batching import length_batches, pair_batch, split_rows
 from asterisk.cli import UserError
@@ -111,6 +113,24 @@ def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
         [(point["step"], point["scores"]) for point in read_curves(tmp_path / run / "curves.jsonl")] for run in "ab"
     ]
     assert scores[0] == scores[1]
+
+
+def test_two_runs_of_one_seed_are_equal_bit_for_bit(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    first, again, other = (
+        start(store, teacher, tmp_path / name, seed=seed, max_steps=20)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    for distillation in (first, again, other):
+        torch.manual_seed(1)  # of the dropout
+        distillation.train()
+    assert all(torch.equal(weight, weights(again)[name]) for name, weight in weights(first).items())
+    assert not all(torch.equal(weight, weights(other)[name]) for name, weight in weights(first).items())
+
+
+def test_training_gives_the_loss_curve_that_it_always_gave(tmp_path: Path) -> None:
+    np.testing.assert_allclose(loss_curve(tmp_path), json.loads(CURVE.read_text()), rtol=1e-3)
 
 
 @pytest.mark.parametrize(
