@@ -1,13 +1,14 @@
 # make demo   set up, distil a real teacher in minutes and print how close the student came
 # make test   set up, lint, type-check and run every test
-# make soak   try hundreds of thousands of odd inputs: hours
+# make soak   try hundreds of thousands of odd inputs, and kill every stage at a hundred moments: hours
+# make sbom   list the packages of .venv and their licences, as CycloneDX and as a table
 # make setup  build .venv with everything that development needs
 
 PYTHON ?= python3
 # Where the full STS Benchmark lies beside the checkout, the demo measures with it; elsewhere with the bundled part.
 STSB := $(wildcard ../shared/data/eval/sts/STSBenchmark.test.parquet)
 
-.PHONY: setup demo test soak lint format
+.PHONY: setup demo test soak sbom lint format
 
 setup: .venv/.complete
 
@@ -26,6 +27,10 @@ test: setup lint
 
 soak: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/test_fuzz.py
+	.venv/bin/python benchmarks/faults.py --kills 100
+
+sbom: setup
+	.venv/bin/python benchmarks/sbom.py
 
 lint: setup
 	.venv/bin/ruff check .

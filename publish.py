@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.publishing.push import PushOptions, check_push, list_files, push_folder
-from asterisk.publishing.sums import check_sums
+from asterisk.publishing.push import PushOptions, check_published, check_push, list_files, push_folder
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -76,7 +75,7 @@ def main() -> None:
         check_push(options)
     if arguments.checkpoint:
         build(arguments, folder)
-    check_sums(folder)
+    check_published(folder)
     if arguments.dry_run:
         print(f"{list_files(folder)}\nNothing was uploaded to {arguments.repo_id or 'the Hub'}.")
     elif arguments.push:

@@ -12,7 +12,6 @@ and teacher agree on unseen text), curves.jsonl and .png, checkpoints/, run.json
 
 import dataclasses
 import platform
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -30,7 +29,8 @@ from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_option
 from asterisk.curves import plot_curves, read_curves
 from asterisk.distillation import Distillation, TrainingArguments
 from asterisk.evaluation import SentencePairs, read_sentence_pairs, sts_spearman
-from asterisk.manifest import RUN, check_folder, read_json, writable, write_json
+from asterisk.loading import load_asterisk, model_type
+from asterisk.manifest import RUN, check_folder, read_json, remove_folder, writable, write_json
 from asterisk.pairs import (
     ScoredTexts,
     find_pairs,
@@ -155,6 +155,8 @@ def main() -> None:
     if state.is_main_process:
         check_folder(folder, recipe, arguments.resume)
     check_student(arguments)
+    set_seed(arguments.seed)
+    existing = load_student_encoder(arguments) if arguments.encoder else None
     development, test = (
         [read_sentence_pairs(*benchmark(text)) for text in texts] for texts in (arguments.sts_dev, arguments.sts_test)
     )
@@ -180,7 +182,11 @@ def main() -> None:
         state.print(f"Teacher: {arguments.teacher}, {teacher.dimension} dimensions; {cut}.")
 
     set_seed(arguments.seed)
-    student, tokenizer = make_student(arguments, teacher, corpus)
+    if existing:
+        student, tokenizer = existing
+    else:
+        assert teacher is not None  # checked
+        student, tokenizer = make_student(arguments, teacher, corpus)
     size, dimensions = sum(weight.numel() for weight in student.parameters()), student.config.projection_dim
     state.print(f"Student: {size:,} parameters, {dimensions} dimensions, {len(tokenizer):,} tokens.")
     if arguments.simcse_weight and views_are_equal(student) and state.is_main_process:
@@ -223,7 +229,7 @@ def main() -> None:
             save_student(distillation.student, tokenizer, folder / "model")
             plot_curves(read_curves(folder / "curves.jsonl"), folder / "curves.png")
             (folder / "results.json").unlink(missing_ok=True)
-            shutil.rmtree(folder / "report", ignore_errors=True)
+            remove_folder(folder / "report")
         report(arguments, folder, distillation, test)
 
 
@@ -293,22 +299,23 @@ def report(
 
 
 def make_student(
-    arguments: DistillationArguments, teacher: Teacher | None, corpus: Corpus
-) -> tuple[Any, PreTrainedTokenizerFast]:
-    """A new Asterisk, an Asterisk to be trained on, or another encoder; and its tokenizer."""
-    if teacher and not arguments.encoder:
-        texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
-        tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
-        config = student_config(arguments, len(tokenizer), tokenizer.pad_token_id)
-        return new_student(config, teacher if arguments.table == "teacher" else None, tokenizer), tokenizer
+    arguments: DistillationArguments, teacher: Teacher, corpus: Corpus
+) -> tuple[AsteriskModel, PreTrainedTokenizerFast]:
+    """A new Asterisk and its tokenizer."""
+    texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
+    tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
+    config = student_config(arguments, len(tokenizer), tokenizer.pad_token_id)
+    return new_student(config, teacher if arguments.table == "teacher" else None, tokenizer), tokenizer
+
+
+def load_student_encoder(arguments: DistillationArguments) -> tuple[Any, PreTrainedTokenizerFast]:
+    """An Asterisk to be trained on, or another encoder; and its tokenizer."""
     location = Path(resolve_model(arguments.encoder))
-    config_file = location / "config.json"
-    if config_file.exists() and read_json(config_file).get("model_type") == "asterisk":
-        model = AsteriskModel.from_pretrained(
-            location, hidden_dropout_prob=arguments.dropout, attention_probs_dropout_prob=arguments.dropout
+    if model_type(location) == AsteriskConfig.model_type:
+        dropout: dict[str, Any] = dict.fromkeys(
+            ("hidden_dropout_prob", "attention_probs_dropout_prob"), arguments.dropout
         )
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(location)
-        return model, tokenizer
+        return load_asterisk(arguments.encoder, location, AsteriskModel, **dropout)
 
     from asterisk.encoder_student import EncoderStudent
 

@@ -14,7 +14,6 @@ are kept, report.html, .md and .json, and run.json.
 """
 
 import dataclasses
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,17 @@ from asterisk.head_report import measure_head, write_head_report
 from asterisk.head_scores import score_labels, spread
 from asterisk.heads import TRAINING, HeadTraining, Repeat, best_repeat
 from asterisk.labelled_data import label_array
-from asterisk.manifest import RUN, appearing_folder, check_folder, make_folder, read_json, write_json
+from asterisk.manifest import (
+    RUN,
+    appearing_folder,
+    check_folder,
+    make_folder,
+    read_json,
+    remove_folder,
+    write_json,
+)
 from asterisk.pseudo_labels import PseudoLabelArguments
 from asterisk.student import save_student
-from modeling_asterisk import AsteriskForSequenceClassification
 
 MODEL = "model"
 
@@ -67,6 +73,7 @@ def main() -> None:
             recipe["data"][name] = dataclasses.replace(data.train, texts=texts, labels=[]).content_hash()
     check_folder(folder, recipe, arguments.resume)
     if (folder / "report.json").exists():
+        remove_folder(folder / TRAINING)  # a run that is killed may leave it
         print(f"{folder} is finished: its model is in {folder / MODEL}, its report in {folder / 'report.html'}.")
         return
     training = HeadTraining(arguments.model, data, settings, folder)
@@ -80,7 +87,7 @@ def main() -> None:
     search = settings_of_search(training, folder, recipe)
     repeats = training.run(on_repeat=lambda repeat: print(describe(repeat), flush=True))
     saved = repeats[best_repeat(repeats)]
-    model = AsteriskForSequenceClassification.from_pretrained(training.best_folder)
+    model = training.best_model()
     decisions = decide(training, model, arguments)
     report = {
         "model": arguments.model,
@@ -109,7 +116,7 @@ def main() -> None:
 
         save_adapters(model, training.adapters_of(best_repeat(repeats)), arguments.model, folder / ADAPTERS)
     table = write_head_report(folder, report)
-    shutil.rmtree(folder / TRAINING)
+    remove_folder(folder / TRAINING)
     print(f"\n{table}\n\nThe model is in {folder / MODEL}, the report in {folder}: report.html, .md and .json.")
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from asterisk.cli import UserError
+from asterisk.loading import load_asterisk
 from asterisk.teacher import resolve_model
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification
 from modeling_asterisk.modeling_asterisk import AsteriskClassificationHead
@@ -32,7 +33,9 @@ def load_classifier(
     location = resolve_model(spec)
     try:
         stored = PreTrainedConfig.get_config_dict(location)[0]
-    except (OSError, ValueError) as error:
+        if stored.get("model_type") == AsteriskConfig.model_type:
+            AsteriskConfig.from_dict(dict(stored))  # refuses what below is replaced
+    except Exception as error:  # whatever reading a stranger's configuration raises, the user wants one sentence
         raise UserError(f"The model {spec} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     if not stored:
         raise UserError(f"The model folder {spec} has no config.json; give one that train_distill.py wrote.")
@@ -44,20 +47,18 @@ def load_classifier(
     own = _stored_names(stored, problem_type)
     keeps_head = own is not None and set(own) == set(names)
     names = own if keeps_head and own else names
-    try:
-        model = AsteriskForSequenceClassification.from_pretrained(
-            location,
-            id2label=dict(enumerate(names)),
-            label2id={name: index for index, name in enumerate(names)},
-            problem_type=problem_type,
-            temperature=1.0,
-            thresholds=None,
-            none_threshold=None,
-            ignore_mismatched_sizes=True,  # a head for other classes, which is replaced
-        )
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(location)
-    except (OSError, ValueError) as error:
-        raise UserError(f"The model {spec} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    model, tokenizer = load_asterisk(
+        spec,
+        location,
+        AsteriskForSequenceClassification,
+        id2label=dict(enumerate(names)),
+        label2id={name: index for index, name in enumerate(names)},
+        problem_type=problem_type,
+        temperature=1.0,
+        thresholds=None,
+        none_threshold=None,
+        new_head=not keeps_head,
+    )
     if keeps_head:
         shift_outputs(model.classifier, 0.0, 1 / stored.get("temperature", 1.0))
     else:

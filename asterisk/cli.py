@@ -71,10 +71,10 @@ def read_recipe(path: Path, kind: type) -> dict[str, Any]:
         UserError: There is no such file, it is not a YAML mapping, or a key or a value's type is not `kind`'s.
     """
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"There is no recipe {path}; the recipes that come with Asterisk lie in recipes/.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(recipe, dict):
         raise UserError(f"{path} must hold 'field: value' lines, not {type(recipe).__name__}.")
@@ -84,6 +84,24 @@ def read_recipe(path: Path, kind: type) -> dict[str, Any]:
             raise UserError(f"{path}: unknown field {name!r}; the fields are {', '.join(fields)}.")
         recipe[name] = _typed(value, fields[name], path)
     return recipe
+
+
+def parse_yaml(text: str) -> Any:
+    """What YAML stands for, as `yaml.safe_load` says it, but for aliases, which are refused.
+
+    A few lines that refer to each other can stand for more than memory holds.
+
+    Raises:
+        yaml.YAMLError, RecursionError: It is not YAML, has an alias, or is too deep.
+    """
+    return _PlainLoader(text).get_single_data()
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"*{self.peek_event().anchor} refers to another value; write it out")
+        return super().compose_node(parent, index)
 
 
 def _typed(value: Any, field: dataclasses.Field, path: Path) -> Any:

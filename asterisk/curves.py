@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from asterisk.manifest import appearing
+
 Point = dict[str, Any]
 """One measurement: step, loss, scores (name → value), learning_rate, sentences_per_second, seconds."""
 
@@ -17,6 +19,12 @@ def read_curves(path: Path) -> list[Point]:
         except ValueError:
             break
     return points
+
+
+def write_curves(points: list[Point], path: Path) -> None:
+    """Writes the points in the place of those that are there."""
+    with appearing(path) as temporary:
+        temporary.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
 
 
 def plot_curves(points: list[Point], path: Path) -> None:
@@ -35,4 +43,5 @@ def plot_curves(points: list[Point], path: Path) -> None:
     for panel in panels:
         panel.grid(alpha=0.3)
     panels[-1].set(xlabel="step")
-    figure.savefig(path, dpi=120)
+    with appearing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

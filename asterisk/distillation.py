@@ -12,15 +12,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file
+from safetensors.torch import load_file, load_model, save_model
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
 from asterisk.batching import length_batches, pair_batch, split_rows
 from asterisk.cli import UserError
-from asterisk.curves import Point, read_curves
-from asterisk.manifest import read_json, write_json
+from asterisk.curves import Point, read_curves, write_curves
+from asterisk.manifest import read_json, remove_folder, write_json, writing
 from asterisk.objectives import (
     contrastive_loss,
     cosine_loss,
@@ -32,9 +32,12 @@ from asterisk.objectives import (
 )
 from asterisk.projection import ALIGNMENT_ROWS, align_projection, fit_projection
 from asterisk.store import EmbeddingStore, TokenStore
+from asterisk.sums import SUMS, check_sums, write_sums
 from asterisk.teacher import computes_bfloat16
 from modeling_asterisk import AsteriskModel
 
+# The averaged weights of a checkpoint.
+AVERAGE = "average.safetensors"
 # Steps between looks at the loss: each look makes a GPU wait.
 LOOK_STEPS = 20
 # Tokens, padding included, that go through the student at a time: 256 texts of 128. More of them are gone through in
@@ -230,9 +233,8 @@ class Distillation:
             # Copied before Accelerate wraps the student.
             average = get_ema_multi_avg_fn(arguments.ema_decay)
             self.average = AveragedModel(student.to(self.accelerator.device), multi_avg_fn=average)
-            self.accelerator.register_for_checkpointing(self.average)
+        # Nothing is registered with Accelerate for its checkpoints, since it unpickles that without any restriction.
         self.model, *self.optimizers = self.accelerator.prepare(student, *optimizers)
-        self.accelerator.register_for_checkpointing(*self.schedules)
 
     @property
     def student(self) -> Any:
@@ -473,7 +475,8 @@ class Distillation:
 
     def _record(self, point: Point) -> str:
         """Writes the point to the curves and the tracker; returns it as a line to print."""
-        with (self.folder / "curves.jsonl").open("a", encoding="utf-8") as file:
+        curves = self.folder / "curves.jsonl"
+        with writing(curves), curves.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
         numbers = {"loss": point["loss"], **point["scores"]}
         if self.arguments.log_with:
@@ -491,16 +494,18 @@ class Distillation:
         if self.accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(temporary))
+        with writing(final):
+            self.accelerator.save_state(str(temporary))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
+            if self.average:
+                save_model(self.average, str(temporary / AVERAGE))
             progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
             write_json(temporary / "progress.json", progress)
+            write_sums(temporary)
             temporary.rename(final)
             for older in sorted(folder.glob("step-*"))[: -self.arguments.average_checkpoints]:
-                # Under another name first, so that no half-deleted checkpoint is ever taken for a whole one.
-                gone = older.rename(folder / ".old")
-                shutil.rmtree(gone)
+                remove_folder(older)
         self.accelerator.wait_for_everyone()
 
     def _average_checkpoints(self) -> None:
@@ -511,17 +516,39 @@ class Distillation:
 
     def _resume(self) -> None:
         folder = self.folder / "checkpoints"
-        shutil.rmtree(folder / ".old", ignore_errors=True)
+        if self.accelerator.is_main_process:
+            for begun in folder.glob(".*"):  # being made or removed when the run was killed
+                shutil.rmtree(begun, ignore_errors=True)
         found = sorted(folder.glob("step-*"))
+        for checkpoint in found:
+            if (checkpoint / SUMS).exists():  # older versions wrote none
+                check_sums(checkpoint, f"delete {checkpoint} and run the command again, which then repeats some steps")
         if found:
-            self.accelerator.load_state(str(found[-1]))
-            progress = read_json(found[-1] / "progress.json")
-            self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
+            try:
+                self._load_checkpoint(found[-1])
+            except Exception as error:  # each of its files has errors of its own
+                raise UserError(
+                    f"The checkpoint {found[-1]} cannot be loaded: {' '.join(str(error).split())[:300]} "
+                    "Delete it to go on from the one before, or from the start."
+                ) from error
         if self.accelerator.is_main_process:
             # Points after the checkpoint will be measured again.
             curves = self.folder / "curves.jsonl"
-            points = [point for point in read_curves(curves) if point["step"] <= self.step]
-            curves.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
+            write_curves([point for point in read_curves(curves) if point["step"] <= self.step], curves)
+
+    def _load_checkpoint(self, folder: Path) -> None:
+        """Goes back to a checkpoint.
+
+        No file of it can run code. Accelerate reads optimizers and random states, which are pickles, with torch's
+        restricted reader, which knows tensors, numbers and containers of them, and refuses all else.
+        """
+        progress = read_json(folder / "progress.json")
+        self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
+        self.accelerator.load_state(str(folder))
+        if self.average:
+            load_model(self.average, folder / AVERAGE)
+        for schedule in self.schedules:
+            schedule.last_epoch = self.step
 
 
 def _optimizers(

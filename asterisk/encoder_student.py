@@ -184,7 +184,7 @@ def _check(pooling: str, projection_dim: int, activation: str) -> None:
 
 def _load_transformer(name: str) -> Transformer:
     location = resolve_model(name)
-    load: dict[str, Any] = {"model_kwargs": {"dtype": torch.float32}}
+    load: dict[str, Any] = {"model_kwargs": {"dtype": torch.float32, "use_safetensors": True}}
     transformer: nn.Module
     try:
         if Path(location).is_dir() and not (Path(location) / "modules.json").exists():
@@ -195,6 +195,10 @@ def _load_transformer(name: str) -> Transformer:
         raise UserError(f"The encoder {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
     if not isinstance(transformer, Transformer) or transformer.tokenizer is None:
         raise UserError(f"{name} is no transformer encoder of text; give one that is, such as a BERT or a MiniLM.")
+    if broken := [each for each, weight in transformer.named_parameters() if not weight.isfinite().all()]:
+        raise UserError(
+            f"The encoder {name} cannot be loaded: {len(broken)} of its weights are not finite: {broken[0]}."
+        )
     return transformer
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from asterisk.cli import UserError
+from asterisk.loading import load_asterisk, model_type
 from asterisk.manifest import file_hash, read_json
 from asterisk.teacher import resolve_dtype, resolve_model, weights_hash
 from modeling_asterisk import AsteriskConfig, AsteriskModel
@@ -182,9 +183,9 @@ def load_encoder(
         folder = Path(location)
         if (onnx := _onnx_file(folder)) is not None:
             load = lambda: _load_onnx(onnx)  # noqa: E731
-        elif _model_type(folder) == "model2vec":
+        elif model_type(folder) == "model2vec":
             load = lambda: _load_model2vec(folder)  # noqa: E731
-        elif _model_type(folder) == AsteriskConfig.model_type:
+        elif model_type(folder) == AsteriskConfig.model_type:
             load = lambda: _load_asterisk(folder, dtype, device)  # noqa: E731
         else:
             load = lambda: _load_sentence_transformer(  # noqa: E731
@@ -226,11 +227,13 @@ def _load_sentence_transformer(
     if folder.is_dir() and not (folder / "modules.json").exists():
         from sentence_transformers.models import Pooling, Transformer
 
-        transformer = Transformer(location, model_kwargs={"dtype": dtype, **load}, config_kwargs=load)
+        options = {"dtype": dtype, "use_safetensors": True, **load}
+        transformer = Transformer(location, model_kwargs=options, config_kwargs=load)
         modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling)]
         model = SentenceTransformer(modules=modules, device=device)
     else:
-        model = SentenceTransformer(location, model_kwargs={"dtype": dtype}, device=device, **load)
+        options = {"dtype": dtype, "use_safetensors": True}
+        model = SentenceTransformer(location, model_kwargs=options, device=device, **load)
     model.eval()
 
     def embed(texts: list[str], prompt: str | None) -> np.ndarray:
@@ -259,15 +262,16 @@ def is_asterisk(spec: str) -> bool:
     """Whether a spec of [`load_encoder`] names an Asterisk, and not an ONNX file of one."""
     if spec.startswith("static:") or _is_onnx_file(spec):
         return False
-    return _model_type(Path(resolve_model(spec))) == AsteriskConfig.model_type
+    return model_type(Path(resolve_model(spec))) == AsteriskConfig.model_type
 
 
 def _load_asterisk(folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
-    model = AsteriskModel.from_pretrained(folder, dtype=dtype).eval()
+    model, tokenizer = load_asterisk(folder, folder, AsteriskModel, dtype=dtype)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]
 
     def embed(texts: list[str], prompt: str | None) -> np.ndarray:
-        return model.encode([(prompt or "") + text for text in texts], batch_size=len(texts), normalize=False)
+        texts = [(prompt or "") + text for text in texts]
+        return model.encode(texts, batch_size=len(texts), normalize=False, tokenizer=tokenizer)
 
     config = model.config
     computed_with = ("pooling", "position_encoding", "is_causal", "hidden_act", "num_attention_heads")
@@ -336,6 +340,8 @@ def _load_onnx(file: Path) -> LoadedModel:
     import onnxruntime
     from tokenizers import Tokenizer
 
+    from asterisk.onnx_embedder import check_ids
+
     folder = next((each for each in (file.parent, file.parent.parent) if (each / "tokenizer.json").is_file()), None)
     if folder is None:
         raise UserError(f"No tokenizer.json lies beside {file} or in the folder above; put the model's there.")
@@ -349,6 +355,7 @@ def _load_onnx(file: Path) -> LoadedModel:
             "attention_mask and give sentence_embedding or last_hidden_state."
         )
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    check_ids(tokenizer, folder)
     max_length = _longest(folder)
     if max_length is not None:
         tokenizer.enable_truncation(max_length)
@@ -384,11 +391,6 @@ def _longest(folder: Path) -> int | None:
             limits.append(limit)
     # A tokenizer without a limit of its own reports one far beyond what it can hold.
     return min((limit for limit in limits if limit < 1_000_000), default=None)
-
-
-def _model_type(folder: Path) -> str | None:
-    config = folder / "config.json"
-    return read_json(config).get("model_type") if config.is_file() else None
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import Dataset
@@ -25,10 +26,14 @@ from transformers.trainer_callback import PrinterCallback
 from asterisk.cli import UserError
 from asterisk.head_arguments import HeadArguments
 from asterisk.head_losses import Loss
-from asterisk.manifest import appearing_folder, read_json, write_json
+from asterisk.manifest import appearing_folder, read_json, remove_folder, write_json, writing
 from asterisk.progress import progress_bar
+from asterisk.sums import SUMS, check_sums, write_sums
 from asterisk.teacher import resolve_model
 from modeling_asterisk import AsteriskForSequenceClassification
+
+# What reading a checkpoint raises. The Trainer, too, reads its pickles with torch's restricted reader.
+DAMAGED = (torch.serialization.pickle.UnpicklingError, SafetensorError)
 
 EVALUATION_BATCH_SIZE = 256
 
@@ -140,6 +145,22 @@ class Progress(TrainerCallback):
         self.bar.close()
 
 
+class Checkpoints(TrainerCallback):
+    """Says of each checkpoint when it is whole, and removes those that are needed no more.
+
+    The Trainer itself does the latter by the files' times, which may go backwards, and leaves half of one when it is
+    killed.
+    """
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Called when a checkpoint is written."""
+        folder = Path(str(args.output_dir))
+        write_sums(folder / f"checkpoint-{state.global_step}")
+        for step, checkpoint in _checkpoints(folder).items():
+            if step not in (state.global_step, state.best_global_step):
+                remove_folder(checkpoint)
+
+
 class EarlyStopping(EarlyStoppingCallback):
     """Early stopping that begins anew with each trial of a search."""
 
@@ -189,7 +210,6 @@ def make_trainer(
         seed=seed,
         eval_strategy="epoch" if has_development else "no",
         save_strategy="no" if is_trial else "epoch",
-        save_total_limit=1,
         load_best_model_at_end=has_development and not is_trial,
         metric_for_best_model="loss" if has_development else None,
         greater_is_better=False if has_development else None,
@@ -210,7 +230,7 @@ def make_trainer(
         train_dataset=train,
         eval_dataset=development,
         data_collator=lambda batch: batch,
-        callbacks=[Progress(), *([EarlyStopping(own.patience)] if has_development else [])],
+        callbacks=[Progress(), Checkpoints(), *([EarlyStopping(own.patience)] if has_development else [])],
         **options,
     )
     trainer.remove_callback(PrinterCallback)
@@ -232,11 +252,17 @@ def fine_tune(
         The trained model, the development loss after each pass, and the number of passes.
 
     Raises:
-        UserError: The weights are not finite any more, or peft is not installed.
+        UserError: The weights are not finite any more, peft is not installed, a checkpoint is damaged, or the disk is
+            full.
     """
     trained = with_adapters(model, arguments.lora_rank) if arguments.mode == "lora" else model
     trainer = make_trainer(trained, train, development, loss, arguments, folder, seed)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    last = last_checkpoint(folder)
+    try:
+        with writing(folder):
+            trainer.train(resume_from_checkpoint=last)
+    except DAMAGED as error:
+        raise UserError(f"The checkpoint {last} is damaged; delete it, and run the command again.") from error
     losses = [float(entry["eval_loss"]) for entry in trainer.state.log_history if "eval_loss" in entry]
     if not all(torch.isfinite(weight).all() for weight in model.parameters()):
         raise UserError("Training broke off at weights that are not finite; give a lower --learning_rate.")
@@ -329,8 +355,21 @@ def parameter_groups(
     ]
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    """The last whole checkpoint: its state is written last."""
-    states = folder.glob("checkpoint-*/trainer_state.json")
-    found = sorted((int(state.parent.name.rpartition("-")[2]), str(state.parent)) for state in states)
-    return found[-1][1] if found else None
+def last_checkpoint(folder: Path) -> str | None:
+    """The last whole checkpoint of a training that was stopped; one that was being written then is removed.
+
+    Raises:
+        UserError: A checkpoint was damaged since.
+    """
+    for checkpoint in _checkpoints(folder).values():
+        if (checkpoint / SUMS).exists():
+            check_sums(checkpoint, f"delete {folder} and run the command again")
+        else:
+            remove_folder(checkpoint)
+    found = _checkpoints(folder)
+    return str(found[max(found)]) if found else None
+
+
+def _checkpoints(folder: Path) -> dict[int, Path]:
+    """The checkpoints in a folder, whole or not, by their step."""
+    return {int(each.name.rpartition("-")[2]): each for each in folder.glob("checkpoint-*")}

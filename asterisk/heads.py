@@ -8,7 +8,6 @@ Training stops when the development loss has stopped falling, and the weights of
 
 import copy
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,9 +34,10 @@ from asterisk.head_data import HeadData
 from asterisk.head_losses import make_loss
 from asterisk.head_scores import Scores, score
 from asterisk.labelled_data import REGRESSION, SINGLE, LabelledTexts, draw, label_array
-from asterisk.manifest import appearing, make_folder, read_json, write_json
+from asterisk.manifest import appearing, file_hash, make_folder, read_json, remove_folder, write_json
 from asterisk.processes import this_process
 from asterisk.student import save_student
+from asterisk.sums import check_sums, write_sums
 from modeling_asterisk import AsteriskForSequenceClassification
 
 # Where a run keeps what it needs to be resumed.
@@ -45,6 +45,7 @@ TRAINING = "training"
 BEST = "best"
 REPEATS = "repeats.json"
 EMBEDDINGS = "embeddings.npy"
+EMBEDDINGS_DIGEST = "embeddings.json"
 
 # Shares of the training texts that the learning curve is measured at, below all.
 CURVE_SHARES = (1 / 8, 1 / 4, 1 / 2)
@@ -115,7 +116,7 @@ class HeadTraining:
         return count_truncated(data.texts, self.tokenizer, self.model) / len(data)
 
     def run(self, on_repeat: Callable[[Repeat], None]) -> list[Repeat]:
-        """Trains what is not trained yet. The best on development, or else the first, is in `best_folder`.
+        """Trains what is not trained yet. The best on development, or else the first, is the `best_model`.
 
         Args:
             on_repeat: Called after each training.
@@ -131,6 +132,7 @@ class HeadTraining:
             model, line = self._train(self.draws[repeat], self.arguments.seed + repeat, own_folder)
             if not done or _rank(line) > max(map(_rank, done)):
                 save_student(model, self.tokenizer, self.best_folder)
+                write_sums(self.best_folder)
             done.append(line)
             write_json(record, [dataclasses.asdict(entry) for entry in done])
             on_repeat(line)
@@ -140,6 +142,15 @@ class HeadTraining:
     def best_folder(self) -> Path:
         """Where the best model is."""
         return self.folder / BEST
+
+    def best_model(self) -> AsteriskForSequenceClassification:
+        """The best model.
+
+        Raises:
+            UserError: It was damaged since it was trained.
+        """
+        check_sums(self.best_folder, f"delete {self.folder} and run the command again")
+        return AsteriskForSequenceClassification.from_pretrained(self.best_folder)
 
     def adapters_of(self, repeat: int) -> Path:
         """Where the adapters of a repeat are, if they are kept."""
@@ -180,7 +191,7 @@ class HeadTraining:
         model = self.load_to_train((mean, scale))
         model, losses, passes = self._fit(model, train, (mean, scale), folder, seed)
         shift_outputs(model.classifier, mean, scale)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         line = Repeat(
             seed=seed,
             texts=len(train),
@@ -208,10 +219,10 @@ class HeadTraining:
             parts = [self.examples(part, scale) if part else None for part in (train, development)]
             assert parts[0] is not None
             return model, *train_on_embeddings(model.classifier, parts[0], parts[1], loss, self.arguments, seed)
-        from asterisk.fine_tuning import fine_tune  # the Trainer takes seconds to import
+        from asterisk.fine_tuning import fine_tune, last_checkpoint  # the Trainer takes seconds to import
 
         own, other = self.tokenized(train, scale), self.tokenized(development, scale) if development else None
-        if self.arguments.contrastive_epochs and not any(folder.glob("checkpoint-*")):
+        if self.arguments.contrastive_epochs and last_checkpoint(folder) is None:
             from asterisk.contrastive import contrast_labels
 
             contrast_labels(model, own, self.arguments, seed)
@@ -251,8 +262,9 @@ class HeadTraining:
         parts += [self.data.development_none, self.data.test_none]
         distinct = list(dict.fromkeys(text for part in parts for text in part))
         self.row_of = {text: row for row, text in enumerate(distinct)}
-        cache = self.folder / EMBEDDINGS
-        if cache.exists():
+        cache, digest = self.folder / EMBEDDINGS, self.folder / EMBEDDINGS_DIGEST
+        # What is damaged is made again.
+        if cache.exists() and read_json(digest, required=False) == file_hash(cache):
             return torch.from_numpy(np.load(cache))
         backbone = self.model.asterisk.to(this_process().device)  # type: ignore[arg-type]
         vectors = backbone.encode(distinct, tokenizer=self.tokenizer)
@@ -263,6 +275,7 @@ class HeadTraining:
         make_folder(self.folder)
         with appearing(cache) as temporary, temporary.open("wb") as file:
             np.save(file, vectors)
+        write_json(digest, file_hash(cache))
         return torch.from_numpy(vectors)
 
     def _score(self, model: AsteriskForSequenceClassification, data: LabelledTexts | None) -> Scores | None:

@@ -18,6 +18,8 @@ from asterisk.cli import UserError
 MANIFEST = "manifest.json"
 # What the folder of a training says of itself.
 RUN = "run.json"
+# Of safetensors and tokenizers, and of torch.save.
+WRITE_ERRORS = ("os error", "inline_container", "iostream error")
 
 
 @contextmanager
@@ -26,12 +28,11 @@ def appearing(path: Path) -> Iterator[Path]:
     # The name says whose it is, for `remove_leftovers`; a folder may be shared by machines.
     temporary = path.with_name(f".{path.name}.{_node()}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path} could not be written: {error.strerror or error}.") from error
+        with writing(path):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -40,24 +41,57 @@ def appearing(path: Path) -> Iterator[Path]:
 def appearing_folder(path: Path) -> Iterator[Path]:
     """Gives a temporary folder beside `path`; it takes the place of `path` when the block ends without error.
 
-    After an error nothing is left, not even the parent folders that had to be made.
+    After an error all is as it was: nothing is left, not even the parent folders that had to be made. A process that
+    is killed may leave hidden folders, which the next one that makes `path` removes, but never half of `path`.
     """
     made = [parent for parent in path.parents if not parent.exists()]
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary, replaced = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
     shutil.rmtree(temporary, ignore_errors=True)
+    if replaced.exists() and not path.exists():  # killed between the two renamings
+        replaced.rename(path)
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
-    except BaseException as error:
+        with writing(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            shutil.rmtree(replaced, ignore_errors=True)
+            if path.exists():
+                path.rename(replaced)
+            temporary.rename(path)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
         for parent in made:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
-        if isinstance(error, OSError):
-            raise UserError(f"{path} could not be written: {error.strerror or error}.") from error
         raise
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder, under another name first: no half-deleted one is ever taken for a whole one."""
+    gone = path.with_name(f".{path.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        path.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Makes a failure to write, by whatever library, a [`UserError`] that names `path`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path} could not be written: {error.strerror or error}.") from error
+    except Exception as error:
+        # Libraries in Rust and C++ have errors of their own for a full disk, known by their words alone.
+        said = " ".join(str(error).split())
+        if not any(sign in said for sign in WRITE_ERRORS):
+            raise
+        raise UserError(f"{path} could not be written; is the disk full? ({said[:200]})") from error
 
 
 @contextmanager
@@ -103,14 +137,22 @@ def making(folder: Path) -> Iterator[None]:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files of dead processes, and all locks: call it when nothing is left to be made."""
-    leftovers = list(folder.glob(".*.lock"))
+    remove_temporary_files(folder)
+    for path in folder.glob(".*.lock"):
+        _remove_file(path)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Removes what processes that were killed had begun to write to a folder, those of other machines aside."""
     for path in folder.glob(".*.tmp"):
         *_, node, process, _ = path.name.rsplit(".", 3)
         if node == _node() and process.isdigit() and not psutil.pid_exists(int(process)):
-            leftovers.append(path)
-    for path in leftovers:
-        with suppress(OSError):  # in a folder that only others may write, they stay
-            path.unlink(missing_ok=True)
+            _remove_file(path)
+
+
+def _remove_file(path: Path) -> None:
+    with suppress(OSError):  # in a folder that only others may write, it stays
+        path.unlink(missing_ok=True)
 
 
 def _lock_path(path: Path) -> Path:
@@ -163,7 +205,7 @@ def read_json(path: Path, required: bool = True) -> Any:
         if not required:
             return None
         raise UserError(f"There is no {path}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}.") from None
 
 
@@ -183,6 +225,8 @@ def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str,
 def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
     """Refuses a folder that is not free for, or already the place of, the run that `recipe` describes.
 
+    What a run that was killed had begun to write there is removed.
+
     Raises:
         UserError: The folder holds another run, or this one and `resume` is not asked for, or things that are no run.
     """
@@ -191,8 +235,14 @@ def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
         if not resume:
             raise UserError(f"{folder} holds a run already; continue it with --resume, or give another --output_dir.")
         refuse_difference(folder, read_json(record)["recipe"], recipe, "give another --output_dir, or the same recipe")
-    elif folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - {"store"}):
+    elif folder.exists() and (not folder.is_dir() or not _is_free(folder)):
         raise UserError(f"{folder} is not empty and holds no run; give a new folder as --output_dir.")
+    remove_temporary_files(folder)
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a run may leave that is killed before it has written its record."""
+    return all(entry.name == "store" or entry.match(f".{RUN}.*.tmp") for entry in folder.iterdir())
 
 
 def _short(value: Any) -> str:

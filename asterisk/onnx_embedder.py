@@ -106,9 +106,19 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
+def check_ids(tokenizer: Tokenizer, folder: Path) -> None:
+    """Raises a ValueError if there are tokens beyond the table, whose rows the folder's config.json tells."""
+    file = folder / "config.json"
+    rows = json.loads(file.read_text(encoding="utf-8")).get("vocab_size") if file.is_file() else None
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if isinstance(rows, int) and largest >= rows:
+        raise ValueError(f"tokenizer.json has a token of id {largest}, but the token table has only {rows} rows")
+
+
 def _tokenizer(folder: Path) -> Tokenizer:
     """The folder's tokenizer, which truncates as the model does and does not pad."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    check_ids(tokenizer, folder)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     tokenizer.no_padding()
     limit = settings.get("model_max_length", UNLIMITED)

@@ -64,7 +64,7 @@ class Place:
                 return json.loads(self.remote.cat_file(f"{self._root}/{name}"))
             except FileNotFoundError:
                 return None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{self.name}/{name} cannot be read as JSON: {error}.") from None
 
     def write_json(self, name: str, content: Any) -> None:

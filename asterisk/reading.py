@@ -21,6 +21,19 @@ COMPRESSIONS = (".xz", ".gz", ".bz2", ".zst")
 TABLES = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 SUFFIXES = (".txt", *TABLES)
 
+# A longer line is no sentence, nor a row of a table.
+LONGEST_LINE = 1 << 24
+
+# Rows of a CSV file that are read at a time, and their bytes at most: where a quote is left open, the file is one row.
+CSV_ROWS, CSV_BYTES = 512, 1 << 26
+
+# A few compressed kilobytes can stand for more than memory holds. Text becomes some ten times smaller, so that what
+# becomes so many times larger is none; up to these bytes nobody asks.
+MOST_EXPANSION, FREE_BYTES = 200, 1 << 24
+
+# Bytes of rows that are made Python's at a time, and what each takes beside its strings, roughly.
+PIECE_BYTES, ROW_BYTES = 1 << 26, 64
+
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[^:/]*){0,2}")
 
 
@@ -123,7 +136,10 @@ def read_lines(file: str) -> Iterator[str]:
     """
     try:
         with _opened(file) as lines:
-            yield from (line.rstrip("\n") for line in lines)
+            for number, line in enumerate(iter(lambda: lines.readline(LONGEST_LINE), "")):
+                if len(line) == LONGEST_LINE and line[-1] != "\n":
+                    raise ValueError(f"line {number + 1:,} has more than {LONGEST_LINE:,} characters; break it up")
+                yield line.rstrip("\n")
     except Exception as error:  # each kind of compression has errors of its own
         raise _unreadable(file, error) from None
 
@@ -149,21 +165,12 @@ def read_rows(
         return
     try:
         if kind == ".parquet":
-            with fsspec.open(file) as content:
-                table = pq.ParquetFile(content)
-                columns = [text_column] if text_column in table.schema_arrow.names else None
-                for batch in table.iter_batches(8_192, columns=columns):
-                    yield from batch.to_pylist()
+            yield from _parquet_rows(file, text_column)
         elif kind in (".csv", ".tsv"):
-            # Not pandas' defaults: with them a sentence "NA" or "2024" would be no text.
-            text = {text_column: str} if text_column else None
-            options = {"sep": "\t" if kind == ".tsv" else ",", "keep_default_na": False, "converters": text}
-            with _opened(file) as content, pd.read_csv(content, chunksize=8_192, **options) as chunks:
-                for chunk in chunks:
-                    if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes surplus fields for row names
-                        raise ValueError("rows have more fields than the header; quote text that has the separator")
-                    yield from chunk.to_dict("records")
+            yield from _csv_rows(file, kind, text_column)
         else:
+            if kind is not None and file.lower().endswith(COMPRESSIONS):
+                _refuse_expansion(file)
             yield from _streamed(file, kind, split)
     except Exception as error:  # as many kinds as there are formats and places
         raise _unreadable(file, error) from None
@@ -176,8 +183,91 @@ def _opened(file: str) -> Iterator[IO[str]]:
     with fsspec.open(file, "rb", compression=None if is_zstd else "infer") as stored:
         # zstandard, which fsspec would use, takes a cut file for a whole one.
         content = pa.CompressedInputStream(stored, "zstd") if is_zstd else stored
-        with io.TextIOWrapper(content, encoding="utf-8-sig") as text:
+        most = None
+        if file.lower().endswith(COMPRESSIONS) and Path(file).is_file():
+            most = _most_bytes(Path(file).stat().st_size)
+        with io.TextIOWrapper(io.BufferedReader(_Counted(content, most), 1 << 18), encoding="utf-8-sig") as text:
             yield text
+
+
+class _Counted(io.RawIOBase):
+    """Bytes of a file, decompressed, until there are too many: in all, or since `since_rows` was last set to 0."""
+
+    def __init__(self, content: IO[bytes], most: int | None):
+        self._content, self._most, self._total = content, most, 0
+        self.since_rows: int | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = self._content.read(len(buffer))
+        buffer[: len(part)] = part
+        self._total += len(part)
+        _refuse_bomb(self._total, self._most)
+        if self.since_rows is not None:
+            self.since_rows += len(part)
+            if self.since_rows > CSV_BYTES:
+                raise ValueError(
+                    f"{CSV_ROWS:,} rows have more than {CSV_BYTES:,} bytes; a quotation mark may be left open"
+                )
+        return len(part)
+
+
+def _most_bytes(stored: int) -> int:
+    """How many bytes a compressed file may stand for."""
+    return max(FREE_BYTES, MOST_EXPANSION * stored)
+
+
+def _refuse_bomb(size: int, most: int | None) -> None:
+    if most is not None and size > most:
+        raise ValueError(
+            f"it stands for more than {most:,} bytes, over {MOST_EXPANSION} times its own; text does not compress so"
+        )
+
+
+def _refuse_expansion(file: str) -> None:
+    """Reads a compressed file to its end, for what reads it next reads it whole."""
+    with _opened(file) as text:
+        while text.read(1 << 20):
+            pass
+
+
+def _csv_rows(file: str, kind: str, text_column: str | None) -> Iterator[dict[str, Any]]:
+    # Not pandas' defaults: with them a sentence "NA" or "2024" would be no text.
+    text = {text_column: str} if text_column else None
+    options: dict[str, Any] = {"sep": "\t" if kind == ".tsv" else ",", "keep_default_na": False, "converters": text}
+    with _opened(file) as content:
+        counted = content.buffer.raw  # type: ignore[attr-defined]
+        counted.since_rows = 0
+        with pd.read_csv(content, chunksize=CSV_ROWS, **options) as chunks:
+            for chunk in chunks:
+                counted.since_rows = 0
+                if not isinstance(chunk.index, pd.RangeIndex):  # pandas takes surplus fields for row names
+                    raise ValueError("rows have more fields than the header; quote text that has the separator")
+                yield from chunk.to_dict("records")
+
+
+def _parquet_rows(file: str, text_column: str | None) -> Iterator[dict[str, Any]]:
+    with fsspec.open(file) as content:
+        most = _most_bytes(content.seek(0, io.SEEK_END))
+        content.seek(0)
+        metadata = pq.read_metadata(content)
+        for group in range(metadata.num_row_groups):
+            _refuse_bomb(metadata.row_group(group).total_byte_size, most)
+        # A string that is stored once and stands in many rows is one in memory, too, until they are made Python's.
+        fields = [metadata.schema.column(index) for index in range(metadata.num_columns)]
+        strings = [field.path for field in fields if field.logical_type.type == "STRING"]
+        table = pq.ParquetFile(content, metadata=metadata, read_dictionary=strings)
+        columns = [text_column] if text_column in table.schema_arrow.names else None
+        size = 0
+        for batch in table.iter_batches(8_192, columns=columns):
+            rows = max(1, PIECE_BYTES // max(1, batch.nbytes))
+            for first in range(0, len(batch), rows):
+                for row in batch.slice(first, rows).to_pylist():
+                    size += ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, (str, list)))
+                    yield row
+                _refuse_bomb(size, most)
 
 
 def _streamed(file: str, kind: str | None, split: str) -> Iterable[dict[str, Any]]:
@@ -194,7 +284,7 @@ def _json_object(file: str, number: int, line: str) -> dict[str, Any]:
         row = json.loads(line)
         if "\\ud" in line.lower():  # half of a surrogate pair can be written in JSON, but not stored
             json.dumps(row, ensure_ascii=False).encode()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: line {number + 1} is not JSON: {error}.") from None
     if not isinstance(row, dict):
         raise UserError(f"{file}: line {number + 1} must hold a JSON object, not {_short(row)}.")

@@ -5,6 +5,7 @@ holds something else. Neither torch nor transformers is imported: serve.py, whic
 gives its process over to this module.
 """
 
+import asyncio
 import json
 import logging
 import multiprocessing
@@ -34,6 +35,9 @@ from asterisk.onnx_embedder import OnnxEmbedder, unit
 
 # Requests that one batch may join.
 MOST_JOINED = 64
+
+# In which a request's body has to come: as long as it may wait for its answer.
+BODY_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class EmbeddingsSpec(OpenAIEmbeddingSpec):
         """Answers one request.
 
         Raises:
-            HTTPException: 413, 400 or 429, with a sentence.
+            HTTPException: 408, 413, 400 or 429, with a sentence.
         """
         asked = self.read(await self.body(request))
         if len(self.response_buffer) >= self.settings.max_waiting:
@@ -125,10 +129,13 @@ class EmbeddingsSpec(OpenAIEmbeddingSpec):
         """The request's body, of which no more is kept than the limit."""
         body = bytearray()
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > self.settings.max_body_bytes:
-                    raise HTTPException(413, f"A request may have {self.settings.max_body_bytes:,} bytes at most.")
+            async with asyncio.timeout(BODY_SECONDS):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > self.settings.max_body_bytes:
+                        raise HTTPException(413, f"A request may have {self.settings.max_body_bytes:,} bytes at most.")
+        except TimeoutError:
+            raise HTTPException(408, f"The body of the request did not come within {BODY_SECONDS} seconds.") from None
         except ClientDisconnect:
             raise HTTPException(400, "The request ended before its body did.") from None
         return bytes(body)

@@ -46,6 +46,9 @@ class MappedColumn:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             # Not `combine_chunks`, which copies even a single chunk into memory.
             self.values: pa.Array = pa.ipc.open_file(pa.py_buffer(self._map)).read_all().column(name).chunk(0)
+            # Else offsets that point outside the file would be followed.
+            self.values.validate(full=True)
+            self.release()
         except (OSError, ValueError, KeyError, IndexError, pa.ArrowInvalid) as error:
             raise UserError(f"{path} is missing or damaged ({error}); delete it and run the command again.") from None
 

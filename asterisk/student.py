@@ -18,6 +18,7 @@ from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from asterisk.cli import UserError
+from asterisk.loading import load_asterisk, model_type
 from asterisk.manifest import appearing_folder, read_json, write_json
 from asterisk.progress import progress_bar
 from asterisk.teacher import Teacher, resolve_model
@@ -311,6 +312,9 @@ def save_student(model: "PreTrainedModel | EncoderStudent", tokenizer: PreTraine
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Saves a tokenizer as the class that every transformers release knows, not the one that transformers 5 names."""
+    # Settings of calls, which one run has made and another has not.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)
     settings = read_json(folder / "tokenizer_config.json")
     write_json(folder / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
@@ -318,8 +322,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
 
 def load_student(folder: Path) -> "AsteriskModel | SentenceTransformer":
     """A student that [`save_student`] saved, of either kind; both have `encode(texts)` and `parameters()`."""
-    if read_json(folder / "config.json").get("model_type") == AsteriskConfig.model_type:
-        return AsteriskModel.from_pretrained(folder)
+    if model_type(folder) == AsteriskConfig.model_type:
+        return load_asterisk(folder, folder, AsteriskModel)[0]
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(str(folder))

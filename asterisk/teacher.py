@@ -125,11 +125,12 @@ class SentenceTransformerTeacher:
             if folder.is_dir() and not (folder / "modules.json").exists():
                 from sentence_transformers.models import Normalize, Pooling, Transformer
 
-                transformer = Transformer(location, model_kwargs={"dtype": precision})
+                transformer = Transformer(location, model_kwargs={"dtype": precision, "use_safetensors": True})
                 modules = [transformer, Pooling(transformer.get_word_embedding_dimension(), pooling), Normalize()]
                 self.model = SentenceTransformer(modules=modules, device=device)
             else:
-                self.model = SentenceTransformer(location, model_kwargs={"dtype": precision}, device=device)
+                options = {"dtype": precision, "use_safetensors": True}
+                self.model = SentenceTransformer(location, model_kwargs=options, device=device)
         except Exception as error:  # whatever loading a stranger's model raises, the user wants one sentence
             raise UserError(f"The teacher {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
         self.model.eval()
@@ -237,5 +238,5 @@ def weights_hash(model: torch.nn.Module) -> str:
 def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").exists() and not (folder / "modules.json").exists():
         raise UserError(f"The teacher folder {folder} has neither config.json nor modules.json; give a model folder.")
-    if not [file for pattern in ("*.safetensors", "*.bin") for file in folder.rglob(pattern)]:
+    if not any(folder.rglob("*.safetensors")):
         raise UserError(f"The teacher folder {folder} holds no weights; it should hold a model.safetensors.")

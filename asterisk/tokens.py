@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
+from asterisk.cli import UserError
 from asterisk.corpus import Corpus
-from asterisk.manifest import MANIFEST, file_hash, make_folder, remove_leftovers
+from asterisk.manifest import MANIFEST, appearing, file_hash, make_folder, remove_leftovers
 from asterisk.processes import this_process
 from asterisk.progress import progress_bar
 from asterisk.shards import MappedColumn, shard_name, share_shards, write_shard
@@ -29,6 +30,9 @@ class TokenStore:
         Raises:
             UserError: One is missing or damaged.
         """
+        for path in paths:
+            if not (path.is_file() and _digest_file(path).is_file() and _read_digest(path) == file_hash(path)):
+                raise UserError(f"{path} is missing or damaged; delete it and run the command again.")
         self._columns = [MappedColumn(path, "input_ids") for path in paths]
         self._values = [column.values.values.to_numpy() for column in self._columns]
         self._offsets = [column.values.offsets.to_numpy() for column in self._columns]
@@ -101,18 +105,35 @@ def tokenize_shards(
         "Tokenising",
         "sentences",
         total=sum(rows_per_shard),
-        initial=sum(rows for path, rows in zip(paths, rows_per_shard, strict=True) if path.exists()),
+        initial=sum(rows for path, rows in zip(paths, rows_per_shard, strict=True) if _is_there(path)),
         shown=state.is_local_main_process,
     )
 
     def make(index: int) -> None:
         write_shard(paths[index], pa.table({"input_ids": _tokenize(texts(index), tokenizer, max_length)}))
+        with appearing(_digest_file(paths[index])) as temporary:
+            temporary.write_text(file_hash(paths[index]), encoding="utf-8")
         progress.update(rows_per_shard[index])
 
-    share_shards(paths, lambda index: paths[index].exists(), make, progress, state.process_index, state.num_processes)
+    share_shards(
+        paths, lambda index: _is_there(paths[index]), make, progress, state.process_index, state.num_processes
+    )
     progress.close()
     remove_leftovers(folder)
     return TokenStore(paths)
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() and _digest_file(path).exists()
+
+
+def _digest_file(path: Path) -> Path:
+    """Where a shard's SHA-256 is, without which it counts for nothing."""
+    return path.with_suffix(".sha256")
+
+
+def _read_digest(path: Path) -> str:
+    return _digest_file(path).read_text(encoding="utf-8", errors="replace")
 
 
 def _tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> pa.Array:

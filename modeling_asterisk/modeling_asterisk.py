@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import multiprocessing, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers import initialization as init
 from transformers.activations import ACT2FN
@@ -26,6 +26,9 @@ from .configuration_asterisk import AsteriskConfig
 # Texts that `encode` tokenises and sorts by length at a time: enough to fill batches evenly, little enough to keep
 # memory flat however many texts there are.
 ENCODE_CHUNK = 16_384
+
+# The process that imported this; one that is forked from it has another number.
+IMPORTED_BY = multiprocessing.current_process().pid
 
 
 def eager_attention_forward(
@@ -220,6 +223,42 @@ class AsteriskPreTrainedModel(PreTrainedModel):
         else:
             super()._init_weights(module)
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers, but from safetensors alone, and never with weights that are not what they should be.
+
+        Raises:
+            ValueError: Weights of the backbone are missing, there are others, or one is not finite.
+        """
+        kwargs.setdefault("use_safetensors", True)
+        # Who asks what was loaded, or brings the weights, judges them.
+        if kwargs.get("output_loading_info") or kwargs.get("state_dict") is not None:
+            return super().from_pretrained(*args, **kwargs)
+        loaded: Any = super().from_pretrained(*args, **kwargs | {"output_loading_info": True})
+        model, info = loaded
+        check_weights(model, info)
+        return model
+
+
+def check_weights(model: AsteriskPreTrainedModel, info: dict[str, Any]) -> None:
+    """Raises a ValueError if weights that were loaded are not what they should be.
+
+    Args:
+        model: What they were loaded into.
+        info: What `from_pretrained` tells of it.
+    """
+    # A head may be new, and a backbone may be taken out of a classifier.
+    missing, unknown = (
+        sorted(key for key in info[kind] if not key.startswith("classifier."))
+        for kind in ("missing_keys", "unexpected_keys")
+    )
+    weights = [(name, each) for name, each in model.named_parameters() if not each.is_meta]
+    broken = [name for name, each in weights if not each.float().isfinite().all()]
+    for wrong, what in ((missing, "are missing"), (unknown, "are unknown"), (broken, "are not finite")):
+        if wrong:
+            names = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+            raise ValueError(f"Weights of {model.name_or_path} {what}: {names}.")
+
 
 class AsteriskModel(AsteriskPreTrainedModel):
     """The embedding model. `pooler_output` is the sentence embedding; `encode` is the short way to it."""
@@ -357,6 +396,9 @@ class AsteriskModel(AsteriskPreTrainedModel):
             raise ValueError(f"truncate_dim must lie between 1 and {self.config.projection_dim}, not {truncate_dim}.")
         tokenizer = tokenizer or self._load_tokenizer()
 
+        # PyTorch's threads do not outlive a fork; the forked process would wait for them for ever.
+        if multiprocessing.current_process().pid != IMPORTED_BY:
+            torch.set_num_threads(1)
         was_training = self.training
         self.eval()
         embeddings = torch.empty(len(texts), dimensions, dtype=torch.float32)
@@ -391,6 +433,13 @@ class AsteriskModel(AsteriskPreTrainedModel):
                 raise ValueError(
                     f"No tokenizer lies beside the weights in {name!r}: pass encode(..., tokenizer=...)."
                 ) from error
+            largest = max(self._tokenizer.get_vocab().values(), default=0)
+            if largest >= self.config.vocab_size:
+                self._tokenizer = None
+                raise ValueError(
+                    f"The tokenizer in {name!r} has a token of id {largest}, but the token table has only "
+                    f"{self.config.vocab_size} rows."
+                )
         return self._tokenizer
 
     def _tokenize(self, texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:

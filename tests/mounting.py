@@ -37,3 +37,8 @@ def read_only(folder: Path) -> Iterator[None]:
         yield
     finally:
         _libc.umount2(path, MNT_DETACH)
+
+
+def enlarge(folder: Path, size: str) -> None:
+    """Gives a [`small_file_system`] another size."""
+    assert not _libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", MS_REMOUNT, f"size={size}".encode())

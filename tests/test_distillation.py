@@ -2,16 +2,19 @@
 
 import copy
 import itertools
+import json
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY
+from loss_curve import CURVE, loss_curve
 
 from asterisk.batching import length_batches, pair_batch, split_rows
 from asterisk.cli import UserError
@@ -21,6 +24,7 @@ from asterisk.distillation import Distillation, Pairs, ScoredPairs, TrainingArgu
 from asterisk.projection import fit_projection
 from asterisk.store import EmbeddingStore, embed_corpus
 from asterisk.student import new_student, student_tokenizer
+from asterisk.sums import SUMS, write_sums
 from asterisk.teacher import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
@@ -109,6 +113,24 @@ def test_resumed_run_ends_with_the_same_weights_bit_for_bit(
         [(point["step"], point["scores"]) for point in read_curves(tmp_path / run / "curves.jsonl")] for run in "ab"
     ]
     assert scores[0] == scores[1]
+
+
+def test_two_runs_of_one_seed_are_equal_bit_for_bit(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    first, again, other = (
+        start(store, teacher, tmp_path / name, seed=seed, max_steps=20)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    for distillation in (first, again, other):
+        torch.manual_seed(1)  # of the dropout
+        distillation.train()
+    assert all(torch.equal(weight, weights(again)[name]) for name, weight in weights(first).items())
+    assert not all(torch.equal(weight, weights(other)[name]) for name, weight in weights(first).items())
+
+
+def test_training_gives_the_loss_curve_that_it_always_gave(tmp_path: Path) -> None:
+    np.testing.assert_allclose(loss_curve(tmp_path), json.loads(CURVE.read_text()), rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +272,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoin
 TWO_PROCESSES = """
 import sys
 from pathlib import Path
+from typing import Any
 import numpy as np
 sys.path[:0] = ["tests"]
 from test_distillation import start
@@ -376,3 +399,50 @@ def test_projection_keeps_cosines_as_well_as_its_dimensions_can(store: Embedding
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-5
     assert errors[3] < 1e-5
+
+
+class Code:
+    """What a pickle can hold: a call that its reader makes."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.marker),)
+
+
+def test_no_file_of_a_checkpoint_can_run_code(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    fields: dict[str, Any] = {"max_steps": 2, "checkpoint_steps": 2, "ema_decay": 0.9}
+    start(store, teacher, tmp_path / "run", **fields).train()
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    names = {path.name for path in checkpoint.iterdir()}
+    pickles = {"optimizer.bin", "optimizer_1.bin", "optimizer_2.bin", "random_states_0.pkl"}
+    assert names == {*pickles, "model.safetensors", "average.safetensors", "progress.json", SUMS}
+    marker = tmp_path / "was run"
+    for name in (*sorted(pickles), "custom_checkpoint_0.pkl"):
+        good = (checkpoint / name).read_bytes() if name in names else None
+        torch.save(Code(marker), checkpoint / name)
+        write_sums(checkpoint)  # as who changes a file would change them, too
+        resumed = start(store, teacher, tmp_path / "run", **fields)
+        if name == "random_states_0.pkl":  # which Accelerate then does without
+            resumed.train()
+        else:
+            with pytest.raises(UserError, match=r"step-0000002 cannot be loaded: .*Delete it"):
+                resumed.train()
+        assert not marker.exists(), name
+        if good is None:
+            (checkpoint / name).unlink()
+        else:
+            (checkpoint / name).write_bytes(good)
+    write_sums(checkpoint)
+    start(store, teacher, tmp_path / "run", **fields).train()
+    # The test can fail.
+    torch.load(_saved(Code(marker), tmp_path / "any.bin"), weights_only=False)
+    assert marker.exists()
+
+
+def _saved(content: object, path: Path) -> Path:
+    torch.save(content, path)
+    return path

@@ -1,5 +1,6 @@
 """serve.py with OpenAI's own client: the model's vectors, a sentence for each limit, an end in order."""
 
+import asyncio
 import base64
 import json
 import re
@@ -17,12 +18,18 @@ import numpy as np
 import onnx
 import openai
 import pytest
+from conftest import REPOSITORY
+from fastapi import HTTPException, Request
 from onnx import TensorProto, helper
 from published import BACKBONE_TEXTS
 from serving import Serving, free_port, serving
 
 import serve
+from asterisk.service import EmbeddingsSpec, Settings
 from modeling_asterisk import AsteriskModel
+
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+import service_load
 
 LIMITS = ("--max_body_bytes", 100_000, "--max_texts", 60, "--max_waiting", 20)
 
@@ -169,6 +176,42 @@ def test_too_many_requests_are_turned_away_and_sigterm_lets_the_others_finish(
         np.testing.assert_allclose(vectors(answer.result()), model.encode(long[:1]).repeat(200, axis=0), atol=1e-5)
     with pytest.raises(urllib.error.URLError):
         post(service, b"{}")
+
+
+def test_many_clients_are_all_answered_and_cost_no_memory(service: Serving) -> None:
+    asyncio.run(service_load.sustain(service.url, 10, 1, TEXTS))
+    before = service_load.memory(service.process.pid)
+    answers = asyncio.run(service_load.sustain(service.url, 10, 2, TEXTS)).answers
+    assert set(answers) == {"200"}
+    assert service_load.memory(service.process.pid) < before + 50_000_000
+
+
+def test_beyond_the_limits_all_is_answered_and_clients_that_went_away_leave_nothing_running(service: Serving) -> None:
+    """The service's limits here are far below those that are pressed."""
+    found = asyncio.run(service_load.press(service.url, max_waiting=20, slow=False))
+    crowd = found.pop("more at once than may wait")
+    assert set(crowd) == {"200", "429"}
+    assert crowd["200"] >= 20
+    assert {name: set(answers) for name, answers in found.items() if isinstance(answers, dict)} == {
+        "too large a body": {"413"},
+        "too many texts": {"400"},
+        "no JSON": {"400"},
+        "no HTTP": {"400"},
+        "beside 100 bodies that do not come": {"200"},
+    }
+    assert found["room for all after clients that went away"]
+
+
+def test_a_body_that_does_not_come_is_answered_with_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asterisk.service.BODY_SECONDS", 0.01)
+    settings = Settings("", "", 1, "", 0, 0, max_body_bytes=10, max_texts=1, max_waiting=1)
+
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(EmbeddingsSpec(settings).body(Request({"type": "http"}, receive)))
+    assert refused.value.status_code == 408
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.cli import UserError
+from asterisk.loading import load_asterisk, model_type
 from asterisk.manifest import read_json
 from asterisk.student import portable_tokenizer
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
@@ -63,17 +65,11 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """
     if not folder.is_dir():
         raise UserError(f"There is no checkpoint folder {folder}; give what train_distill.py or train_head.py wrote.")
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("model_type") != AsteriskConfig.model_type:
-        kind = config.get("model_type") if isinstance(config, dict) else None
-        raise UserError(f"{folder} holds a model of type {kind!r}; only an Asterisk can be published.")
-    has_head = any("SequenceClassification" in name for name in config.get("architectures") or [])
-    kind = AsteriskForSequenceClassification if has_head else AsteriskModel
-    try:
-        model = kind.from_pretrained(folder, dtype=torch.float32)
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    except Exception as error:  # of many kinds, from no weights to broken ones
-        raise UserError(f"The checkpoint {folder} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    if (found := model_type(folder)) != AsteriskConfig.model_type:
+        raise UserError(f"{folder} holds a model of type {found!r}; only an Asterisk can be published.")
+    has_head = "SequenceClassification" in str(read_json(folder / "config.json").get("architectures"))
+    kind: Any = AsteriskForSequenceClassification if has_head else AsteriskModel
+    model, tokenizer = load_asterisk(folder, folder, kind, dtype=torch.float32)
     limit = tokenizer.model_max_length
     if model.config.position_encoding == "learned":
         limit = min(limit, model.config.max_position_embeddings)

@@ -15,9 +15,9 @@ from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.native import write_native_model
 from asterisk.publishing.onnx_export import write_onnx_files
 from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
-from asterisk.publishing.sums import SUMS, write_sums
 from asterisk.publishing.verification import verify
 from asterisk.student import save_tokenizer
+from asterisk.sums import SUMS, write_sums
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -63,6 +63,9 @@ def build_folder(
         record = verify(checkpoint, folder, pairs, half=dtype == "float16")
         write_json(folder / FORMS, record)
         write_card(checkpoint, folder, record, pairs, facts, content)
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.chmod(0o644)  # safetensors are written for their owner's eyes only
         write_sums(folder)
     return record
 

@@ -8,7 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.utils import validate_repo_id
 
 from asterisk.cli import UserError
-from asterisk.publishing.sums import check_sums
+from asterisk.sums import check_sums
 
 REFUSED = (401, 403)
 
@@ -43,13 +43,22 @@ def check_push(options: PushOptions) -> None:
         raise UserError("--tag names a commit that users load, not a pull request; give one of --tag and --create_pr.")
 
 
+def check_published(folder: Path) -> list[Path]:
+    """The files of a published folder.
+
+    Raises:
+        UserError: The folder is not whole.
+    """
+    return check_sums(folder, "publish the checkpoint again")
+
+
 def list_files(folder: Path) -> str:
     """What would be uploaded: a line for each file with its size, and the sum.
 
     Raises:
         UserError: The folder is not whole.
     """
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in check_sums(folder)}
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in check_published(folder)}
     lines = [f"{size:>14,}  {name}" for name, size in sizes.items()]
     return "\n".join([*lines, f"{sum(sizes.values()):>14,}  bytes in {len(sizes)} files"])
 
@@ -66,7 +75,7 @@ def push_folder(folder: Path, options: PushOptions) -> str:
         UserError: The folder is not whole, or the Hub refuses, fails or cannot be reached.
     """
     check_push(options)
-    check_sums(folder)
+    check_published(folder)
     api = HfApi(library_name="asterisk")
     repository, branch = options.repo_id, options.revision or None
     try:

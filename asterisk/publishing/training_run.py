@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from asterisk.cli import UserError
+from asterisk.cli import UserError, parse_yaml
 from asterisk.curves import Point, read_curves
 from asterisk.manifest import read_json
 from asterisk.place import Place
@@ -94,11 +94,11 @@ def read_licences(path: Path) -> dict[str, tuple[str, str]]:
         UserError: The file is missing or not of this form.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
         return {str(name): (str(about["licence"]), str(about.get("origin", ""))) for name, about in content.items()}
     except FileNotFoundError:
         raise UserError(f"There is no {path}; --training_data takes a YAML file of licences.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} must hold lines 'source: {{licence: …, origin: …}}' ({' '.join(str(error).split())[:100]})."
         ) from None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import multiprocessing, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers import initialization as init
 from transformers.activations import ACT2FN
@@ -26,6 +26,9 @@ from .configuration_asterisk import AsteriskConfig
 # Texts that `encode` tokenises and sorts by length at a time: enough to fill batches evenly, little enough to keep
 # memory flat however many texts there are.
 ENCODE_CHUNK = 16_384
+
+# The process that imported this; one that is forked from it has another number.
+IMPORTED_BY = multiprocessing.current_process().pid
 
 
 def eager_attention_forward(
@@ -336,6 +339,9 @@ class AsteriskModel(AsteriskPreTrainedModel):
             raise ValueError(f"truncate_dim must lie between 1 and {self.config.projection_dim}, not {truncate_dim}.")
         tokenizer = tokenizer or self._load_tokenizer()
 
+        # PyTorch's threads do not outlive a fork; the forked process would wait for them for ever.
+        if multiprocessing.current_process().pid != IMPORTED_BY:
+            torch.set_num_threads(1)
         was_training = self.training
         self.eval()
         embeddings = torch.empty(len(texts), dimensions, dtype=torch.float32)

@@ -1,0 +1,38 @@
+"""Tries every poisoned artefact of tests/poisoned.py on what reads it: what is said, how soon, in how much memory.
+
+HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python benchmarks/artefacts.py
+"""
+
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+
+from records import machine, write_record
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from poisoned import CASES, refuse
+
+
+def main() -> None:
+    """Tries them one after the other."""
+    refusals = []
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as work:
+            refusal = refuse(case, Path(work))
+        assert refusal is not None, f"{case} was taken."
+        refusals.append({"artefact": case.name, "reader": case.reader, **dataclasses.asdict(refusal)})
+    slowest = max(each["seconds"] for each in refusals)
+    result = {"machine": machine(), "refused": len(refusals), "slowest_seconds": slowest, "refusals": refusals}
+    rows = [
+        (
+            *(each["artefact"], each["reader"], f"{each['seconds']:.2f}", f"{each['peak_mb']:.0f}"),
+            " ".join(each["sentence"].removeprefix("error: ").replace("|", "\\|").split()),
+        )
+        for each in refusals
+    ]
+    write_record("artefacts", result, ("artefact", "reader", "seconds", "peak MB", "what is said"), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Lists what .venv consists of, with licences: results/sbom.cdx.json (CycloneDX 1.6) and results/licences.md.
+
+make sbom
+"""
+
+import re
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from records import RESULTS, write_record
+
+from asterisk.manifest import write_json
+
+PROJECT = "asterisk-embed"
+PINS = Path(__file__).parents[1] / "constraints.txt"
+FILE = RESULTS / "sbom.cdx.json"
+
+
+def pinned() -> list[str]:
+    """The packages of constraints.txt."""
+    return sorted(canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", PINS.read_text(), re.MULTILINE))
+
+
+def licence(package: Distribution) -> str:
+    """What a package says its licence is: in this form or that, or by the first words of the file itself."""
+    about = package.metadata
+    if expression := about.get("License-Expression"):
+        return expression
+    if classes := [name for name in about.get_all("Classifier", []) if name.startswith("License ::")]:
+        return ", ".join(name.rpartition(" :: ")[2] for name in classes)
+    if said := (about.get("License") or "").strip():
+        return said.splitlines()[0]
+    texts = [file.read_text().split() for file in package.files or () if "licen" in file.name.lower()]
+    return " ".join(texts[0][:2]) if texts and texts[0] else "not stated"
+
+
+def identity(package: Distribution) -> str:
+    """Its package URL."""
+    return f"pkg:pypi/{canonicalize_name(package.name)}@{package.version}"
+
+
+def needs(package: Distribution, known: dict[str, Distribution]) -> list[str]:
+    """What of the others it is made to run with, extras left out."""
+    wanted = [Requirement(text) for text in package.requires or ()]
+    chosen = (each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""}))
+    return sorted({identity(known[name]) for name in map(canonicalize_name, chosen) if name in known})
+
+
+def component(package: Distribution) -> dict[str, Any]:
+    """It as CycloneDX lists it."""
+    said = licence(package)
+    listed = {"expression": said} if package.metadata.get("License-Expression") else {"license": {"name": said}}
+    about = {"name": canonicalize_name(package.name), "version": package.version, "licenses": [listed]}
+    return {"type": "library", "bom-ref": identity(package), "purl": identity(package), **about}
+
+
+def sbom() -> dict[str, Any]:
+    """The software bill of materials: the same at every call, so without the time of its making."""
+    project = distribution(PROJECT)
+    known = {name: distribution(name) for name in pinned()}
+    # Of the project itself, the development extra is what .venv is made from.
+    direct = {canonicalize_name(Requirement(text).name) for text in project.requires or ()}
+    dependencies = [
+        {"ref": identity(project), "dependsOn": [identity(known[name]) for name in sorted(direct & set(known))]}
+    ]
+    dependencies += [{"ref": identity(each), "dependsOn": needs(each, known)} for each in known.values()]
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": component(project)},
+        "components": [component(each) for each in known.values()],
+        "dependencies": dependencies,
+    }
+
+
+def main() -> None:
+    """Writes both."""
+    found = sbom()
+    write_json(FILE, found)
+    licences = {name: licence(distribution(name)) for name in pinned()}
+    rows = [(name, distribution(name).version, licences[name]) for name in pinned()]
+    write_record("licences", {"licences": licences}, ("package", "version", "licence"), rows)
+
+
+if __name__ == "__main__":
+    main()
