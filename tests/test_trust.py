@@ -21,7 +21,7 @@ from asterisk.classifier import load_classifier
 from asterisk.encoders import load_encoder
 from asterisk.loading import load_asterisk
 from asterisk.publishing.checkpoint import load_checkpoint
-from asterisk.publishing.sums import write_sums
+from asterisk.sums import write_sums
 from modeling_asterisk import AsteriskModel
 
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))

@@ -24,9 +24,11 @@ POSITIVE_INTEGERS = (
     "max_position_embeddings",
     "classifier_hidden_size",
 )
-# Beyond these a configuration is damaged or hostile; so many layers would take hours to build.
+# Beyond these a configuration is damaged or hostile: it would take hours to build, or more memory than there is.
 LARGEST = 100_000_000
 MOST_LAYERS = 1_000
+MOST_LABELS = 1_000_000
+MOST_PARAMETERS = 1_000_000_000
 PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
 POSITIVE_NUMBERS = ("layer_norm_eps", "initializer_range", "temperature")
 
@@ -93,8 +95,13 @@ class AsteriskConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         # A saved folder holds its own code, so its map never points to the repository it was loaded from.
         kwargs["auto_map"] = dict(AUTO_MAP)
+        # Before a name is made for each label.
+        labels = kwargs.get("num_labels")
+        if isinstance(labels, int) and labels > MOST_LABELS:
+            raise ValueError(f"AsteriskConfig.num_labels must be at most {MOST_LABELS:,}, not {labels!r}.")
         super().__post_init__(**kwargs)
         self._check_fields()
+        self._check_size()
 
     def _check_fields(self) -> None:
         for field in POSITIVE_INTEGERS:
@@ -132,6 +139,19 @@ class AsteriskConfig(PreTrainedConfig):
             raise ValueError(
                 f"AsteriskConfig.num_attention_heads must divide hidden_size ({self.hidden_size}) without remainder, "
                 f"not {self.num_attention_heads}."
+            )
+
+    def _check_size(self) -> None:
+        """Sizes that are possible one by one may be too large together."""
+        width, inner = self.hidden_size, self.intermediate_size
+        tables = (self.vocab_size + self.max_position_embeddings) * width
+        layers = self.num_hidden_layers * (4 * width * width + 2 * width * inner)
+        head = self.classifier_hidden_size * (self.projection_dim + self.num_labels)  # type: ignore[operator]
+        parameters = tables + layers + width * self.projection_dim + head
+        if parameters > MOST_PARAMETERS:
+            raise ValueError(
+                f"The sizes of this AsteriskConfig make {parameters:,} parameters, {tables:,} of them in its tables; "
+                f"there must be at most {MOST_PARAMETERS:,}."
             )
 
 
