@@ -10,7 +10,8 @@ from pathlib import Path
 
 from records import machine, write_record
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY)]
 from poisoned import CASES, refuse
 
 
