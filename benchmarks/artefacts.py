@@ -11,7 +11,8 @@ from pathlib import Path
 from records import machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY)]
+sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(REPOSITORY / "tests"))
 from poisoned import CASES, refuse
 
 
