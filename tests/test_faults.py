@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -173,16 +174,24 @@ train_distill.main()
 """
 
 
-def launch(script: Path, flags: dict[str, object]) -> subprocess.Popen[str]:
+@contextmanager
+def launched(script: Path | str, flags: dict[str, object]) -> Iterator[subprocess.Popen[str]]:
+    """Two processes of one run, and the one that watches them; none outlives the test."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [*command, *map(str, itertools.chain(*flags.items()))],
         cwd=REPOSITORY,
         env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    )
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_run_ends_and_says_why_when_one_of_its_processes_is_killed_and_goes_on(
@@ -190,22 +199,22 @@ def test_a_run_ends_and_says_why_when_one_of_its_processes_is_killed_and_goes_on
 ) -> None:
     (tmp_path / "rank.py").write_text(RANK)
     flags = distillation_flags(material, tmp_path / "run") | {"--batch_size": 16}
-    killed = launch(tmp_path / "rank.py", flags)
-    while not list((tmp_path / "run" / "checkpoints").glob("step-*")):
-        assert killed.poll() is None, killed.communicate()[1][-3000:]
-        time.sleep(0.05)
-    ranks = {
-        process.environ()["RANK"]: process
-        for process in psutil.Process(killed.pid).children(recursive=True)
-        if "RANK" in process.environ()
-    }
-    ranks["1"].kill()
-    _, errors = killed.communicate(timeout=120)
+    with launched(tmp_path / "rank.py", flags) as killed:
+        while not list((tmp_path / "run" / "checkpoints").glob("step-*")):
+            assert killed.poll() is None, killed.communicate()[1][-3000:]
+            time.sleep(0.05)
+        ranks = {
+            process.environ()["RANK"]: process
+            for process in psutil.Process(killed.pid).children(recursive=True)
+            if "RANK" in process.environ()
+        }
+        ranks["1"].kill()
+        _, errors = killed.communicate(timeout=300)
     assert killed.returncode != 0
     assert "Signal 9 (SIGKILL) received by PID" in errors
     assert not (tmp_path / "run" / "model").exists()
-    resumed = launch(tmp_path / "rank.py", flags)
-    _, errors = resumed.communicate(timeout=300)
+    with launched("train_distill.py", flags) as resumed:
+        _, errors = resumed.communicate()
     assert resumed.returncode == 0, errors[-3000:]
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 

@@ -91,9 +91,10 @@ def test_the_vectors_do_not_depend_on_the_threads(model: Any, threads: int) -> N
 
 
 def test_sixteen_threads_get_what_one_gets(model: Any) -> None:
-    expected = model.encode(texts())
+    chosen = texts()[-40:]
+    expected = model.encode(chosen)
     with ThreadPoolExecutor(16) as threads:
-        for vectors in threads.map(lambda _: model.encode(texts()), range(16)):
+        for vectors in threads.map(lambda _: model.encode(chosen), range(16)):
             np.testing.assert_array_equal(vectors, expected)
 
 
