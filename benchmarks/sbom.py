@@ -4,6 +4,7 @@ make sbom
 """
 
 import re
+import tomllib
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from records import RESULTS, write_record
 
 from asterisk.manifest import write_json
 
-PROJECT = "asterisk-embed"
-PINS = Path(__file__).parents[1] / "constraints.txt"
+REPOSITORY = Path(__file__).resolve().parents[1]
+PINS = REPOSITORY / "constraints.txt"
 FILE = RESULTS / "sbom.cdx.json"
 
 
@@ -59,19 +60,22 @@ def component(package: Distribution) -> dict[str, Any]:
 
 def sbom() -> dict[str, Any]:
     """The software bill of materials: the same at every call, so without the time of its making."""
-    project = distribution(PROJECT)
     known = {name: distribution(name) for name in pinned()}
-    # Of the project itself, the development extra is what .venv is made from.
-    direct = {canonicalize_name(Requirement(text).name) for text in project.requires or ()}
-    dependencies = [
-        {"ref": identity(project), "dependsOn": [identity(known[name]) for name in sorted(direct & set(known))]}
-    ]
+    # Not from its metadata, which are as old as its installation.
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    reference = f"pkg:pypi/{project['name']}@{project['version']}"
+    extras = project["optional-dependencies"].values()
+    direct = {
+        canonicalize_name(Requirement(text).name) for part in (project["dependencies"], *extras) for text in part
+    }
+    dependencies = [{"ref": reference, "dependsOn": [identity(known[name]) for name in sorted(direct & set(known))]}]
     dependencies += [{"ref": identity(each), "dependsOn": needs(each, known)} for each in known.values()]
+    about = {"name": project["name"], "version": project["version"], "licenses": [{"expression": project["license"]}]}
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": {"component": component(project)},
+        "metadata": {"component": {"type": "application", "bom-ref": reference, "purl": reference, **about}},
         "components": [component(each) for each in known.values()],
         "dependencies": dependencies,
     }

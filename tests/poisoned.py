@@ -231,10 +231,10 @@ def one_large_value(folder: Path) -> None:
 
 
 def open_quote(folder: Path) -> None:
-    """A gigabyte that takes no place on the disk."""
+    """Two gigabytes that take no place on the disk."""
     with (folder / "rows.csv").open("wb") as file:
         file.write(b'text,label\nsoup,a\n"')
-        file.truncate(1 << 30)
+        file.truncate(1 << 31)
 
 
 def laughs(first: str, line: str) -> str:

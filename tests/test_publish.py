@@ -83,7 +83,8 @@ def test_onnx_files_are_whole_and_take_any_batch_and_length(published: Path) -> 
     weights = (published / "model.safetensors").stat().st_size
     assert sizes["model_fp16"] < 0.51 * weights
     # Tables of tokens and nearly all else in a byte a weight.
-    assert sizes["model_int8"] < 0.27 * weights
+    # A quarter, and what stays in half precision.
+    assert sizes["model_int8"] < 0.28 * weights
 
 
 def test_every_form_agrees_and_the_record_says_how_far(published: Path, small_run: Path) -> None:
