@@ -23,6 +23,9 @@ DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
 # Seeded into what the tests run, and looked for in all that this leaves (test_trust.py).
 SECRETS = {"HF_TOKEN": "hf_theTokenThatNobodyMaySee", "OPENAI_API_KEY": "sk-theKeyThatNobodyMaySee"}
 
+# What takes long, and changes seldom, runs in `make soak` alone.
+soak = pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "soak", reason="runs in make soak")
+
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from conftest import REPOSITORY, RunScript
+from conftest import REPOSITORY, RunScript, soak
 from labelled import topic_rows, write_table, write_tiny_asterisk
 from mounting import enlarge, read_only, small_file_system
 from test_store import QuickTeacher, contents, quick_corpus, word_tokenizer
@@ -102,10 +102,11 @@ def refusal(call: Callable[[], Any]) -> str:
 # Killed
 
 
+@soak
 def test_a_stage_that_is_killed_goes_on_to_the_files_of_a_run_in_peace(run_script: RunScript) -> None:
     """`make soak` kills a hundred times, in all stages."""
-    stages = ["distillation"]
-    result = run_script("benchmarks/faults.py", "--kills", 2, "--unrecorded", "--stages", *stages, timeout=1800)
+    stages = ["embedding", "distillation", "head, full"]
+    result = run_script("benchmarks/faults.py", "--kills", 3, "--unrecorded", "--stages", *stages, timeout=1800)
     assert result.returncode == 0, result.stderr[-3000:]
     # Where a bar of progress was killed, its line is empty.
     assert [line.partition(": ")[0] for line in result.stdout.splitlines() if line.strip()] == stages
@@ -195,6 +196,7 @@ def launched(script: Path | str, flags: dict[str, object]) -> Iterator[subproces
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+@soak
 def test_a_run_ends_and_says_why_when_one_of_its_processes_is_killed_and_goes_on(
     material: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, SECRETS, RunScript
+from conftest import REPOSITORY, SECRETS, RunScript, soak
 from labelled import write_tiny_asterisk
 from packaging.utils import canonicalize_name
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
@@ -116,6 +116,7 @@ def test_runs_leave_no_pickles_but_what_resuming_needs(small_run: Path, publishe
     )
 
 
+@soak
 def test_no_secret_is_in_what_commands_say_or_leave(
     small_run: Path, published: Path, tmp_path: Path, run_script: RunScript
 ) -> None:
