@@ -4,6 +4,7 @@ V/bin/python benchmarks/head_worker.py request.json answer.json
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -22,8 +23,9 @@ def fit_fasttext(request: dict[str, Any]) -> dict[str, Any]:
         path = Path(folder) / "train.txt"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         start = time.perf_counter()
+        threads = int(os.environ.get("OMP_NUM_THREADS", 2))
         model = fasttext.train_supervised(
-            str(path), lr=0.5, epoch=25, wordNgrams=2, dim=100, thread=2, seed=request["seed"], verbose=0
+            str(path), lr=0.5, epoch=25, wordNgrams=2, dim=100, thread=threads, seed=request["seed"], verbose=0
         )
         seconds = time.perf_counter() - start
     start = time.perf_counter()

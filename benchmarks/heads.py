@@ -4,7 +4,8 @@
     python benchmarks/heads.py --model M --data_dir D --runs_dir R --sets Banking77 SNIPS --methods frozen tf-idf
 
 Three settings: 1,000 training texts (frozen, and all that train a head alone), all of them, and eight of each label in
-several draws. What is finished, in --runs_dir, is not run again. Writes results/heads.json and .md of all that is.
+several draws. What is finished, in --runs_dir, is not run again. Writes results/heads.json and .md of all that is, and
+heads_means.json and .md of the means over the sets.
 
 SetFit and fastText run by a Python of their own (benchmarks/head_worker.py), since they do not go with our packages:
 `python -m venv V; V/bin/pip install setfit 'transformers<5'` and `W/bin/pip install fasttext-wheel 'numpy<2'`.
@@ -272,6 +273,44 @@ def write(folder: Path) -> None:
         rows.append([*own, f"{line['training_seconds']:.1f}", f"{line['sentences_per_second']:,.0f}"])
     head = ["classifier", "accuracy", "macro-F1", "seconds to train", "sentences/s"]
     write_record("heads", {"machine": machine(), "lines": lines}, head, rows)
+    write_means([line for line in lines if "left_out" not in line])
+
+
+def write_means(lines: list[dict[str, Any]]) -> None:
+    """Writes each method's means in each setting, over the sets on which our heads and the regression are finished.
+
+    What was run on some of these only, SetFit, stands beside its own sets' number.
+    """
+    means, rows = [], []
+    for setting in SETTINGS:
+        found = {(line["set"], line["method"]): line for line in lines if line["setting"] == setting}
+        methods = [method for method in (*OURS, *OTHERS) if any(own == method for _, own in found)]
+        needed = {*methods, "teacher + logistic regression"} - {"SetFit"}
+        sets = sorted({name for name, _ in found if all((name, method) in found for method in needed)})
+        for method in methods:
+            own = [found[name, method] for name in sets if (name, method) in found]
+            if not own:
+                continue
+            reference = [found[line["set"], "teacher + logistic regression"]["accuracy"] for line in own]
+            mean = {name: statistics.mean(line[name] for line in own) for name in ("accuracy", "macro_f1")}
+            mean["share_of_teacher"] = mean["accuracy"] / statistics.mean(reference)
+            mean["training_seconds"] = statistics.mean(line["training_seconds"] for line in own)
+            mean["sentences_per_second"] = statistics.harmonic_mean([line["sentences_per_second"] for line in own])
+            means.append({"setting": setting, "method": method, "sets": [line["set"] for line in own], **mean})
+            rows.append(
+                [
+                    f"{setting}: {method}",
+                    str(len(own)),
+                    f"{mean['accuracy']:.2f}",
+                    f"{mean['macro_f1']:.2f}",
+                    f"{mean['share_of_teacher']:.1%}",
+                    f"{mean['training_seconds']:.1f}",
+                    f"{mean['sentences_per_second']:,.0f}",
+                ]
+            )
+    head = ["classifier", "sets", "accuracy", "macro-F1", "of the regression on the teacher's vectors"]
+    head += ["seconds to train", "sentences/s"]
+    write_record("heads_means", {"machine": machine(), "means": means}, head, rows)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,215 @@
+"""Where the time of `encode` and of the ONNX path goes, on one thread, and what each change to them bought.
+
+    python benchmarks/where_time_goes.py --folder runs/hub/asterisk --data_dir ../shared/data/eval
+
+FOLDER is published. The texts are those of inference.py, a quarter as many. Tokenisation is timed by itself; the rest
+is what torch's and onnxruntime's own profilers say of their operators. The ceiling is what one thread would do if it
+tokenised and multiplied matrices at the rates measured here, and all else took no time. The results go to
+results/where_time_goes.json and .md, and what they mean is told in where_time_goes.md beside this program.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from inference import TEACHER, read_mixes
+from records import machine, write_record
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from asterisk.encoders import load_encoder
+from asterisk.onnx_embedder import OnnxEmbedder
+from asterisk.teacher import computes_bfloat16
+from modeling_asterisk import AsteriskModel
+from modeling_asterisk.modeling_asterisk import AsteriskLinear
+
+TOKENISING, REST = "tokenising", "all else"
+# Kinds of work, and what an operator's name holds that does it; the first that fits. Names are torch's or ONNX's.
+KINDS = {
+    "attention": ("attention", "softmax", "aten::bmm"),
+    "matrix products": ("linear", "addmm", "aten::mm", "matmul", "gemm"),
+    "norms": ("layer_norm", "layernorm", "normalize"),
+    "GELU": ("gelu",),
+    "token table": ("embedding", "gather"),
+}
+BATCH_SIZE = 128
+
+
+def kind_of(operator: str) -> str:
+    """The kind of work that an operator does."""
+    name = operator.lower()
+    return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), REST)
+
+
+def shares(seconds: dict[str, float], total: float) -> dict[str, float]:
+    """Each kind's share of `total` seconds; what no profiler saw, Python's own time above all, is among the rest."""
+    known = {kind: seconds.get(kind, 0.0) / total for kind in (TOKENISING, *KINDS)}
+    return {**known, REST: 1 - sum(known.values())}
+
+
+def seconds_of(work: Callable[[], Any], repetitions: int) -> float:
+    """The median of some runs, after one to warm up."""
+    work()
+    times = []
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def profile_torch(model: AsteriskModel, texts: list[str], repetitions: int) -> dict[str, Any]:
+    """What `encode` spends."""
+    tokenizer = model._load_tokenizer()
+    total = seconds_of(lambda: model.encode(texts, BATCH_SIZE), repetitions)
+    seconds = {TOKENISING: seconds_of(lambda: model._tokenize(texts, tokenizer), repetitions)}
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        start = time.perf_counter()
+        model.encode(texts, BATCH_SIZE)
+        profiled = time.perf_counter() - start
+    for event in found.key_averages():
+        kind = kind_of(event.key)
+        # Being profiled takes time too, which is taken out in proportion.
+        seconds[kind] = seconds.get(kind, 0.0) + event.self_cpu_time_total / 1e6 * total / profiled
+    return result(seconds, total, len(texts))
+
+
+def profile_onnx(file: Path, texts: list[str], repetitions: int) -> dict[str, Any]:
+    """What the ONNX path spends."""
+    embedder = OnnxEmbedder(file, threads=1)
+    total = seconds_of(lambda: embedder.embed(embedder.token_ids(texts)), repetitions)
+    seconds = {TOKENISING: seconds_of(lambda: embedder.token_ids(texts), repetitions)}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "onnx")
+        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        embedder._session = session
+        start = time.perf_counter()
+        embedder.embed(embedder.token_ids(texts))
+        profiled = time.perf_counter() - start
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            kind = kind_of(event["args"]["op_name"])
+            seconds[kind] = seconds.get(kind, 0.0) + event["dur"] / 1e6 * total / profiled
+    return result(seconds, total, len(texts))
+
+
+def result(seconds: dict[str, float], total: float, number: int) -> dict[str, Any]:
+    """Speed, shares, and the ceiling."""
+    least = seconds[TOKENISING] + seconds["matrix products"]
+    return {"sentences_per_second": number / total, "shares": shares(seconds, total), "ceiling": number / least}
+
+
+@contextmanager
+def linear_by_torch() -> Iterator[None]:
+    """Has torch itself choose how a linear layer is computed, as before AsteriskLinear did."""
+    own = AsteriskLinear.forward
+    AsteriskLinear.forward = nn.Linear.forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        AsteriskLinear.forward = own  # type: ignore[method-assign]
+
+
+def changes(model: AsteriskModel, file: Path, texts: list[str], repetitions: int) -> dict[str, float]:
+    """How many times as fast each change made what it changed, on all of the processor's threads."""
+    threads = os.cpu_count() or 1
+    embedder = OnnxEmbedder(file, threads)
+    ids = embedder.token_ids(texts)
+    torch.set_num_threads(threads)
+    found = {}
+
+    def gain(name: str, before: Callable[[], Any], after: Callable[[], Any]) -> None:
+        found[name] = seconds_of(before, repetitions) / seconds_of(after, repetitions)
+
+    def encode() -> Any:
+        return model.encode(texts, BATCH_SIZE)
+
+    def encode_by_torch() -> None:
+        with linear_by_torch():
+            encode()
+
+    def unsorted() -> None:
+        for start in range(0, len(texts), BATCH_SIZE):
+            model.encode(texts[start : start + BATCH_SIZE], BATCH_SIZE)
+
+    def of_transformers() -> Any:
+        return model._load_tokenizer()(texts, return_attention_mask=False, return_token_type_ids=False)
+
+    gain("float32 products by oneDNN, not torch's choice", encode_by_torch, encode)
+    gain("texts sorted by length before they are batched", unsorted, encode)
+    tokenizer = model._load_tokenizer()
+    gain(
+        "tokenising by the Rust code, not transformers' call",
+        of_transformers,
+        lambda: model._tokenize(texts, tokenizer),
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    shared_out = OnnxEmbedder(file, threads=1)
+    shared_out._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    gain("ONNX passes side by side, not each shared out", lambda: shared_out.embed(ids), lambda: embedder.embed(ids))
+    gain("ONNX passes of 2,048 tokens, not 16,384", lambda: embedder.embed(ids, 16_384), lambda: embedder.embed(ids))
+    exact = OnnxEmbedder(file.with_name("model.onnx"), threads)
+    gain("int8, not float32, in ONNX", lambda: exact.embed(ids), lambda: embedder.embed(ids))
+    return found
+
+
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="a published folder")
+    parser.add_argument("--data_dir", type=Path, required=True, help="holds classification/ and sts/")
+    parser.add_argument("--sentences", type=int, default=1_250, help="of each mix")
+    parser.add_argument("--repetitions", type=int, default=5, help="runs, of which the median counts")
+    options = parser.parse_args()
+    texts = [text for own in read_mixes(options.data_dir, options.sentences).values() for text in own]
+    # The Rust tokenizer reads it at its first batch.
+    os.environ["RAYON_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    quantized = options.folder / "onnx" / "model_quantized.onnx"
+    model = AsteriskModel.from_pretrained(options.folder)
+    paths = {"encode, float32": profile_torch(model, texts, options.repetitions)}
+    if computes_bfloat16():
+        half = AsteriskModel.from_pretrained(options.folder, dtype=torch.bfloat16)
+        paths["encode, bfloat16"] = profile_torch(half, texts, options.repetitions)
+    for name, file in (("ONNX", quantized.with_name("model.onnx")), ("ONNX, int8", quantized)):
+        paths[name] = profile_onnx(file, texts, options.repetitions)
+    static = load_encoder(f"static:{TEACHER}")
+    embedder = OnnxEmbedder(quantized, threads=1)
+    bounds = {
+        "the tokenizer alone": seconds_of(lambda: embedder.token_ids(texts), options.repetitions),
+        "static model (model2vec)": seconds_of(lambda: static.encode(texts, batch_size=1024), options.repetitions),
+    }
+    speeds = {name: len(texts) / seconds for name, seconds in bounds.items()}
+    bought = changes(model, quantized, texts, options.repetitions)
+    kinds = (TOKENISING, *KINDS, REST)
+    rows = [
+        [
+            name,
+            f"{own['sentences_per_second']:,.0f}",
+            *(f"{own['shares'][kind]:.0%}" for kind in kinds),
+            f"{own['ceiling']:,.0f}",
+        ]
+        for name, own in paths.items()
+    ]
+    rows += [[name, f"{speed:,.0f}", *[""] * (len(kinds) + 1)] for name, speed in speeds.items()]
+    rows += [[f"{name}: {ratio:.2f} times as fast", *[""] * (len(kinds) + 2)] for name, ratio in bought.items()]
+    record = {"machine": machine(), "paths": paths, "bounds": speeds, "changes": bought, "texts": len(texts)}
+    write_record("where_time_goes", record, ["one thread", "sentences/s", *kinds, "ceiling"], rows)
+
+
+if __name__ == "__main__":
+    main()
