@@ -27,7 +27,7 @@ from transformers import PreTrainedTokenizerFast
 from asterisk.cli import UserError, entry_point, parse_arguments
 from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
 from asterisk.curves import plot_curves, read_curves
-from asterisk.distillation import Distillation, TrainingArguments
+from asterisk.distillation import Distillation
 from asterisk.evaluation import SentencePairs, read_sentence_pairs, sts_spearman
 from asterisk.loading import load_asterisk, model_type
 from asterisk.manifest import RUN, check_folder, read_json, remove_folder, writable, write_json
@@ -46,6 +46,7 @@ from asterisk.store import embed_corpus
 from asterisk.student import new_student, save_student, student_tokenizer
 from asterisk.teacher import Teacher, load_teacher, resolve_model
 from asterisk.tokens import tokenize_corpus
+from asterisk.training_arguments import TrainingArguments
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 # Fields that may differ when a run is resumed: they change where things are or what is measured, not what is trained.

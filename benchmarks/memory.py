@@ -62,9 +62,10 @@ def run_phase(phase: str, folder: Path, count: int) -> dict[str, float]:
     from accelerate import Accelerator  # noqa: F401  imports count as there before
 
     from asterisk.corpus import build_corpus
-    from asterisk.distillation import Distillation, TrainingArguments
+    from asterisk.distillation import Distillation
     from asterisk.store import EmbeddingStore, embed_corpus
     from asterisk.student import student_tokenizer
+    from asterisk.training_arguments import TrainingArguments
     from modeling_asterisk import AsteriskConfig, AsteriskModel
 
     store, texts = folder / "store", folder / "texts.txt"

@@ -26,10 +26,11 @@ from transformers import PreTrainedTokenizerFast, TrainerCallback
 from transformers.utils import logging
 
 from asterisk.curves import read_curves
-from asterisk.distillation import Distillation, TrainingArguments
+from asterisk.distillation import Distillation
 from asterisk.store import EmbeddingStore
 from asterisk.student import save_student, student_tokenizer
 from asterisk.teacher import SentenceTransformerTeacher
+from asterisk.training_arguments import TrainingArguments
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 WARM_UP = 10

@@ -9,10 +9,11 @@ import torch
 
 from asterisk.corpus import build_corpus
 from asterisk.curves import read_curves
-from asterisk.distillation import Distillation, TrainingArguments
+from asterisk.distillation import Distillation
 from asterisk.store import embed_corpus
 from asterisk.student import new_student, student_tokenizer
 from asterisk.teacher import SentenceTransformerTeacher
+from asterisk.training_arguments import TrainingArguments
 from modeling_asterisk import AsteriskConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]

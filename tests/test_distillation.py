@@ -20,12 +20,13 @@ from asterisk.batching import length_batches, pair_batch, split_rows
 from asterisk.cli import UserError
 from asterisk.corpus import build_corpus
 from asterisk.curves import plot_curves, read_curves
-from asterisk.distillation import Distillation, Pairs, ScoredPairs, TrainingArguments
+from asterisk.distillation import Distillation, Pairs, ScoredPairs
 from asterisk.projection import fit_projection
 from asterisk.store import EmbeddingStore, embed_corpus
 from asterisk.student import new_student, student_tokenizer
 from asterisk.sums import SUMS, write_sums
 from asterisk.teacher import SentenceTransformerTeacher
+from asterisk.training_arguments import TrainingArguments
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 
