@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "release/README.md")
+PAGES = ("README.md", "release/README.md", "benchmarks/where_time_goes.md")
 SLOT = re.compile(r"(<!-- (benchmarks/results/[\w.]+\.md) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
