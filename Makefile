@@ -1,6 +1,6 @@
 # make demo   set up, distil a real teacher in minutes and print how close the student came
 # make test   set up, lint, type-check and run every test
-# make soak   try hundreds of thousands of odd inputs, and kill every stage at a hundred moments: hours
+# make soak   try a million odd inputs and more, and kill every stage at a hundred moments: hours
 # make sbom   list the packages of .venv and their licences, as CycloneDX and as a table
 # make setup  build .venv with everything that development needs
 
@@ -27,6 +27,7 @@ test: setup lint
 
 soak: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py tests/test_trust.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python benchmarks/fuzz.py --cases 1000000
 	.venv/bin/python benchmarks/faults.py --kills 100
 
 sbom: setup

@@ -103,6 +103,12 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"*{self.peek_event().anchor} refers to another value; write it out")
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:  # of "!!float t", for one
+            raise yaml.YAMLError(f"{str(node.value)[:80]!r} is no {node.tag.rpartition(':')[2]}") from error
+
 
 def _typed(value: Any, field: dataclasses.Field, path: Path) -> Any:
     """The recipe's value as the field's type; YAML reads 2e-3 as a string, for one."""

@@ -355,7 +355,11 @@ def _load_onnx(file: Path) -> LoadedModel:
             "attention_mask and give sentence_embedding or last_hidden_state."
         )
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    check_ids(tokenizer, folder)
+
+    def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        return session.run([output], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+
+    check_ids(tokenizer, run)
     max_length = _longest(folder)
     if max_length is not None:
         tokenizer.enable_truncation(max_length)
@@ -367,7 +371,7 @@ def _load_onnx(file: Path) -> LoadedModel:
         longest = max(1, *map(len, ids))
         mask = np.array([[1] * len(row) + [0] * (longest - len(row)) for row in ids], dtype=np.int64)
         padded = np.array([row + [0] * (longest - len(row)) for row in ids], dtype=np.int64)
-        vectors = session.run([output], {"input_ids": padded, "attention_mask": mask})[0]
+        vectors = run(padded, mask)
         if output == "sentence_embedding":
             return vectors
         return (vectors * mask[..., None]).sum(axis=1) / np.maximum(mask.sum(axis=1, keepdims=True), 1)

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from asterisk.cli import UserError
-from asterisk.reading import TABLES, files_of, kind_of, read_rows, read_texts
+from asterisk.reading import TABLES, files_of, kind_of, read_rows, read_texts, short
 
 SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
@@ -50,6 +49,9 @@ GUESS_ROWS = 100
 
 # In these formats nothing but its writing tells a number from a word.
 WRITTEN = (".csv", ".tsv")
+
+# What a head is trained to give is computed in single precision.
+LARGEST_NUMBER = 1e38
 
 
 @dataclass
@@ -119,7 +121,7 @@ def read_labelled_texts(
             if not isinstance(text, str):
                 if kind not in WRITTEN:
                     raise UserError(
-                        f"{file}: row {len(texts)} of column {text_column!r} holds {text!r} instead of text."
+                        f"{file}: row {len(texts)} of column {text_column!r} holds {short(text)} instead of text."
                     )
                 text = str(text)
             texts.append(text)
@@ -214,22 +216,25 @@ def _problem_type(values: list[Any], separator: str, written: bool) -> str:
 def _number(value: Any) -> float | None:
     try:
         return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
 def _label(value: Any, problem_type: str, separator: str, where: str) -> str | list[str] | float:
     if problem_type == REGRESSION:
         number = _number(value)
-        if number is None or not math.isfinite(number):
-            raise UserError(f"{where} holds {value!r} instead of a number.")
+        if number is None or not abs(number) <= LARGEST_NUMBER:
+            raise UserError(
+                f"{where} holds {short(value)} instead of a number between {-LARGEST_NUMBER} and {LARGEST_NUMBER}."
+            )
         return number
     if problem_type == SINGLE:
         return _class(value, where)
     parts = value.split(separator) if separator and isinstance(value, str) else value
     if not isinstance(parts, list):
         raise UserError(
-            f"{where} holds {value!r} instead of a list of labels; --label_separator tells what stands between labels."
+            f"{where} holds {short(value)} instead of a list of labels; --label_separator tells what stands between "
+            "labels."
         )
     kept = [part for part in parts if not (isinstance(part, str) and not part.strip())]
     return list(dict.fromkeys(_class(part, where) for part in kept))
@@ -237,7 +242,7 @@ def _label(value: Any, problem_type: str, separator: str, where: str) -> str | l
 
 def _class(value: Any, where: str) -> str:
     if not isinstance(value, (str, Integral)) or not str(value).strip():
-        raise UserError(f"{where} holds {value!r} instead of a label, a word or a whole number.")
+        raise UserError(f"{where} holds {short(value)} instead of a label, a word or a whole number.")
     return str(value).strip()
 
 
@@ -246,7 +251,7 @@ def class_names(data: LabelledTexts) -> list[str]:
     if data.problem_type == REGRESSION:
         return [data.label_column]
     names = {name for classes in classes_of(data) for name in classes}
-    is_numbered = all(re.fullmatch(r"-?\d+", name) for name in names)
+    is_numbered = all(re.fullmatch(r"-?\d{1,100}", name) for name in names)
     return sorted(names, key=(lambda name: (int(name), name)) if is_numbered else None)  # type: ignore[arg-type]
 
 

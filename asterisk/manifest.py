@@ -234,7 +234,10 @@ def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
     if record.exists():
         if not resume:
             raise UserError(f"{folder} holds a run already; continue it with --resume, or give another --output_dir.")
-        refuse_difference(folder, read_json(record)["recipe"], recipe, "give another --output_dir, or the same recipe")
+        recorded = read_json(record)
+        if not isinstance(recorded, dict) or not isinstance(recorded.get("recipe"), dict):
+            raise UserError(f"{record} is not the record of a run, for it holds no recipe; give another --output_dir.")
+        refuse_difference(folder, recorded["recipe"], recipe, "give another --output_dir, or the same recipe")
     elif folder.exists() and (not folder.is_dir() or not _is_free(folder)):
         raise UserError(f"{folder} is not empty and holds no run; give a new folder as --output_dir.")
     remove_temporary_files(folder)

@@ -5,6 +5,7 @@ Imports nothing of Asterisk's, nor torch or transformers: what serves a model is
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,6 +51,10 @@ class OnnxEmbedder:
         if OUTPUT not in outputs:
             kind = "a classifier" if "logits" in outputs else f"a model that gives {', '.join(outputs)}"
             raise ValueError(f"{file} is {kind}; give the folder of an embedding model, which gives {OUTPUT}.")
+        try:
+            check_ids(self._tokenizer, self._run)
+        except ValueError as error:
+            raise ValueError(f"{file} cannot be used: {error}.") from error
         self.dimensions = self.embed(self.token_ids(["a"])).shape[1]
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
@@ -81,7 +86,10 @@ class OnnxEmbedder:
         longest = max(1, len(token_ids[0]))
         mask = np.array([[1] * len(ids) + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
         padded = np.array([ids + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
-        return self._session.run([OUTPUT], {"input_ids": padded, "attention_mask": mask})[0]
+        return self._run(padded, mask)
+
+    def _run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
+        return self._session.run([OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
 
 
 def onnx_file(folder: Path, form: str) -> Path:
@@ -106,19 +114,18 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def check_ids(tokenizer: Tokenizer, folder: Path) -> None:
-    """Raises a ValueError if there are tokens beyond the table, whose rows the folder's config.json tells."""
-    file = folder / "config.json"
-    rows = json.loads(file.read_text(encoding="utf-8")).get("vocab_size") if file.is_file() else None
+def check_ids(tokenizer: Tokenizer, run: Callable[[np.ndarray, np.ndarray], object]) -> None:
+    """Raises a ValueError if a token has no row in the table of the model that `run` gives ids and mask."""
     largest = max(tokenizer.get_vocab().values(), default=0)
-    if isinstance(rows, int) and largest >= rows:
-        raise ValueError(f"tokenizer.json has a token of id {largest}, but the token table has only {rows} rows")
+    try:
+        run(np.array([[largest]], np.int64), np.array([[1]], np.int64))
+    except Exception as error:  # onnxruntime's own
+        raise ValueError(f"tokenizer.json has a token of id {largest}, which the token table lacks") from error
 
 
 def _tokenizer(folder: Path) -> Tokenizer:
     """The folder's tokenizer, which truncates as the model does and does not pad."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    check_ids(tokenizer, folder)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     tokenizer.no_padding()
     limit = settings.get("model_max_length", UNLIMITED)

@@ -31,6 +31,9 @@ CSV_ROWS, CSV_BYTES = 512, 1 << 26
 # becomes so many times larger is none; up to these bytes nobody asks.
 MOST_EXPANSION, FREE_BYTES = 200, 1 << 24
 
+# What a value of a Parquet file takes once it is read, however few bytes many equal ones take in the file.
+VALUE_BYTES = 8
+
 # Bytes of rows that are made Python's at a time, and what each takes beside its strings, roughly.
 PIECE_BYTES, ROW_BYTES = 1 << 26, 64
 
@@ -54,7 +57,7 @@ def read_texts(file: str, text_column: str) -> Iterator[str]:
             )
         text = row[text_column]
         if not isinstance(text, str):
-            raise UserError(f"{file}: row {number} of column {text_column!r} holds {_short(text)} instead of text.")
+            raise UserError(f"{file}: row {number} of column {text_column!r} holds {short(text)} instead of text.")
         yield text
 
 
@@ -158,10 +161,8 @@ def read_rows(
     Raises:
         UserError: It cannot be read, or is not what its name says.
     """
-    if kind == ".jsonl":
-        for number, line in enumerate(read_lines(file)):
-            if line.strip():
-                yield _json_object(file, number, line)
+    if kind in (".json", ".jsonl"):
+        yield from _json_rows(file, kind)
         return
     try:
         if kind == ".parquet":
@@ -169,9 +170,7 @@ def read_rows(
         elif kind in (".csv", ".tsv"):
             yield from _csv_rows(file, kind, text_column)
         else:
-            if kind is not None and file.lower().endswith(COMPRESSIONS):
-                _refuse_expansion(file)
-            yield from _streamed(file, kind, split)
+            yield from _streamed(file, split)
     except Exception as error:  # as many kinds as there are formats and places
         raise _unreadable(file, error) from None
 
@@ -226,13 +225,6 @@ def _refuse_bomb(size: int, most: int | None) -> None:
         )
 
 
-def _refuse_expansion(file: str) -> None:
-    """Reads a compressed file to its end, for what reads it next reads it whole."""
-    with _opened(file) as text:
-        while text.read(1 << 20):
-            pass
-
-
 def _csv_rows(file: str, kind: str, text_column: str | None) -> Iterator[dict[str, Any]]:
     # Not pandas' defaults: with them a sentence "NA" or "2024" would be no text.
     text = {text_column: str} if text_column else None
@@ -254,41 +246,79 @@ def _parquet_rows(file: str, text_column: str | None) -> Iterator[dict[str, Any]
         content.seek(0)
         metadata = pq.read_metadata(content)
         for group in range(metadata.num_row_groups):
-            _refuse_bomb(metadata.row_group(group).total_byte_size, most)
+            _refuse_bomb(_claimed_bytes(metadata.row_group(group)), most)
         # A string that is stored once and stands in many rows is one in memory, too, until they are made Python's.
         fields = [metadata.schema.column(index) for index in range(metadata.num_columns)]
         strings = [field.path for field in fields if field.logical_type.type == "STRING"]
         table = pq.ParquetFile(content, metadata=metadata, read_dictionary=strings)
         columns = [text_column] if text_column in table.schema_arrow.names else None
-        size = 0
+        size, found = 0, 0
         for batch in table.iter_batches(8_192, columns=columns):
+            found += len(batch)
             rows = max(1, PIECE_BYTES // max(1, batch.nbytes))
             for first in range(0, len(batch), rows):
                 for row in batch.slice(first, rows).to_pylist():
                     size += ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, (str, list)))
                     yield row
                 _refuse_bomb(size, most)
+        if found != metadata.num_rows:
+            raise ValueError(f"it holds {found:,} rows, but its footer says {metadata.num_rows:,}; it is damaged")
 
 
-def _streamed(file: str, kind: str | None, split: str) -> Iterable[dict[str, Any]]:
+def _claimed_bytes(group: pq.RowGroupMetaData) -> int:
+    """What a part of a Parquet file takes in memory, as its footer tells."""
+    columns = [group.column(index) for index in range(group.num_columns)]
+    sizes = (max(each.total_uncompressed_size, VALUE_BYTES * each.num_values) for each in columns)
+    return max(group.total_byte_size, sum(sizes))
+
+
+def _streamed(name: str, split: str) -> Iterable[dict[str, Any]]:
     from datasets import load_dataset  # takes seconds to import
 
-    if kind == ".json":
-        return load_dataset("json", data_files=file, split="train", streaming=True)
-    name, config, own_split, *_ = [*file.removeprefix("hub:").split(":"), "", ""]
+    name, config, own_split, *_ = [*name.removeprefix("hub:").split(":"), "", ""]
     return load_dataset(name, config or None, split=own_split or split, streaming=True)
 
 
-def _json_object(file: str, number: int, line: str) -> dict[str, Any]:
+def _json_rows(file: str, kind: str) -> Iterator[dict[str, Any]]:
+    """The objects of a file: one a line or, in a .json file, those of a list, which is read whole."""
+    if kind == ".jsonl" or (items := _json_list(file)) is None:
+        for number, line in enumerate(read_lines(file), 1):
+            if line.strip():
+                yield _json_object(f"{file}: line {number}", line)
+        return
+    for number, item in enumerate(items):
+        yield _object(f"{file}: item {number}", item)
+
+
+def _json_list(file: str) -> list[Any] | None:
+    """The list that a file holds; None if it begins otherwise."""
     try:
-        row = json.loads(line)
-        if "\\ud" in line.lower():  # half of a surrogate pair can be written in JSON, but not stored
-            json.dumps(row, ensure_ascii=False).encode()
+        with _opened(file) as text:
+            start = text.read(1 << 10)
+            return _parsed_json(start + text.read()) if start.lstrip().startswith("[") else None
+    except Exception as error:  # each kind of compression has errors of its own
+        raise _unreadable(file, error) from None
+
+
+def _json_object(where: str, line: str) -> dict[str, Any]:
+    try:
+        row = _parsed_json(line)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: line {number + 1} is not JSON: {error}.") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{file}: line {number + 1} must hold a JSON object, not {_short(row)}.")
-    return row
+        raise UserError(f"{where} is not JSON: {error}.") from None
+    return _object(where, row)
+
+
+def _parsed_json(text: str) -> Any:
+    value = json.loads(text)
+    if "\\ud" in text.lower():  # half of a surrogate pair can be written in JSON, but not stored
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _object(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{where} must hold a JSON object, not {short(value)}.")
+    return value
 
 
 def _unreadable(file: str, error: Exception) -> UserError:
@@ -301,6 +331,7 @@ def _unreadable(file: str, error: Exception) -> UserError:
     return UserError(f"{file} cannot be read: {reason[:400]}.")
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value for a sentence."""
     text = repr(value)
     return text if len(text) <= 80 else text[:80] + "…"

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from labelled import topic_rows, write_table, write_tiny_asterisk
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 import evaluate_mteb
 import publish
@@ -26,6 +27,7 @@ import serve
 import train_distill
 import train_head
 from asterisk.manifest import MANIFEST, file_hash
+from asterisk.onnx_embedder import OnnxEmbedder
 from asterisk.shards import shard_name, write_shard
 from asterisk.store import EmbeddingStore
 
@@ -136,6 +138,25 @@ MODELS: list[tuple[str, Change, str]] = [
 ]
 
 
+def add_onnx(folder: Path) -> None:
+    """An ONNX file whose table has five rows, beside a tokenizer of many more tokens."""
+    table = onnx.numpy_helper.from_array(np.eye(5, 4, dtype=np.float32), "table")
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        onnx.helper.make_node("Cast", ["attention_mask"], ["mask"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Einsum", ["rows", "mask"], ["sentence_embedding"], equation="btd,bt->bd"),
+    ]
+    take = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    give = [onnx.helper.make_tensor_value_info("sentence_embedding", onnx.TensorProto.FLOAT, ["batch", 4])]
+    graph = onnx.helper.make_graph(nodes, "model", take, give, [table])
+    (folder / "onnx").mkdir()
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "onnx" / "model.onnx")
+
+
 def run(main: Callable[[], None], *argv: object) -> None:
     sys.argv = list(map(str, argv))
     main()
@@ -143,6 +164,10 @@ def run(main: Callable[[], None], *argv: object) -> None:
 
 def load_automatically(artefact: Path, work: Path) -> None:
     AutoModel.from_pretrained(artefact, trust_remote_code=True).encode(["soup goal"])
+
+
+def load_classifier(artefact: Path, work: Path) -> None:
+    AutoModelForSequenceClassification.from_pretrained(artefact, trust_remote_code=True)
 
 
 def publish_it(artefact: Path, work: Path) -> None:
@@ -154,7 +179,8 @@ def evaluate_it(artefact: Path, work: Path) -> None:
     file.parent.mkdir(parents=True)
     pq.write_table(pa.table({"sentence1": ["a"], "sentence2": ["b"], "score": [1.0]}), file)
     flags = ("--tasks", "STSBenchmark", "--data_dir", work / "data", "--output_dir", work / "out")
-    run(evaluate_mteb.main, "evaluate_mteb.py", "--model", artefact, *flags)
+    model = next(artefact.glob("onnx/*.onnx"), artefact)
+    run(evaluate_mteb.main, "evaluate_mteb.py", "--model", model, *flags)
 
 
 def train_its_head(artefact: Path, work: Path) -> None:
@@ -167,6 +193,16 @@ def train_it_on(artefact: Path, work: Path) -> None:
     (work / "texts.txt").write_text("\n".join(text for text, _ in topic_rows(20)))
     flags = ("--corpus", work / "texts.txt", "--simcse_weight", 1, "--output_dir", work / "out")
     run(train_distill.main, "train_distill.py", "--encoder", artefact, *flags)
+
+
+def learn_from_it(artefact: Path, work: Path) -> None:
+    (work / "texts.txt").write_text("\n".join(text for text, _ in topic_rows(20)))
+    flags = ("--corpus", work / "texts.txt", "--output_dir", work / "out")
+    run(train_distill.main, "train_distill.py", "--teacher", artefact, *flags)
+
+
+def embed_by_onnx(artefact: Path, work: Path) -> None:
+    OnnxEmbedder(artefact / "onnx" / "model.onnx")
 
 
 def serve_it(artefact: Path, work: Path) -> None:
@@ -198,12 +234,18 @@ READERS: dict[str, Callable[[Path, Path], None]] = {
     "train_head.py --model": train_its_head,
     "train_distill.py --encoder": train_it_on,
     "serve.py": serve_it,
+    "train_distill.py --teacher": learn_from_it,
+    "OnnxEmbedder": embed_by_onnx,
+    "a classifier": load_classifier,
     "train_distill.py --corpus": read_as_corpus,
     "train_head.py --train_file": read_as_labelled_texts,
     "train_distill.py --config": read_as_recipe,
     "a store": open_as_store,
 }
+CLASSIFIER = ["AsteriskForSequenceClassification"]
 MODEL_READERS = list(READERS)[:5]
+# They begin with a good model, too.
+OF_MODELS = {*MODEL_READERS, "train_distill.py --teacher", "OnnxEmbedder", "a classifier"}
 
 
 def times(name: str, part: bytes, number: int, head: bytes = b"") -> Change:
@@ -230,6 +272,51 @@ def one_large_value(folder: Path) -> None:
     pq.write_table(table, folder / "rows.parquet", compression="zstd", use_dictionary=False)
 
 
+def lying_footer(true: Callable[[pq.FileMetaData], int], lie: int, times: int = -1) -> Change:
+    """Puts another number in the place of one in a Parquet file's footer, wherever it stands or so many times."""
+
+    def make(folder: Path) -> None:
+        path = folder / "rows.parquet"
+        pq.write_table(pa.table({"text": ["soup"] * ROWS, "label": ["a", "b"] * (ROWS // 2)}), path)
+        content, metadata = path.read_bytes(), pq.read_metadata(path)
+        start = len(content) - 8 - metadata.serialized_size
+        footer = content[start:-8].replace(_varint(true(metadata)), _varint(lie), times)
+        path.write_bytes(content[:start] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+        assert len(footer) > len(content) - 8 - start
+
+    return make
+
+
+def rows_of(metadata: pq.FileMetaData) -> int:
+    return metadata.num_rows
+
+
+def bytes_of(metadata: pq.FileMetaData) -> int:
+    return metadata.row_group(0).total_byte_size
+
+
+def _varint(number: int) -> bytes:
+    """A number as Thrift's compact protocol writes it."""
+    number, digits = 2 * number, []
+    while number > 127:
+        digits.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*digits, number])
+
+
+def long_footer(folder: Path) -> None:
+    pq.write_table(pa.table({"text": ["soup"], "label": ["a"]}), folder / "rows.parquet")
+    content = (folder / "rows.parquet").read_bytes()
+    (folder / "rows.parquet").write_bytes(content[:-8] + (2**31 - 1).to_bytes(4, "little") + b"PAR1")
+
+
+def one_nested_list(folder: Path) -> None:
+    """A row of a list of a list of 10^8 numbers, in a kilobyte: they are all the same."""
+    inner = pa.ListArray.from_arrays(pa.array([0, ITEMS], pa.int32()), pa.array(np.zeros(ITEMS, np.int8)))
+    outer = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), inner)
+    pq.write_table(pa.table({"text": ["soup"], "label": outer}), folder / "rows.parquet", compression="zstd")
+
+
 def open_quote(folder: Path) -> None:
     """Two gigabytes that take no place on the disk."""
     with (folder / "rows.csv").open("wb") as file:
@@ -243,6 +330,7 @@ def laughs(first: str, line: str) -> str:
     return "\n".join([f"a0: &a0 {first}", *aliases]) + "\n"
 
 
+ROWS, ITEMS = 7_778, 10**8
 LONG = "soup " * 6_000
 LABELLED_ROW = json.dumps({"text": LONG, "label": "a"}).encode()
 TEXTS: list[tuple[str, Change, str]] = [
@@ -254,6 +342,11 @@ TEXTS: list[tuple[str, Change, str]] = [
     ("Parquet, a value in two million rows", one_value_in_many_rows, "over 200 times its own"),
     ("Parquet, values of four megabytes", large_values_in_some_rows, "over 200 times its own"),
     ("Parquet, a value of 20 megabytes", one_large_value, "over 200 times its own"),
+    ("Parquet, 10^12 rows by the footer", lying_footer(rows_of, 10**12, 1), "holds 7,778 rows, but its footer says"),
+    ("Parquet, 10^12 values by the footer", lying_footer(rows_of, 10**12), "over 200 times its own"),
+    ("Parquet, a part of ten gigabytes by the footer", lying_footer(bytes_of, 10**10), "over 200 times its own"),
+    ("Parquet, a footer longer than the file", long_footer, "smaller than the size reported by footer"),
+    ("Parquet, a row of one list of 10^8 items", one_nested_list, "over 200 times its own"),
     ("a row nested 10^5 deep", write("t.jsonl", '{"text": ' + DEEP), "line 1 is not JSON"),
 ]
 RECIPES: list[tuple[str, Change, str]] = [
@@ -312,6 +405,13 @@ CASES = [
         Case("a list of weights that names ../x", reader, weights_elsewhere, "which is not in its folder")
         for reader in MODEL_READERS[1:]
     ),
+    Case("a head that is not there", "publish.py", config(architectures=CLASSIFIER), "classifier.dense.bias"),
+    Case("a head that is not there", "a classifier", config(architectures=CLASSIFIER), "classifier.dense.bias"),
+    Case("a pickle instead of safetensors", "train_distill.py --teacher", only_a_pickle, "model.safetensors"),
+    *(
+        Case("ONNX, a token beyond the table", reader, add_onnx, "a token of id 16, which the token table lacks")
+        for reader in ("evaluate_mteb.py --model", "OnnxEmbedder")
+    ),
     *(Case(name, "train_distill.py --corpus", make, said) for name, make, said in TEXTS),
     *(Case(name, "train_head.py --train_file", make, said) for name, make, said in TEXTS),
     *(Case(name, "train_distill.py --config", make, said) for name, make, said in RECIPES),
@@ -323,7 +423,7 @@ def refuse(case: Case, work: Path) -> Refusal | None:
     """How a case is refused, in a process of its own; None if it is not."""
     artefact = work / "artefact"
     model = write_tiny_asterisk(work / "model")
-    if case.reader in MODEL_READERS:
+    if case.reader in OF_MODELS:
         model.rename(artefact)
     else:
         artefact.mkdir()

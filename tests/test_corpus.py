@@ -23,7 +23,7 @@ from asterisk.cli import UserError
 from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options
 from asterisk.duplicates import sentence_key
 from asterisk.manifest import MANIFEST
-from asterisk.reading import read_columns
+from asterisk.reading import read_columns, read_texts
 
 ROOT = Path(__file__).parents[1]
 EVALUATION = ROOT.parent / "shared" / "data" / "eval"
@@ -133,6 +133,21 @@ def test_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
 def test_rows_of_jsonl_need_not_have_the_same_other_fields(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "One apple."}\n\n{"text": "Two pears.", "id": [1, "x"]}\n')
     assert sentences(build(tmp_path / "a.jsonl", tmp_path)) == THREE[:2]
+
+
+def test_json_is_a_list_or_an_object_a_line_and_all_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"text": "One apple."}\n{"text": "Two pears.", "day": "2001-02-03"}\n')
+    assert sentences(build(path, tmp_path)) == THREE[:2]
+    for content, message in (
+        (b'null[{"text": "soup", ' + b"\xff" * 38 + b'"label": "food"}]', "is not UTF-8 text"),
+        (b"null[]", "line 1 is not JSON"),
+        (b'[{"text": "One apple."}, 3]', "item 1 must hold a JSON object, not 3"),
+        (b'[{"text": "One apple."}', "a.json cannot be read: Expecting"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            list(read_texts(str(path), "text"))
 
 
 def test_folders_and_patterns_stand_for_their_files(tmp_path: Path) -> None:

@@ -109,6 +109,16 @@ def test_a_folder_is_read_whole_unless_its_files_are_of_several_splits(tmp_path:
         ("t.jsonl", b'{"text": 3, "label": "x"}\n', "row 0 of column 'text' holds 3 instead of text"),
         ("t.jsonl", b'{"text": "a", "label": null}\n', "holds None instead of a label"),
         ("t.jsonl", b'{"text": "a", "label": ["x"]}\n{"text": "b", "label": "y"}\n', "--label_separator"),
+        (
+            "t.csv",
+            b"text,label\na,0.5\nb,1e300\n",
+            "row 1 of column 'label' holds '1e300' instead of a number between",
+        ),
+        (
+            "t.jsonl",
+            b'{"text": "a", "label": 0.5}\n{"text": "b", "label": 1%b}\n' % (b"0" * 400),
+            "instead of a number",
+        ),
         ("t.txt", b"words\n", "has no columns; give a table"),
     ],
 )
@@ -123,6 +133,7 @@ def test_what_cannot_be_read_is_refused_in_a_sentence(name: str, content: bytes,
 def test_classes_are_sorted_as_numbers_if_all_are() -> None:
     assert class_names(labelled(["10", "9", "10", "-1"])) == ["-1", "9", "10"]
     assert class_names(labelled(["10", "9", "x"])) == ["10", "9", "x"]
+    assert class_names(labelled(["10" * 5_000, "9"])) == ["10" * 5_000, "9"]
     assert class_names(labelled([1.5, 2.5], problem_type=REGRESSION)) == ["label"]
 
 

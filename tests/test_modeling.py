@@ -244,6 +244,13 @@ def test_encode_is_the_same_after_other_uses_of_the_tokenizer_and_in_threads(
             np.testing.assert_array_equal(embeddings, expected)
 
 
+def test_encode_takes_strings_that_are_not_whole_unicode(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = make_model()
+    broken = ["rain \ud83e\udd45", "rain \udd45\ud83e", "rain"]
+    whole = ["rain \N{GOAL NET}", "rain \ufffd\ufffd", "rain"]
+    np.testing.assert_array_equal(model.encode(broken, tokenizer=tokenizer), model.encode(whole, tokenizer=tokenizer))
+
+
 def test_encode_truncates_dimensions_before_it_normalises(tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_model()
     whole = model.encode(TEXTS, tokenizer=tokenizer, normalize=False)

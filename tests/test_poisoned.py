@@ -17,7 +17,7 @@ def test_poisoned_artefact_is_refused(case: Case, tmp_path: Path) -> None:
     refusal = refuse(case, tmp_path)
     assert refusal is not None, "It was taken."
     assert case.sentence in refusal.sentence
-    if case.reader.endswith((".py", "--model", "--encoder", "--corpus", "--train_file", "--config")):
+    if case.reader.endswith((".py", "--model", "--encoder", "--teacher", "--corpus", "--train_file", "--config")):
         assert refusal.kind == "exit 2", refusal
         assert refusal.sentence.startswith("error: "), refusal.sentence
         assert refusal.sentence.count("\n") == 1, refusal.sentence

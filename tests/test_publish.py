@@ -126,6 +126,7 @@ def test_handler_answers_and_refuses_as_the_service_asks(published: Path) -> Non
         ({"inputs": {"a": 1}}, "not dict"),
         ({"inputs": ["rain", None]}, "number 1 is NoneType"),
         ({"inputs": ["rain"] * 5_000}, "4,096 texts at most"),
+        ({"inputs": ["rain", "\ud83e"]}, "surrogate"),
         ({"inputs": "rain", "parameters": {"top_k": 1}}, "may hold normalize and truncate_dim"),
         ({"inputs": "rain", "parameters": {"truncate_dim": "64"}}, "must be of type int"),
         ({"inputs": "rain", "parameters": {"truncate_dim": 999}}, "between 1 and 256"),
@@ -160,7 +161,14 @@ def test_head_is_published_with_its_logits(tmp_path: Path) -> None:
     # Halves in the file, but not to compute in: a processor takes several times as long.
     assert model.dtype == torch.float32
     assert {each.dtype for each in load_file(folder / "model.safetensors").values()} == {torch.float16}
-    answers = load_handler(folder).EndpointHandler(str(folder))({"inputs": texts, "parameters": {"top_k": 1}})
+    endpoint = load_handler(folder).EndpointHandler(str(folder))
+    answers = endpoint({"inputs": texts, "parameters": {"top_k": 1, "function_to_apply": "softmax"}})
+    for request, message in (
+        ({"inputs": "\ud83e"}, "surrogate"),
+        ({"inputs": "rain", "parameters": {"function_to_apply": "x"}}, "one of sigmoid, softmax, none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            endpoint(request)
     card = (folder / "README.md").read_text(encoding="utf-8")
     snippets = python_snippets(card)
     names: dict = {}

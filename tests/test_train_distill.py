@@ -138,6 +138,8 @@ def test_wrong_input_gets_one_sentence_and_status_2_and_leaves_nothing(
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "blank.txt").write_text(" \n\n\t\n")
     (tmp_path / "bad.yaml").write_text("teachers: none\n")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "run.json").write_text('{"seed": 1}')
     (tmp_path / "teacher").mkdir()
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path / "teacher" / "config.json")
     # Vectors are there at once, where a model takes a second to load.
@@ -154,6 +156,7 @@ def test_wrong_input_gets_one_sentence_and_status_2_and_leaves_nothing(
         ({"--config": tmp_path / "bad.yaml"}, "unknown field 'teachers'"),
         ({"--output_dir": small_run}, "holds a run already"),
         ({"--output_dir": tmp_path / "teacher"}, "is not empty and holds no run"),
+        ({"--output_dir": tmp_path / "damaged", "--resume": True}, "run.json is not the record of a run"),
         ({"--num_attention_heads": 3}, "num_attention_heads must divide"),
         ({"--sts_test": "recipes/sts_captions/test.jsonl"}, "take NAME=FILE"),
         ({"--sts_test": f"mine={tmp_path / 'none.parquet'}"}, "There is no file"),

@@ -16,6 +16,7 @@ MOST_TEXTS = 4_096
 
 EMBEDDING_PARAMETERS = {"normalize": bool, "truncate_dim": int}
 CLASSIFIER_PARAMETERS = {"top_k": int, "function_to_apply": str}
+FUNCTIONS = ("sigmoid", "softmax", "none")
 
 
 class EndpointHandler:
@@ -62,6 +63,10 @@ class EndpointHandler:
                 raise ValueError(f'"inputs" may hold {MOST_TEXTS:,} texts at most, not {len(texts):,}.')
         elif not isinstance(texts, str):
             raise ValueError(f'"inputs" must be a text or a list of texts, not {type(texts).__name__}.')
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError:
+            raise ValueError('"inputs" holds half of a surrogate pair, which is no character.') from None
         parameters = data.get("parameters") or {}
         known = CLASSIFIER_PARAMETERS if self.is_classifier else EMBEDDING_PARAMETERS
         if not isinstance(parameters, dict) or not set(parameters) <= set(known):
@@ -69,4 +74,6 @@ class EndpointHandler:
         for name, value in parameters.items():
             if not isinstance(value, known[name]) or (known[name] is int and isinstance(value, bool)):
                 raise ValueError(f'"{name}" must be of type {known[name].__name__}, not {value!r}.')
+        if parameters.get("function_to_apply", "none") not in FUNCTIONS:
+            raise ValueError(f'"function_to_apply" must be one of {", ".join(FUNCTIONS)}.')
         return texts, parameters

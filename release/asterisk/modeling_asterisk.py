@@ -247,11 +247,10 @@ def check_weights(model: AsteriskPreTrainedModel, info: dict[str, Any]) -> None:
         model: What they were loaded into.
         info: What `from_pretrained` tells of it.
     """
-    # A head may be new, and a backbone may be taken out of a classifier.
-    missing, unknown = (
-        sorted(key for key in info[kind] if not key.startswith("classifier."))
-        for kind in ("missing_keys", "unexpected_keys")
-    )
+    # A head may be new, unless the weights are said to have one; and a backbone may be taken out of a classifier.
+    has_head = type(model).__name__ in (model.config.architectures or [])
+    missing = sorted(key for key in info["missing_keys"] if has_head or not key.startswith("classifier."))
+    unknown = sorted(key for key in info["unexpected_keys"] if not key.startswith("classifier."))
     weights = [(name, each) for name, each in model.named_parameters() if not each.is_meta]
     broken = [name for name, each in weights if not each.float().isfinite().all()]
     for wrong, what in ((missing, "are missing"), (unknown, "are unknown"), (broken, "are not finite")):
@@ -369,7 +368,8 @@ class AsteriskModel(AsteriskPreTrainedModel):
         """Embeds texts.
 
         Args:
-            texts: One string or many. An empty string is a text like any other.
+            texts: One string or many. An empty string is a text like any other; half of a surrogate pair, which is no
+                character, counts as U+FFFD.
             batch_size: Texts per forward pass.
             truncate_dim: Keep only the first so many dimensions.
             normalize: Scale the embeddings to unit length, after truncating. Otherwise they are the pooled vectors.
@@ -458,7 +458,12 @@ class AsteriskModel(AsteriskPreTrainedModel):
                 backend.no_truncation()
             else:
                 backend.enable_truncation(limit, direction=tokenizer.truncation_side)
-        return [encoding.ids for encoding in backend.encode_batch_fast(texts)]
+        try:
+            encodings = backend.encode_batch_fast(texts)
+        except TypeError:  # half of a surrogate pair, which Python's strings can hold and UTF-8 cannot
+            whole = (text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts)
+            encodings = backend.encode_batch_fast(list(whole))
+        return [encoding.ids for encoding in encodings]
 
     def _embed(self, token_ids: list[list[int]]) -> torch.Tensor:
         """Pools one batch, without normalising: (batch, projection_dim), float32."""
