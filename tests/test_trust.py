@@ -36,8 +36,9 @@ HARMLESS = {"collections", "typing", "torch", "transformers"}
 # What opens files or sockets, or runs text as code.
 FORBIDDEN_NAMES = {"open", "exec", "eval", "compile", "__import__", "input", "breakpoint", "globals"}
 FORBIDDEN_ATTRIBUTES = {"load", "loads", "system", "popen", "socket", "urlopen", "hub", "cpp_extension", "package"}
-# What turns bytes into objects of any kind.
 BASH = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+SUITE = "tests/transformers_suite"
+# What turns bytes into objects of any kind.
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 
@@ -207,6 +208,21 @@ def test_a_change_to_a_published_folder_is_noticed_by_the_lines_of_the_readme(
 def test_the_release_runs_the_code_of_this_repository() -> None:
     for file in (REPOSITORY / "release").rglob("*_asterisk.py"):
         assert file.read_bytes() == (REPOSITORY / "modeling_asterisk" / file.name).read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ("pins", "lock"),
+    [("constraints.txt", "requirements.txt"), (f"{SUITE}/oldest.in", f"{SUITE}/oldest.txt")],
+    ids=["development", "oldest transformers"],
+)
+def test_the_set_up_knows_the_hashes_of_all_packages_but_torch(pins: str, lock: str) -> None:
+    def pinned(file: str, pattern: str) -> set[tuple[str, str]]:
+        found = re.findall(pattern, (REPOSITORY / file).read_text(), re.MULTILINE)
+        return {(canonicalize_name(package), version) for package, version in found}
+
+    wanted = {(package, version) for package, version in pinned(pins, r"^([\w.-]+)==(\S+)$") if package != "torch"}
+    # A line without hash would have no backslash, and would be refused by pip.
+    assert pinned(lock, r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}\b") == wanted, "Run `make lock`."
 
 
 def test_the_bill_of_materials_is_complete_and_valid() -> None:
