@@ -1,26 +1,35 @@
 """What the code that users load or run can do at most: read from the code itself, and seen in what it leaves."""
 
 import ast
+import itertools
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY, SECRETS, RunScript, soak
-from labelled import write_tiny_asterisk
+from labelled import topic_rows, write_tiny_asterisk
 from packaging.utils import canonicalize_name
+from test_faults import distillation_flags
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+import publish
 import train_distill
+import train_head
+from asterisk import cluster
 from asterisk.classifier import load_classifier
 from asterisk.encoders import load_encoder
 from asterisk.loading import load_asterisk
 from asterisk.publishing.checkpoint import load_checkpoint
+from asterisk.publishing.training_run import read_training_run
 from asterisk.sums import write_sums
 from modeling_asterisk import AsteriskModel
 
@@ -148,6 +157,97 @@ def test_no_secret_is_in_what_commands_say_or_leave(
                 content = path.read_bytes()
                 assert not [secret for secret in SECRETS.values() if secret.encode() in content], path
     assert looked_at > 30
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a server that has texts.txt for everyone, whatever their password or signature."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path.startswith("/texts.txt")
+            content = "\n".join(f"{text} {number}" for number, (text, _) in enumerate(topic_rows(300))).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(content) if found else 0))
+            self.end_headers()
+            if found:
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_no_password_or_signature_of_a_url_is_in_what_commands_say_or_leave(
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    secrets = ["thePassw0rd", "theS1gnature", "aLaterS1gnature", "hf_" + "theTokenOfSomeone" * 2]
+    password, signature, later, token = secrets
+
+    def source(name: str, signature: str) -> str:
+        return f"http://me:{password}@{address}/{name}?X-Amz-Expires=60&X-Amz-Signature={signature}"
+
+    def call(door: ModuleType, *flags: object) -> int:
+        monkeypatch.setattr(sys, "argv", [door.__name__, *map(str, flags)])
+        try:
+            door.main()
+        except SystemExit as exit:
+            return int(exit.code or 0)
+        return 0
+
+    run = tmp_path / "run"
+    texts = [f"{text} {number}" for number, (text, _) in enumerate(topic_rows(300))]
+    (tmp_path / "vectors.txt").write_text("\n".join(texts))
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((300, 32)).astype(np.float32))
+    flags = {**distillation_flags(tmp_path, run), "--store_dir": f"memory://key:{password}@bucket/{tmp_path.name}"}
+
+    def distil(name: str, signature: str, output: Path) -> int:
+        changed = {**flags, "--corpus": source(name, signature), "--output_dir": output}
+        return call(train_distill, *itertools.chain(*changed.items()))
+
+    assert distil("texts.txt", signature, run) == 0
+    # Tomorrow's signature is of the same text, another path of another.
+    assert distil("texts.txt", later, run) == 0
+    said = [capfd.readouterr()]
+    assert distil("others.txt", signature, run) == 2
+    assert distil("others.txt", signature, tmp_path / "others") == 2
+    said.append(capfd.readouterr())
+    told = f"http://{address}/texts.txt?X-Amz-Expires=…&X-Amz-Signature=…"
+    assert f'was made with corpus = ["{told}"]' in said[-1].err
+    assert json.loads((run / "run.json").read_text())["recipe"]["corpus"] == [told]
+    (named,) = (each.name for each in read_training_run(run / "model").sources)
+    assert named == told
+    push = ("--output_dir", tmp_path / "hub", "--repo_id", f"https://me:{token}@huggingface.co/me/demo")
+    assert call(publish, run / "model", *push) == 2
+    assert call(publish, run / "model", "--output_dir", tmp_path / "hub", "--repo_id", token) == 2
+    head = (
+        "--model",
+        run / "model",
+        "--train_file",
+        source("others.csv", signature),
+        "--output_dir",
+        tmp_path / "head",
+    )
+    assert call(train_head, *head) == 2
+    cluster_flags = ("--corpus", source("texts.txt", signature), "--teacher", "x", "--store_dir", flags["--store_dir"])
+    assert call(cluster, *cluster_flags, "--corpus_dir", tmp_path / "corpus") == 2
+    said.append(capfd.readouterr())
+    assert len(said[-1].err.splitlines()) == 4
+    (tmp_path / "said").write_text("".join(f"{each.out}{each.err}" for each in said) + caplog.text)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        content = path.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in content], path
 
 
 def test_our_commands_run_no_code_of_a_model_that_they_are_given(tmp_path: Path) -> None:
