@@ -36,10 +36,10 @@ demo: setup
 	.venv/bin/python train_distill.py --config recipes/demo.yaml --resume $(if $(STSB),--sts_test STS-B=$(STSB))
 
 test: setup lint
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 soak: setup
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py tests/test_trust.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py tests/test_student.py tests/test_trust.py
 	.venv/bin/python benchmarks/faults.py --kills 100
 
 sbom: setup
