@@ -3,30 +3,43 @@
 # make soak   try a million odd inputs and more, and kill every stage at a hundred moments: hours
 # make sbom   list the packages of .venv and their licences, as CycloneDX and as a table
 # make setup  build .venv with everything that development needs
+# make lock   after a change to constraints.txt: write down anew the hashes that the set-up checks
 
 PYTHON ?= python3
 # Where the full STS Benchmark lies beside the checkout, the demo measures with it; elsewhere with the bundled part.
 STSB := $(wildcard ../shared/data/eval/sts/STSBenchmark.test.parquet)
 
-.PHONY: setup demo test soak sbom lint format
+SUITE := tests/transformers_suite
+
+.PHONY: setup lock demo test soak sbom lint format
 
 setup: .venv/.complete
 
-.venv/.complete: pyproject.toml constraints.txt tests/transformers_suite/fetch.py
+# torch is by version alone: which of its builds it is, for which processor or GPU, is the machine's choice.
+.venv/.complete: pyproject.toml constraints.txt requirements.txt $(SUITE)/fetch.py $(SUITE)/oldest.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --upgrade pip --constraint constraints.txt
-	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	.venv/bin/python tests/transformers_suite/fetch.py
+	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.txt
+	.venv/bin/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[dev]'
+	.venv/bin/python $(SUITE)/fetch.py
 	touch $@
+
+LOCK := .cache/lock/bin/uv pip compile --quiet --no-config --no-deps --no-annotate --generate-hashes \
+	--custom-compile-command "make lock"
+
+lock:
+	$(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/python -m pip install --quiet uv==0.13.9
+	$(LOCK) --no-emit-package torch constraints.txt --output-file requirements.txt
+	$(LOCK) $(SUITE)/oldest.in --output-file $(SUITE)/oldest.txt
 
 demo: setup
 	.venv/bin/python train_distill.py --config recipes/demo.yaml --resume $(if $(STSB),--sts_test STS-B=$(STSB))
 
 test: setup lint
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist loadfile
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 soak: setup
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py tests/test_trust.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py tests/test_student.py tests/test_trust.py
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python benchmarks/fuzz.py --cases 1000000
 	.venv/bin/python benchmarks/faults.py --kills 100
 

@@ -71,7 +71,7 @@ def main() -> None:
     check(arguments)
     folder = Path(arguments.output_dir)
     options = PushOptions(arguments.repo_id, arguments.public, arguments.revision, arguments.tag, arguments.create_pr)
-    if arguments.push:
+    if arguments.repo_id:
         check_push(options)
     if arguments.checkpoint:
         build(arguments, folder)

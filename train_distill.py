@@ -24,7 +24,7 @@ import torch
 from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerFast
 
-from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.cli import UserError, entry_point, parse_arguments, without_secrets
 from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
 from asterisk.curves import plot_curves, read_curves
 from asterisk.distillation import Distillation
@@ -150,7 +150,9 @@ def main() -> None:
         if not getattr(arguments, name):
             raise UserError(f"--{name} is missing; give it as a flag or in a recipe (--config recipes/demo.yaml).")
     folder = Path(arguments.output_dir)
-    recipe = {name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_THE_RUN}
+    recipe = without_secrets(
+        {name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_THE_RUN}
+    )
     state = this_process()
     # What is wrong with the input shows before anything is written.
     if state.is_main_process:
@@ -223,7 +225,9 @@ def main() -> None:
             )
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / RUN, {"recipe": recipe, "versions": versions(), "store_dir": str(store_dir)})
+        write_json(
+            folder / RUN, {"recipe": recipe, "versions": versions(), "store_dir": without_secrets(str(store_dir))}
+        )
     trained = distillation.train(on_best=lambda model: save_student(model, tokenizer, folder / "best"))
     if state.is_main_process:
         if trained or not (folder / "model").exists():
@@ -252,8 +256,8 @@ def read_corpus(
     state.print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
     if state.is_main_process and (included := [source for source in measured if not corpus.leaves_out(source)]):
         print(
-            f"warning: {folder} was made before {', '.join(included)} was to be measured, so that sentences of it may "
-            "be trained on; give another --store_dir to have them left out.",
+            f"warning: {folder} was made before {without_secrets(', '.join(included))} was to be measured, so that "
+            "sentences of it may be trained on; give another --store_dir to have them left out.",
             file=sys.stderr,
         )
     return corpus

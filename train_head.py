@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.cli import UserError, entry_point, parse_arguments, without_secrets
 from asterisk.head_arguments import HeadArguments, resolve_arguments
 from asterisk.head_card import write_head_card
 from asterisk.head_data import DataArguments, HeadData, head_data_of, read_head_data, read_unlabelled, warn
@@ -65,7 +65,9 @@ def main() -> None:
     check_decisions(arguments)
     folder = Path(arguments.output_dir)
     data, zero_shot = read_data(arguments)
-    recipe = {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_THE_RUN}
+    recipe = without_secrets(
+        {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_THE_RUN}
+    )
     parts = {"train": data.train, "development": data.development, "test": data.test}
     recipe["data"] = {name: part.content_hash() for name, part in parts.items() if part}
     for name, texts in (("development_none", data.development_none), ("test_none", data.test_none)):

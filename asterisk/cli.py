@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,34 @@ from transformers.utils import logging
 Arguments = TypeVar("Arguments")
 
 
+# Of a URL the user's name and password, which may hold slashes, as Amazon's keys do; the values of a query, of which a
+# signed URL is one, also where an error tells the path alone; and tokens of the Hub.
+_SECRETS = re.compile(
+    r"(?<=://)(?:[^\s/?#'\"]*|[^\s/?#@:'\"]*:(?!\d+/)[^\s?#'\"]*)@"
+    r"|(?<=[?&])([\w.%-]+=)[^\s&#'\"]+"
+    r"|\bhf_\w{20,}"
+)
+
+
+def without_secrets(value: Any) -> Any:
+    """The same text, or list or dictionary of such, without what its URLs hold that only the user may know."""
+    if isinstance(value, str):
+        return _SECRETS.sub(lambda found: f"{found[1]}…" if found[1] else "", value)
+    if isinstance(value, dict):
+        return {name: without_secrets(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(each) for each in value]
+    return value
+
+
 class UserError(Exception):
-    """Wrong input. The message says in one sentence what is wrong, where, and what would be right."""
+    """Wrong input. The message says in one sentence what is wrong, where, and what would be right.
+
+    Secrets of the URLs in it are left out.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(without_secrets(message))
 
 
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:

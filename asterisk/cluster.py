@@ -8,7 +8,8 @@
 
 The sentences are read once, here; then each task embeds its share of the shards, and the last one completes the store.
 The same command again does only what is missing. The second is for a login node: it submits a job array and returns;
-`squeue --me` shows it. The third is for a Ray cluster's head (pip install 'ray[default]'; `ray job submit -- ...`).
+`squeue --me` shows it. Its tasks run what STORE_DIR/logs/executor.pik says: give a store that only you can write to.
+The third is for a Ray cluster's head (pip install 'ray[default]'; `ray job submit -- ...`).
 Workers on one machine share its processors: OMP_NUM_THREADS says how many each takes. The store is what
 train_distill.py makes, and what it reads with the same corpus, teacher and --store_dir.
 """
@@ -23,7 +24,7 @@ from typing import Any
 
 import torch
 
-from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.cli import UserError, entry_point, parse_arguments, without_secrets
 from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
 from asterisk.place import Place
 from asterisk.store import EmbeddingStore, embed_shards
@@ -149,6 +150,11 @@ def check(arguments: ClusterArguments) -> None:
         raise UserError("--partition is missing; `sinfo` lists those of the cluster.")
     if arguments.tasks < 1 or arguments.workers == 0 or arguments.workers < -1:
         raise UserError("--tasks must be at least 1, and --workers at least 1, or -1 for as many as tasks.")
+    if without_secrets(arguments.store_dir) != arguments.store_dir:
+        raise UserError(
+            "--store_dir holds a password or key, which datatrove would write to the store's logs; leave it to the "
+            "protocol's own settings on the workers, such as AWS_ACCESS_KEY_ID."
+        )
     if Place(arguments.store_dir).remote is not None and not arguments.corpus_dir:
         raise UserError("With a URL as --store_dir, --corpus_dir must name a folder that all workers see.")
 

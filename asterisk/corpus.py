@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asterisk.benchmark_sentences import benchmark_files, benchmark_keys
-from asterisk.cli import UserError
+from asterisk.cli import UserError, without_secrets
 from asterisk.duplicates import NearDuplicates
 from asterisk.manifest import (
     MANIFEST,
@@ -160,7 +160,8 @@ def build_corpus(
     Any number of processes may call this at once: one reads, under a lock, and the others find what it wrote.
 
     A source that is a local file is known by its name and content (beyond 1 GiB: size and time of change), so that a
-    folder made from another is refused; a Hub dataset or URL is known by its name alone and not asked again.
+    folder made from another is refused; a Hub dataset or URL is known by its name alone, and that without password and
+    the values of its query, and not asked again.
 
     Args:
         sources: Files or fsspec URLs of files (.txt with a sentence a line, .csv, .tsv, .jsonl, .json, .parquet; all
@@ -311,7 +312,7 @@ def _identity(file: str) -> list[str]:
     """The name of a source, and of a local file what tells its content from others."""
     path = Path(file)
     if not path.is_file():
-        return [file]
+        return [without_secrets(file)]
     status = path.stat()
     if status.st_size > LARGEST_HASHED:
         return [path.name, f"{status.st_size} bytes of {status.st_mtime_ns}"]

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, field
 
-from asterisk.cli import UserError
+from asterisk.cli import UserError, without_secrets
 from asterisk.labelled_data import (
     REGRESSION,
     SINGLE,
@@ -78,7 +78,7 @@ def read_head_data(arguments: DataArguments, none_label: str, samples_per_label:
         warn(sentence)
     names = class_names(without_label(train, none_label)[0])
     kind = "numbers to predict" if train.problem_type == REGRESSION else f"{len(names):,} labels"
-    print(f"{arguments.train_file}: {len(train):,} texts, {kind}.")
+    print(f"{without_secrets(arguments.train_file)}: {len(train):,} texts, {kind}.")
     development, test = _read_others(arguments, train)
     if development is None:
         train, development = split_development(train, seed)

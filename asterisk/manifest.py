@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from asterisk.cli import UserError
+from asterisk.cli import UserError, without_secrets
 
 MANIFEST = "manifest.json"
 # What the folder of a training says of itself.
@@ -212,8 +212,9 @@ def read_json(path: Path, required: bool = True) -> Any:
 def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
     """Raises a [`UserError`] that names the first setting in which `found`, read from `path`, is not `wanted`.
 
-    What an older version did not know of was not asked for.
+    What an older version did not know of was not asked for; secrets of URLs are no setting.
     """
+    found, wanted = without_secrets(found), without_secrets(wanted)
     for name in {**wanted, **found}:
         if found.get(name) != wanted.get(name) and (name in found or wanted[name]):
             raise UserError(

@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from asterisk.cli import UserError
+from asterisk.cli import UserError, without_secrets
 from asterisk.manifest import appearing, cache_folder, file_hash, locked, make_folder, read_json, write_json
 
 
@@ -40,7 +40,7 @@ class Place:
             self.folder = Path(self._root)
             return
         self.remote = system
-        self.folder = cache_folder() / hashlib.sha256(self.name.encode()).hexdigest()[:16]
+        self.folder = cache_folder() / hashlib.sha256(without_secrets(self.name).encode()).hexdigest()[:16]
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

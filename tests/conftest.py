@@ -43,6 +43,12 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First the files that want what is made once: one process makes it while another has tests that do not wait."""
+    made = {item.path for item in items if "small_run" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in made)
+
+
 @pytest.fixture(autouse=True)
 def own_accelerator() -> Iterator[None]:
     """Lets each test choose its own precision: Accelerate keeps one for the life of a process."""

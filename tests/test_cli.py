@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from asterisk.cli import UserError, parse_arguments
+from asterisk.cli import UserError, parse_arguments, without_secrets
 
 
 @dataclass
@@ -63,3 +63,27 @@ def test_missing_recipe_and_unknown_option_are_refused(tmp_path: Path) -> None:
         parse_arguments(Arguments, "", ["--config", str(tmp_path / "none.yaml")])
     with pytest.raises(UserError, match="There is no option '--stepps'"):
         parse_arguments(Arguments, "", ["--stepps", "3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("s3://AKIA:abc/def+g/h@bucket/texts.txt", "s3://bucket/texts.txt"),
+        ("simplecache::https://me@host:8000/a/texts.txt.gz", "simplecache::https://host:8000/a/texts.txt.gz"),
+        (
+            "https://host/x.csv?X-Amz-Expires=9&X-Amz-Signature=ab%2Fc",
+            "https://host/x.csv?X-Amz-Expires=…&X-Amz-Signature=…",
+        ),
+        ("retries exceeded with url: /x.csv?sig=abc (caused", "retries exceeded with url: /x.csv?sig=… (caused"),
+        ("not 'https://me:hf_AbCdEfGhIjKlMnOpQrStUv@hub/me/x'.", "not 'https://hub/me/x'."),
+        ("--repo_id hf_AbCdEfGhIjKlMnOpQrStUv", "--repo_id "),
+        *(
+            (same, same)
+            for same in ("https://host:80/users/@me/x.txt", "texts/part?.txt", "hub:me/x:y", "me@home: a?b", "A=b")
+        ),
+    ],
+)
+def test_what_is_told_of_a_url_holds_nothing_secret(text: str, told: str) -> None:
+    assert without_secrets({"corpus": [text, 3, None]}) == {"corpus": [told, 3, None]}
+    assert without_secrets(told) == told
+    assert str(UserError(text)) == told

@@ -54,7 +54,13 @@ def start(
     """A run in full precision on a student with dropout, so that every random number counts."""
     torch.manual_seed(0)
     tokenizer = student_tokenizer(teacher, max_length=64)
-    config = AsteriskConfig(vocab_size=len(tokenizer), hidden_size=32, projection_dim=32, hidden_dropout_prob=dropout)
+    config = AsteriskConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        projection_dim=32,
+        hidden_dropout_prob=dropout,
+    )
     arguments = TrainingArguments(
         **{"batch_size": 64, "num_epochs": 2, "eval_steps": 10, "mixed_precision": "no", **fields}  # type: ignore[arg-type]
     )

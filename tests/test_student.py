@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, TEACHER
+from conftest import REPOSITORY, TEACHER, soak
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -45,6 +45,7 @@ GPT2_FOLDER = REPOSITORY.parent / "shared" / "data" / "tokenizer" / "gpt2"
 needs_gpt2 = pytest.mark.skipif(not GPT2_FOLDER.is_dir(), reason="GPT-2's vocabulary is not on this machine")
 
 
+@soak  # The teacher embeds 30,000 tokens; what a table is made of, below, takes few.
 def test_token_table_starts_from_the_teachers_vectors(teacher: SentenceTransformerTeacher) -> None:
     tokenizer = student_tokenizer(teacher, max_length=128)
     model = new_student(AsteriskConfig(vocab_size=len(tokenizer)), teacher, tokenizer)

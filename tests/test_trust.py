@@ -1,26 +1,35 @@
 """What the code that users load or run can do at most: read from the code itself, and seen in what it leaves."""
 
 import ast
+import itertools
 import json
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from conftest import REPOSITORY, SECRETS, RunScript, soak
-from labelled import write_tiny_asterisk
+from labelled import topic_rows, write_tiny_asterisk
 from packaging.utils import canonicalize_name
+from test_faults import distillation_flags
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
+import publish
 import train_distill
+import train_head
+from asterisk import cluster
 from asterisk.classifier import load_classifier
 from asterisk.encoders import load_encoder
 from asterisk.loading import load_asterisk
 from asterisk.publishing.checkpoint import load_checkpoint
+from asterisk.publishing.training_run import read_training_run
 from asterisk.sums import write_sums
 from modeling_asterisk import AsteriskModel
 
@@ -36,8 +45,9 @@ HARMLESS = {"collections", "typing", "torch", "transformers"}
 # What opens files or sockets, or runs text as code.
 FORBIDDEN_NAMES = {"open", "exec", "eval", "compile", "__import__", "input", "breakpoint", "globals"}
 FORBIDDEN_ATTRIBUTES = {"load", "loads", "system", "popen", "socket", "urlopen", "hub", "cpp_extension", "package"}
-# What turns bytes into objects of any kind.
 BASH = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+SUITE = "tests/transformers_suite"
+# What turns bytes into objects of any kind.
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 
@@ -149,6 +159,97 @@ def test_no_secret_is_in_what_commands_say_or_leave(
     assert looked_at > 30
 
 
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a server that has texts.txt for everyone, whatever their password or signature."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path.startswith("/texts.txt")
+            content = "\n".join(f"{text} {number}" for number, (text, _) in enumerate(topic_rows(300))).encode()
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Length", str(len(content) if found else 0))
+            self.end_headers()
+            if found:
+                self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_no_password_or_signature_of_a_url_is_in_what_commands_say_or_leave(
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    secrets = ["thePassw0rd", "theS1gnature", "aLaterS1gnature", "hf_" + "theTokenOfSomeone" * 2]
+    password, signature, later, token = secrets
+
+    def source(name: str, signature: str) -> str:
+        return f"http://me:{password}@{address}/{name}?X-Amz-Expires=60&X-Amz-Signature={signature}"
+
+    def call(door: ModuleType, *flags: object) -> int:
+        monkeypatch.setattr(sys, "argv", [door.__name__, *map(str, flags)])
+        try:
+            door.main()
+        except SystemExit as exit:
+            return int(exit.code or 0)
+        return 0
+
+    run = tmp_path / "run"
+    texts = [f"{text} {number}" for number, (text, _) in enumerate(topic_rows(300))]
+    (tmp_path / "vectors.txt").write_text("\n".join(texts))
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).standard_normal((300, 32)).astype(np.float32))
+    flags = {**distillation_flags(tmp_path, run), "--store_dir": f"memory://key:{password}@bucket/{tmp_path.name}"}
+
+    def distil(name: str, signature: str, output: Path) -> int:
+        changed = {**flags, "--corpus": source(name, signature), "--output_dir": output}
+        return call(train_distill, *itertools.chain(*changed.items()))
+
+    assert distil("texts.txt", signature, run) == 0
+    # Tomorrow's signature is of the same text, another path of another.
+    assert distil("texts.txt", later, run) == 0
+    said = [capfd.readouterr()]
+    assert distil("others.txt", signature, run) == 2
+    assert distil("others.txt", signature, tmp_path / "others") == 2
+    said.append(capfd.readouterr())
+    told = f"http://{address}/texts.txt?X-Amz-Expires=…&X-Amz-Signature=…"
+    assert f'was made with corpus = ["{told}"]' in said[-1].err
+    assert json.loads((run / "run.json").read_text())["recipe"]["corpus"] == [told]
+    (named,) = (each.name for each in read_training_run(run / "model").sources)
+    assert named == told
+    push = ("--output_dir", tmp_path / "hub", "--repo_id", f"https://me:{token}@huggingface.co/me/demo")
+    assert call(publish, run / "model", *push) == 2
+    assert call(publish, run / "model", "--output_dir", tmp_path / "hub", "--repo_id", token) == 2
+    head = (
+        "--model",
+        run / "model",
+        "--train_file",
+        source("others.csv", signature),
+        "--output_dir",
+        tmp_path / "head",
+    )
+    assert call(train_head, *head) == 2
+    cluster_flags = ("--corpus", source("texts.txt", signature), "--teacher", "x", "--store_dir", flags["--store_dir"])
+    assert call(cluster, *cluster_flags, "--corpus_dir", tmp_path / "corpus") == 2
+    said.append(capfd.readouterr())
+    assert len(said[-1].err.splitlines()) == 4
+    (tmp_path / "said").write_text("".join(f"{each.out}{each.err}" for each in said) + caplog.text)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        content = path.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in content], path
+
+
 def test_our_commands_run_no_code_of_a_model_that_they_are_given(tmp_path: Path) -> None:
     """The folder's own code leaves a mark when it is imported, as it is by `trust_remote_code=True`."""
     marker = tmp_path / "was run"
@@ -207,6 +308,21 @@ def test_a_change_to_a_published_folder_is_noticed_by_the_lines_of_the_readme(
 def test_the_release_runs_the_code_of_this_repository() -> None:
     for file in (REPOSITORY / "release").rglob("*_asterisk.py"):
         assert file.read_bytes() == (REPOSITORY / "modeling_asterisk" / file.name).read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ("pins", "lock"),
+    [("constraints.txt", "requirements.txt"), (f"{SUITE}/oldest.in", f"{SUITE}/oldest.txt")],
+    ids=["development", "oldest transformers"],
+)
+def test_the_set_up_knows_the_hashes_of_all_packages_but_torch(pins: str, lock: str) -> None:
+    def pinned(file: str, pattern: str) -> set[tuple[str, str]]:
+        found = re.findall(pattern, (REPOSITORY / file).read_text(), re.MULTILINE)
+        return {(canonicalize_name(package), version) for package, version in found}
+
+    wanted = {(package, version) for package, version in pinned(pins, r"^([\w.-]+)==(\S+)$") if package != "torch"}
+    # A line without hash would have no backslash, and would be refused by pip.
+    assert pinned(lock, r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}\b") == wanted, "Run `make lock`."
 
 
 def test_the_bill_of_materials_is_complete_and_valid() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from asterisk.cli import UserError, parse_yaml
+from asterisk.cli import UserError, parse_yaml, without_secrets
 from asterisk.curves import Point, read_curves
 from asterisk.manifest import read_json
 from asterisk.place import Place
@@ -61,7 +61,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
     if not (folder / "run.json").is_file():
         # Without a run to tell which texts were used, the table says.
         return TrainingRun(sources=[TextSource(name, *about) for name, about in known.items()])
-    record = read_json(folder / "run.json")
+    record = without_secrets(read_json(folder / "run.json"))  # an older version wrote them down
     run = TrainingRun(record.get("recipe", {}), record.get("versions", {}), read_curves(folder / "curves.jsonl"))
     if run.curves:
         run.seconds = run.curves[-1].get("seconds")
@@ -75,7 +75,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
         corpus = run.recipe.get("corpus", [])
         names = [Path(source).name if not source.startswith("hub:") else source for source in corpus]
         if manifest.is_file():
-            content = read_json(manifest)
+            content = without_secrets(read_json(manifest))
             names = [name for name, *_ in content["settings"]["sources"]]
             run.sentences = content["counts"]["kept"]
             run.recombined = content["counts"].get("recombined", 0)

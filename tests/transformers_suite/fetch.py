@@ -3,7 +3,7 @@
     .venv/bin/python tests/transformers_suite/fetch.py
 
 fills `.cache/transformers-suite/<version>/` for the oldest and the newest version that Asterisk claims to support.
-What is there already stays. pip does the downloading, with whatever index it is configured for.
+What is there already stays. pip does the downloading, with whatever index it is configured for, and checks the hashes.
 """
 
 import re
@@ -12,35 +12,25 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache" / "transformers-suite"
 
+# The releases' versions and the hashes of their files; `make lock` writes both.
+NEWEST_PINS = REPOSITORY / "requirements.txt"
+OLDEST_PINS = Path(__file__).with_name("oldest.txt")
 
-def pinned_transformers() -> str:
-    """The version that `constraints.txt` pins, or the installed one if nothing is pinned."""
-    constraints = REPOSITORY / "constraints.txt"
-    pin = re.search(r"^transformers==([\w.]+)", constraints.read_text() if constraints.exists() else "", re.MULTILINE)
-    return pin[1] if pin else version("transformers")
-
-
-OLDEST = "5.4.0"
-NEWEST = pinned_transformers()
-
-# The oldest version and the packages that it needs otherwise than .venv has them; all else comes from .venv.
-OLDEST_SITE = (
-    f"transformers=={OLDEST}",
-    "huggingface_hub==1.33.0",
-    "tokenizers==0.22.2",
-    "httpx==0.28.1",
-    "httpcore==1.0.9",
-    "certifi==2026.10.18",
-)
-
-# The file that says what a site folder was made of.
+# In a site folder, the pins that it was made of.
 PINS = "pins.txt"
+
+
+def pinned_transformers(pins: Path) -> str:
+    """The version of transformers that a file of requirements pins."""
+    return re.findall(r"^transformers==([\w.]+)", pins.read_text(), re.MULTILINE)[0]
+
+
+OLDEST, NEWEST = pinned_transformers(OLDEST_PINS), pinned_transformers(NEWEST_PINS)
 
 # What the source distribution leaves out of its own tests/ folder. Asterisk neither generates text nor takes part in
 # transformers' exporter tests; the settings are fields that every configuration inherits.
@@ -56,14 +46,18 @@ MISSING_MODULES = {
 }
 
 
-def run_pip(*arguments: str) -> None:
-    """Runs the pip of this interpreter; raises `CalledProcessError` if it fails."""
-    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments], check=True)
+def run_pip(command: str, *arguments: str) -> None:
+    """Runs the pip of this interpreter; raises `CalledProcessError` if it fails, as where a hash is another."""
+    options = ["--disable-pip-version-check", "--quiet", "--no-deps", "--require-hashes"]
+    subprocess.run([sys.executable, "-m", "pip", command, *options, *arguments], check=True)
 
 
 def make_tests(release: str, work: Path) -> Path:
     """Downloads and unpacks the tests/ folder of one release of transformers; returns where it lies under `work`."""
-    run_pip("download", "--no-deps", "--no-binary", ":all:", "--dest", str(work), f"transformers=={release}")
+    pins = OLDEST_PINS if release == OLDEST else NEWEST_PINS
+    # pip runs the distribution's setup.py to learn of its name: with the setuptools of .venv, whose hash is known.
+    options = ["--no-binary", ":all:", "--no-build-isolation", "--constraint", str(pins), "--dest", str(work)]
+    run_pip("download", *options, f"transformers=={release}")
     prefix = f"transformers-{release}/tests/"
     with tarfile.open(work / f"transformers-{release}.tar.gz") as archive:
         members = [member for member in archive if member.isfile() and member.name.startswith(prefix)]
@@ -80,9 +74,9 @@ def make_tests(release: str, work: Path) -> Path:
 def make_site(work: Path) -> Path:
     """Installs the oldest release and what only it needs; returns where under `work`."""
     site = work / "site"
-    run_pip("install", "--no-deps", "--target", str(site), *OLDEST_SITE)
+    run_pip("install", "--target", str(site), "--requirement", str(OLDEST_PINS))
     shutil.rmtree(site / "bin", ignore_errors=True)
-    (site / PINS).write_text("\n".join(OLDEST_SITE))
+    shutil.copy(OLDEST_PINS, site / PINS)
     return site
 
 
@@ -94,7 +88,7 @@ def fetch(release: str) -> None:
         if not (folder / "tests").exists():
             make_tests(release, Path(work)).rename(folder / "tests")
         pins = folder / "site" / PINS
-        if release == OLDEST and (not pins.exists() or pins.read_text() != "\n".join(OLDEST_SITE)):
+        if release == OLDEST and (not pins.exists() or pins.read_text() != OLDEST_PINS.read_text()):
             shutil.rmtree(folder / "site", ignore_errors=True)
             make_site(Path(work)).rename(folder / "site")
 
