@@ -23,7 +23,7 @@ setup: .venv/.complete
 	.venv/bin/python $(SUITE)/fetch.py
 	touch $@
 
-LOCK := .cache/lock/bin/uv pip compile --quiet --no-config --no-deps --no-annotate --generate-hashes \
+LOCK := .cache/lock/bin/uv pip compile --quiet --universal --no-config --no-deps --no-annotate --generate-hashes \
 	--custom-compile-command "make lock"
 
 lock:
