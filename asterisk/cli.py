@@ -157,7 +157,7 @@ def _typed(value: Any, field: dataclasses.Field, path: Path) -> Any:
         if wrong_type or (wanted == "int" and isinstance(value, float)):
             raise ValueError
         return converters.get(wanted, lambda item: item)(value)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError):  # the last of what is left empty
         raise UserError(f"{path}: {field.name} must be of type {wanted}, not {value!r}.") from None
 
 

@@ -245,12 +245,13 @@ def _parquet_rows(file: str, text_column: str | None) -> Iterator[dict[str, Any]
         most = _most_bytes(content.seek(0, io.SEEK_END))
         content.seek(0)
         metadata = pq.read_metadata(content)
-        for group in range(metadata.num_row_groups):
-            _refuse_bomb(_claimed_bytes(metadata.row_group(group)), most)
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            _refuse_bomb(max(group.total_byte_size, VALUE_BYTES * group.num_rows * group.num_columns), most)
         # A string that is stored once and stands in many rows is one in memory, too, until they are made Python's.
         fields = [metadata.schema.column(index) for index in range(metadata.num_columns)]
         strings = [field.path for field in fields if field.logical_type.type == "STRING"]
         table = pq.ParquetFile(content, metadata=metadata, read_dictionary=strings)
+        _refuse_long_lists(table, [index for index, field in enumerate(fields) if field.max_repetition_level], most)
         columns = [text_column] if text_column in table.schema_arrow.names else None
         size, found = 0, 0
         for batch in table.iter_batches(8_192, columns=columns):
@@ -265,11 +266,13 @@ def _parquet_rows(file: str, text_column: str | None) -> Iterator[dict[str, Any]
             raise ValueError(f"it holds {found:,} rows, but its footer says {metadata.num_rows:,}; it is damaged")
 
 
-def _claimed_bytes(group: pq.RowGroupMetaData) -> int:
-    """What a part of a Parquet file takes in memory, as its footer tells."""
-    columns = [group.column(index) for index in range(group.num_columns)]
-    sizes = (max(each.total_uncompressed_size, VALUE_BYTES * each.num_values) for each in columns)
-    return max(group.total_byte_size, sum(sizes))
+def _refuse_long_lists(table: pq.ParquetFile, lists: list[int], most: int) -> None:
+    """Refuses a Parquet file of which some columns, by number, hold more items than memory is for."""
+    if lists:
+        # Of a column that is damaged this raises an error, where looking at its metadata would end the process.
+        table.scan_contents([table.metadata.schema.column(index).path for index in lists])
+    for group in map(table.metadata.row_group, range(table.num_row_groups)):
+        _refuse_bomb(VALUE_BYTES * sum(group.column(index).num_values for index in lists), most)
 
 
 def _streamed(name: str, split: str) -> Iterable[dict[str, Any]]:

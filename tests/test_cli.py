@@ -42,6 +42,7 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) 
         ("steps: many", "steps must be of type int, not 'many'"),
         ("steps: 1.5", "steps must be of type int"),
         ("rate: true", "rate must be of type float"),
+        ("rate:", "rate must be of type float, not None"),
         ("sizes: [1, two]", "sizes must be of type list"),
         ("sizes: null", "sizes must be of type list of int, not None"),
         ("sizes: [1, 2.5]", "sizes must be of type list of int"),
