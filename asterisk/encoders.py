@@ -345,7 +345,9 @@ def _load_onnx(file: Path) -> LoadedModel:
     folder = next((each for each in (file.parent, file.parent.parent) if (each / "tokenizer.json").is_file()), None)
     if folder is None:
         raise UserError(f"No tokenizer.json lies beside {file} or in the folder above; put the model's there.")
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised, and need not be printed, too
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     inputs = {each.name for each in session.get_inputs()}
     outputs = [each.name for each in session.get_outputs()]
     output = next((name for name in ("sentence_embedding", "last_hidden_state") if name in outputs), None)

@@ -41,6 +41,7 @@ class OnnxEmbedder:
         options = onnxruntime.SessionOptions()
         # Passes run side by side instead: the matrices of a small model are too small to be shared out.
         options.intra_op_num_threads = 1
+        options.log_severity_level = 4  # errors are raised, and need not be printed, too
         self._threads = threads or os.cpu_count() or 1
         try:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
