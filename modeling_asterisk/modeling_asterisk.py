@@ -234,21 +234,25 @@ class AsteriskPreTrainedModel(PreTrainedModel):
         # Who asks what was loaded, or brings the weights, judges them.
         if kwargs.get("output_loading_info") or kwargs.get("state_dict") is not None:
             return super().from_pretrained(*args, **kwargs)
+        # transformers makes the name of a configuration from elsewhere, such as that of adapters, the weights' own.
+        name = getattr(kwargs.get("config"), "name_or_path", None)
+        location = args[0] if args else kwargs.get("pretrained_model_name_or_path")
         loaded: Any = super().from_pretrained(*args, **kwargs | {"output_loading_info": True})
         model, info = loaded
-        check_weights(model, info)
+        check_weights(model, info, own_config=name is None or str(name) == str(location))
         return model
 
 
-def check_weights(model: AsteriskPreTrainedModel, info: dict[str, Any]) -> None:
+def check_weights(model: AsteriskPreTrainedModel, info: dict[str, Any], own_config: bool = True) -> None:
     """Raises a ValueError if weights that were loaded are not what they should be.
 
     Args:
         model: What they were loaded into.
         info: What `from_pretrained` tells of it.
+        own_config: Whether the configuration lay beside the weights, so that it says whether they have a head.
     """
     # A head may be new, unless the weights are said to have one; and a backbone may be taken out of a classifier.
-    has_head = type(model).__name__ in (model.config.architectures or [])
+    has_head = own_config and type(model).__name__ in (model.config.architectures or [])
     missing = sorted(key for key in info["missing_keys"] if has_head or not key.startswith("classifier."))
     unknown = sorted(key for key in info["unexpected_keys"] if not key.startswith("classifier."))
     weights = [(name, each) for name, each in model.named_parameters() if not each.is_meta]
