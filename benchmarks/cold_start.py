@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from records import machine, write_record
+from records import machine, most_memory, write_record
 
 from asterisk.teacher import resolve_model
 
@@ -55,12 +55,11 @@ def start(program: str) -> tuple[float, float]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(REPOSITORY)}
     begin = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-c", program], env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
+    megabytes = most_memory(process, "VmHWM")
     seconds = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"error: this program failed:\n{program}")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, megabytes
 
 
 def main() -> None:

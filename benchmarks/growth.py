@@ -9,7 +9,6 @@ results/growth.json and .md.
 """
 
 import argparse
-import os
 import random
 import re
 import subprocess
@@ -19,7 +18,7 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from records import machine, write_record
+from records import machine, most_memory, write_record
 
 from asterisk.reading import files_of, read_texts
 
@@ -40,11 +39,10 @@ def embed(texts: Path, output: Path, model: str, nothing: float) -> dict[str, fl
     command = [sys.executable, "embed.py", str(texts), "--model", model, "--output_file", str(output)]
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    megabytes = most_memory(process, "RssAnon")
     if process.returncode:
         sys.exit(f"error: {' '.join(command)} failed.")
-    return {"seconds": time.perf_counter() - start - nothing, "megabytes": usage.ru_maxrss / 1024}
+    return {"seconds": time.perf_counter() - start - nothing, "megabytes": megabytes}
 
 
 def main() -> None:

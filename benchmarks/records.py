@@ -1,8 +1,12 @@
 """What every benchmark writes: results/NAME.json, and a table in results/NAME.md for the README."""
 
+import contextlib
 import platform
+import re
 import shlex
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,21 @@ def machine() -> str:
     names = (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     name = next(names, f"model name: {processor}").partition(":")[2].strip()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def most_memory(process: subprocess.Popen[bytes], counter: str, interval: float = 0.005) -> float:
+    """Waits for a process, and says the most that a counter of /proc/PID/status showed while it ran, in MB.
+
+    VmHWM counts files that are mapped, RssAnon does not. (The system's own sum at the end, ru_maxrss, begins with what
+    the process that started this one held.)
+    """
+    found = [0]
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            found += map(int, re.findall(rf"^{counter}:\s+(\d+) kB", status, re.MULTILINE))
+        time.sleep(interval)
+    return (found[-1] if counter == "VmHWM" else max(found)) / 1024
 
 
 def write_record(name: str, result: dict[str, Any], head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
