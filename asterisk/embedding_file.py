@@ -4,10 +4,8 @@ Rows are in the order of the texts. Each process reads all texts, embeds every s
 rows at their place in a file that gets its name when all are there.
 """
 
-import ctypes
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -70,7 +68,6 @@ def write_embeddings(
                     # Not mapped: pages that were written to would count as this process's memory.
                     out.seek(first_row + index * CHUNK * row_bytes)
                     out.write(vectors.astype(dtype).tobytes())
-                    _return_memory()
                 bar.update(len(chunk))
             bar.close()
             out.flush()
@@ -84,9 +81,3 @@ def write_embeddings(
         if processes.is_main_process:
             unfinished.unlink(missing_ok=True)
     return number
-
-
-def _return_memory() -> None:
-    """Gives the system back what glibc keeps of batches that were freed: of all their sizes, gigabytes in the end."""
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
