@@ -1,4 +1,4 @@
-"""Any number of texts → a NumPy file of their vectors, by any number of processes, in memory that does not grow.
+"""Any number of texts → a NumPy file of their vectors, by any number of processes, written as they come.
 
 Rows are in the order of the texts. Each process reads all texts, embeds every so-manieth chunk of them, and writes its
 rows at their place in a file that gets its name when all are there.
