@@ -5,9 +5,10 @@
     accelerate launch --num_processes 4 embed.py texts.txt --model release/asterisk --output_file vectors.npy
 
 Texts come from text files (a text a line), tables, folders, patterns or Hub datasets, and stay in their order; an
-empty line is a text like any other. The vectors are of unit length: `numpy.load("vectors.npy", mmap_mode="r")`. They are
-written as they come, and the file appears when all are there; what the system's allocator keeps grows to gigabytes over
-a million texts. Several processes on CPUs are started by `ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`.
+empty line is a text like any other. The vectors are of unit length: `numpy.load("vectors.npy", mmap_mode="r")`. They
+are written as they come, and the file appears when all are there; what the system's allocator keeps grows to gigabytes
+over a million texts. Several processes on CPUs are started by
+`ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`.
 """
 
 import sys
