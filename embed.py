@@ -6,9 +6,8 @@
 
 Texts come from text files (a text a line), tables, folders, patterns or Hub datasets, and stay in their order; an
 empty line is a text like any other. The vectors are of unit length: `numpy.load("vectors.npy", mmap_mode="r")`. They
-are written as they come, and the file appears when all are there; what the system's allocator keeps grows to gigabytes
-over a million texts. Several processes on CPUs are started by
-`ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`.
+are written as they come, so that memory does not grow with the texts, and the file appears when all are there. Several
+processes on CPUs are started by `ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`.
 """
 
 import sys

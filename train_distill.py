@@ -230,11 +230,14 @@ def main() -> None:
         )
     trained = distillation.train(on_best=lambda model: save_student(model, tokenizer, folder / "best"))
     if state.is_main_process:
-        if trained or not (folder / "model").exists():
+        # The plot is made last: where it is, all else is.
+        plot = folder / "curves.png"
+        if trained or not (plot.exists() and (folder / "model").exists()):
+            plot.unlink(missing_ok=True)
             save_student(distillation.student, tokenizer, folder / "model")
-            plot_curves(read_curves(folder / "curves.jsonl"), folder / "curves.png")
             (folder / "results.json").unlink(missing_ok=True)
             remove_folder(folder / "report")
+            plot_curves(read_curves(folder / "curves.jsonl"), plot)
         report(arguments, folder, distillation, test)
 
 

@@ -46,7 +46,10 @@ class UserError(Exception):
 
 
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
-    """Makes a [`UserError`] one line on stderr and exit status 2, and leaves the terminal to our own progress bars."""
+    """Makes wrong input one line on stderr and exit status 2, and leaves the terminal to our own progress bars.
+
+    That is a [`UserError`], or a text on which the tokenizer's own code fails.
+    """
 
     @functools.wraps(main)
     def run() -> None:
@@ -56,6 +59,13 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except BaseException as error:
+            # Raised of the tokenizer's Rust code, it is no Exception, and its class can be had from nowhere.
+            if type(error).__name__ != "PanicException":
+                raise
+            reason = without_secrets(" ".join(str(error).split())[:300])
+            print(f"error: A text cannot be tokenised ({reason}); tokenizer.json may be damaged.", file=sys.stderr)
             sys.exit(2)
 
     return run

@@ -24,6 +24,7 @@ from asterisk.manifest import (
     making,
     read_json,
     refuse_difference,
+    remove_lock,
     write_json,
 )
 from asterisk.reading import files_of
@@ -226,6 +227,7 @@ def build_corpus(
     if missing := others.keys() - {Path(file).name for file in files}:
         raise UserError(f"crossings names {', '.join(sorted(missing))}, which none of the sources is called.")
     if corpus := _found(folder, settings):
+        remove_lock(folder)
         return corpus
     with making(folder):
         # Another process may have made it in the meantime.

@@ -54,8 +54,8 @@ class Encoder(Protocol):
 class LoadedModel:
     """A model of any kind, ready to embed, as the loaders below give it."""
 
-    # Embeds the texts of one batch after a prompt: (number of texts, width), any float type, of any length.
-    embed: Callable[[list[str], str | None], Any]
+    # Embeds texts after a prompt, so many in a forward pass at most: (number of texts, width), of any type and norm.
+    embed: Callable[[list[str], str | None, int], Any]
     # Everything but the weights' values that its vectors depend on.
     settings: dict[str, Any]
     weights: str
@@ -64,6 +64,8 @@ class LoadedModel:
     max_length: int | None = None
     device: str = "cpu"
     prompts: dict[str, str] = field(default_factory=dict)
+    # Whether `embed` takes any number of texts, and makes passes of them itself.
+    makes_passes: bool = False
 
 
 class TextEncoder:
@@ -94,7 +96,7 @@ class TextEncoder:
         self.prompts = {**model.prompts, **(prompts or {})}
         self.max_length = model.max_length
         self._model = model
-        width = np.shape(self._embed(["a"], None))[1]
+        width = np.shape(self._embed(["a"], None, 1))[1]
         if truncate_dim is not None and not 1 <= truncate_dim <= width:
             raise UserError(f"{spec} has {width} dimensions; truncate_dim must lie between 1 and {width}.")
         self.dimension = truncate_dim or width
@@ -113,8 +115,8 @@ class TextEncoder:
         distinct = sorted(set(texts), key=lambda text: (len(text), text), reverse=True)
         vectors = np.empty((len(distinct), self.dimension), dtype=np.float32)
         start = 0
-        for batch in self._batches(distinct, batch_size):
-            vectors[start : start + len(batch)] = self._embed(batch, prompt)[:, : self.dimension]
+        for batch in [distinct] if self._model.makes_passes else self._batches(distinct, batch_size):
+            vectors[start : start + len(batch)] = self._embed(batch, prompt, batch_size)[:, : self.dimension]
             start += len(batch)
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         row = {text: index for index, text in enumerate(distinct)}
@@ -131,8 +133,8 @@ class TextEncoder:
             yield texts[start : start + size]
             start += size
 
-    def _embed(self, texts: list[str], prompt: str | None) -> np.ndarray:
-        vectors = np.asarray(self._model.embed(texts, prompt), dtype=np.float32)
+    def _embed(self, texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
+        vectors = np.asarray(self._model.embed(texts, prompt, batch_size), dtype=np.float32)
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             text = texts[int((~finite).argmax())]
@@ -236,7 +238,7 @@ def _load_sentence_transformer(
         model = SentenceTransformer(location, model_kwargs=options, device=device, **load)
     model.eval()
 
-    def embed(texts: list[str], prompt: str | None) -> np.ndarray:
+    def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
         return model.encode(texts, batch_size=len(texts), prompt=prompt, show_progress_bar=False)
 
     weights = list(model.parameters())
@@ -269,9 +271,9 @@ def _load_asterisk(folder: Path, dtype: torch.dtype, device: str | None) -> Load
     model, tokenizer = load_asterisk(folder, folder, AsteriskModel, dtype=dtype)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]
 
-    def embed(texts: list[str], prompt: str | None) -> np.ndarray:
+    def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
         texts = [(prompt or "") + text for text in texts]
-        return model.encode(texts, batch_size=len(texts), normalize=False, tokenizer=tokenizer)
+        return model.encode(texts, batch_size=batch_size, normalize=False, tokenizer=tokenizer)
 
     config = model.config
     computed_with = ("pooling", "position_encoding", "is_causal", "hidden_act", "num_attention_heads")
@@ -286,6 +288,7 @@ def _load_asterisk(folder: Path, dtype: torch.dtype, device: str | None) -> Load
         num_bytes=_bytes_on_disk(str(folder)),
         max_length=config.max_position_embeddings,
         device=model.device.type,
+        makes_passes=True,
     )
 
 
@@ -308,7 +311,7 @@ def _static_model(static: Any, num_bytes: int) -> LoadedModel:
     for array in (static.embedding, static.weights, static.token_mapping):
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
 
-    def embed(texts: list[str], prompt: str | None) -> np.ndarray:
+    def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
         return static.encode([(prompt or "") + text for text in texts], use_multiprocessing=False)
 
     tokenizer = hashlib.sha256(static.tokenizer.to_str().encode()).hexdigest()
@@ -367,7 +370,7 @@ def _load_onnx(file: Path) -> LoadedModel:
         tokenizer.enable_truncation(max_length)
     tokenizer.no_padding()
 
-    def embed(texts: list[str], prompt: str | None) -> np.ndarray:
+    def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
         ids = [encoding.ids for encoding in tokenizer.encode_batch([(prompt or "") + text for text in texts])]
         # One position at least: a graph need not know how to embed nothing.
         longest = max(1, *map(len, ids))

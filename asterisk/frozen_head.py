@@ -53,7 +53,7 @@ def train_on_embeddings(
         {"params": [weight for weight in head.parameters() if weight.dim() > 1], "weight_decay": own.weight_decay},
         {"params": [weight for weight in head.parameters() if weight.dim() <= 1], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=own.learning_rate, foreach=True)
+    optimizer = torch.optim.AdamW(groups, lr=own.learning_rate, fused=True)
     steps = epochs * -(-rows // size)
     warmup = max(1, round(own.warmup_ratio * steps))
     schedule = LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup)))

@@ -128,11 +128,16 @@ def making(folder: Path) -> Iterator[None]:
                 yield
             finally:
                 # While it is held: who waits for it notices, and makes it anew.
-                _lock_path(folder).unlink(missing_ok=True)
+                remove_lock(folder)
     finally:
         with suppress(OSError):  # not empty, or removed by another
             for parent in made:
                 parent.rmdir()
+
+
+def remove_lock(folder: Path) -> None:
+    """Removes the lock on making a folder that is there, which a killed process may leave."""
+    _remove_file(_lock_path(folder))
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +85,11 @@ class OnnxEmbedder:
 
     def _forward(self, token_ids: list[list[int]]) -> np.ndarray:
         # One position at least: a graph need not know how to embed nothing.
-        longest = max(1, len(token_ids[0]))
-        mask = np.array([[1] * len(ids) + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
-        padded = np.array([ids + [0] * (longest - len(ids)) for ids in token_ids], dtype=np.int64)
-        return self._run(padded, mask)
+        lengths = np.array([len(ids) for ids in token_ids])
+        mask = np.arange(max(1, lengths[0])) < lengths[:, None]
+        padded = np.zeros(mask.shape, dtype=np.int64)
+        padded[mask] = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64)
+        return self._run(padded, mask.astype(np.int64))
 
     def _run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
         return self._session.run([OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask})[0]

@@ -258,10 +258,11 @@ def _parquet_rows(file: str, text_column: str | None) -> Iterator[dict[str, Any]
             found += len(batch)
             rows = max(1, PIECE_BYTES // max(1, batch.nbytes))
             for first in range(0, len(batch), rows):
-                for row in batch.slice(first, rows).to_pylist():
-                    size += ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, (str, list)))
-                    yield row
+                piece = batch.slice(first, rows).to_pylist()
+                values = (value for row in piece for value in row.values() if isinstance(value, (str, list)))
+                size += ROW_BYTES * len(piece) + sum(map(len, values))
                 _refuse_bomb(size, most)
+                yield from piece
         if found != metadata.num_rows:
             raise ValueError(f"it holds {found:,} rows, but its footer says {metadata.num_rows:,}; it is damaged")
 

@@ -1,6 +1,8 @@
 """Tries every poisoned artefact of tests/poisoned.py on what reads it: what is said, how soon, in how much memory.
 
 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python benchmarks/artefacts.py
+
+Writes results/artefacts.json and .md of each, and artefacts_by_reader.json and .md of what they come to.
 """
 
 import dataclasses
@@ -33,6 +35,17 @@ def main() -> None:
         for each in refusals
     ]
     write_record("artefacts", result, ("artefact", "reader", "seconds", "peak MB", "what is said"), rows)
+    readers = {each["reader"]: [other for other in refusals if other["reader"] == each["reader"]] for each in refusals}
+    readers["all"] = refusals
+    sums = {
+        reader: {"refused": len(own)} | {part: max(each[part] for each in own) for part in ("seconds", "peak_mb")}
+        for reader, own in readers.items()
+    }
+    rows = [
+        (reader, str(own["refused"]), f"{own['seconds']:.2f}", f"{own['peak_mb']:.0f}") for reader, own in sums.items()
+    ]
+    head = ("reader", "artefacts refused", "seconds, at most", "MB beyond the program's own, at most")
+    write_record("artefacts_by_reader", {"machine": machine(), "readers": sums}, head, rows)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
     python benchmarks/growth.py --model release/asterisk --corpus ../shared/data/corpus/open
 
 Each file holds so many of the corpus's sentences, in the order of a fixed draw, one after the other as often as it
-takes; embed.py embeds it in a process of its own. What counts is the time from when the model is loaded, and the most
-memory that the process held, of which the vectors are no part: they lie in the file. The results go to
+takes; embed.py embeds it in a process of its own. What counts is the time beyond that of a single text, and the most
+memory that the process held, of which the vectors are no part: they lie in the file. Of small files it is the median
+of five runs. The results go to
 results/growth.json and .md.
 """
 
 import argparse
 import random
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -61,7 +63,9 @@ def main() -> None:
             file.write_text(
                 "".join(re.sub(r"\s+", " ", text) + "\n" for text in islice(cycle(texts), size)), encoding="utf-8"
             )
-            result = embed(file, output, options.model, nothing)
+            # Beside a few texts the seconds until the model is loaded count, which vary.
+            results = [embed(file, output, options.model, nothing) for _ in range(5 if size < 100_000 else 1)]
+            result = {name: statistics.median(each[name] for each in results) for name in results[0]}
             if size == 1:
                 nothing = result["seconds"]
             else:

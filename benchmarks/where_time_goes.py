@@ -15,9 +15,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import onnxruntime
 import torch
@@ -112,15 +112,18 @@ def result(seconds: dict[str, float], total: float, number: int) -> dict[str, An
     return {"sentences_per_second": number / total, "shares": shares(seconds, total), "ceiling": number / least}
 
 
-@contextmanager
-def linear_by_torch() -> Iterator[None]:
-    """Has torch itself choose how a linear layer is computed, as before AsteriskLinear did."""
-    own = AsteriskLinear.forward
-    AsteriskLinear.forward = nn.Linear.forward  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        AsteriskLinear.forward = own  # type: ignore[method-assign]
+def in_order(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[tuple[list[int], int]]:
+    """Passes as `AsteriskModel._passes` gives them, but of texts as they come."""
+    for start in range(0, len(lengths), batch_size):
+        rows = list(range(start, min(start + batch_size, len(lengths))))
+        yield rows, max(1, max(lengths[row] for row in rows))
+
+
+def of_many_tokens(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[tuple[list[int], int]]:
+    """The same of texts sorted by length, all of so many texts."""
+    by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    for start in range(0, len(by_length), batch_size):
+        yield by_length[start : start + batch_size], max(1, lengths[by_length[start]])
 
 
 def changes(model: AsteriskModel, file: Path, texts: list[str], repetitions: int) -> dict[str, float]:
@@ -137,19 +140,18 @@ def changes(model: AsteriskModel, file: Path, texts: list[str], repetitions: int
     def encode() -> Any:
         return model.encode(texts, BATCH_SIZE)
 
-    def encode_by_torch() -> None:
-        with linear_by_torch():
-            encode()
-
-    def unsorted() -> None:
-        for start in range(0, len(texts), BATCH_SIZE):
-            model.encode(texts[start : start + BATCH_SIZE], BATCH_SIZE)
+    def encode_with(kind: type, name: str, replacement: Callable) -> Callable[[], Any]:
+        return patch.object(kind, name, replacement)(encode)
 
     def of_transformers() -> Any:
         return model._load_tokenizer()(texts, return_attention_mask=False, return_token_type_ids=False)
 
-    gain("float32 products by oneDNN, not torch's choice", encode_by_torch, encode)
-    gain("texts sorted by length before they are batched", unsorted, encode)
+    by_torch = encode_with(AsteriskLinear, "forward", nn.Linear.forward)
+    gain("float32 products by oneDNN, not torch's choice", by_torch, encode)
+    many_tokens = encode_with(AsteriskModel, "_passes", of_many_tokens)
+    unsorted = encode_with(AsteriskModel, "_passes", in_order)
+    gain("texts sorted by length before they are batched", unsorted, many_tokens)
+    gain(f"passes of 2,048 tokens at most, not of {BATCH_SIZE} texts", many_tokens, encode)
     tokenizer = model._load_tokenizer()
     gain(
         "tokenising by the Rust code, not transformers' call",

@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
 
-from asterisk.cli import UserError, parse_arguments, without_secrets
+from asterisk.cli import UserError, entry_point, parse_arguments, without_secrets
 
 
 @dataclass
@@ -88,3 +91,17 @@ def test_what_is_told_of_a_url_holds_nothing_secret(text: str, told: str) -> Non
     assert without_secrets({"corpus": [text, 3, None]}) == {"corpus": [told, 3, None]}
     assert without_secrets(told) == told
     assert str(UserError(text)) == told
+
+
+def test_tokenizer_whose_pattern_has_no_end_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    tokenizer = Tokenizer(WordLevel({"soup": 0}, unk_token="soup"))
+    tokenizer.pre_tokenizer = Split(Regex("(x+x+)+y"), "isolated")
+
+    @entry_point
+    def main() -> None:
+        tokenizer.encode("x" * 60)
+
+    with pytest.raises(SystemExit) as exit_status:
+        main()
+    assert exit_status.value.code == 2
+    assert "error: A text cannot be tokenised (Onig: Regex search error: retry-limit" in capsys.readouterr().err

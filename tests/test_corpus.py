@@ -415,6 +415,14 @@ def test_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
         assert not list((tmp_path / "disk").iterdir())
 
 
+def test_lock_that_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A man sleeps.")
+    build(tmp_path / "a.txt", tmp_path)
+    (tmp_path / "out" / ".corpus.lock").touch()
+    build(tmp_path / "a.txt", tmp_path)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["corpus"]
+
+
 def test_corpus_is_read_once_and_another_ones_folder_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "a.txt")
     first = build(source, tmp_path, rows_per_shard=2)

@@ -244,6 +244,21 @@ def test_encode_is_the_same_after_other_uses_of_the_tokenizer_and_in_threads(
             np.testing.assert_array_equal(embeddings, expected)
 
 
+@pytest.mark.parametrize("fields", [{"position_encoding": "none"}, {"max_position_embeddings": 250}])
+def test_passes_hold_each_text_once_in_few_shapes(fields: dict[str, Any]) -> None:
+    # oneDNN keeps memory for each shape that it has met.
+    model = make_model(**fields)
+    lengths = [int(each) for each in np.random.default_rng(0).integers(0, 251, 5_001)]
+    passes = list(model._passes(lengths, batch_size=64))
+    assert sorted(row for rows, _ in passes for row in rows) == list(range(5_001))
+    assert all(max(lengths[row] for row in rows) <= length for rows, length in passes)
+    assert all(len(rows) <= 64 and len(rows) * length <= 2_048 for rows, length in passes)
+    assert max(length for _, length in passes) == (250 if "max_position_embeddings" in fields else 256)
+    assert len({(len(rows), length) for rows, length in passes}) <= 65
+    padding = sum(len(rows) * length for rows, length in passes) / sum(lengths) - 1
+    assert padding < 0.05
+
+
 def test_encode_takes_strings_that_are_not_whole_unicode(tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_model()
     broken = ["rain \ud83e\udd45", "rain \udd45\ud83e", "rain"]

@@ -79,10 +79,13 @@ def distil(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 def test_resuming_a_finished_run_changes_nothing_in_its_model(small_run: Path, distil: Distil) -> None:
     before = (small_run / "model" / "model.safetensors").read_bytes()
+    # As if it had been killed between the model and the plot.
+    (small_run / "curves.png").unlink()
     flags = {"--config": "recipes/demo.yaml", "--corpus": small_run.parent / "texts.txt", "--output_dir": small_run}
     flags |= {"--batch_size": 64, "--num_epochs": 2, "--eval_steps": 50, "--resume": True}
     assert distil(flags)[0] == 0
     assert (small_run / "model" / "model.safetensors").read_bytes() == before
+    assert (small_run / "curves.png").exists()
 
 
 TINY: dict[str, object] = {

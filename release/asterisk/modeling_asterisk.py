@@ -6,7 +6,7 @@ token, which for mean pooling equals projecting afterwards, so that a consumer t
 `last_hidden_state`, then normalise" gets the model's embedding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,9 @@ from .configuration_asterisk import AsteriskConfig
 # Texts that `encode` tokenises and sorts by length at a time: enough to fill batches evenly, little enough to keep
 # memory flat however many texts there are.
 ENCODE_CHUNK = 16_384
+
+# Tokens of one forward pass of `encode` on a CPU, padding included: few enough to stay in its caches.
+CPU_PASS_TOKENS = 2_048
 
 # The process that imported this; one that is forked from it has another number.
 IMPORTED_BY = multiprocessing.current_process().pid
@@ -374,7 +377,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         Args:
             texts: One string or many. An empty string is a text like any other; half of a surrogate pair, which is no
                 character, counts as U+FFFD.
-            batch_size: Texts per forward pass.
+            batch_size: Texts per forward pass, at most; on a CPU, a pass of several texts holds 2,048 tokens at most.
             truncate_dim: Keep only the first so many dimensions.
             normalize: Scale the embeddings to unit length, after truncating. Otherwise they are the pooled vectors.
             show_progress: Show a progress bar.
@@ -409,10 +412,8 @@ class AsteriskModel(AsteriskPreTrainedModel):
         progress = logging.tqdm(total=len(texts), desc="Embedding", unit=" texts", disable=not show_progress)
         for start in range(0, len(texts), ENCODE_CHUNK):
             token_ids = self._tokenize(texts[start : start + ENCODE_CHUNK], tokenizer)
-            by_length = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
-            for first in range(0, len(by_length), batch_size):
-                rows = by_length[first : first + batch_size]
-                vectors = self._embed([token_ids[row] for row in rows])[:, :dimensions]
+            for rows, length in self._passes([len(ids) for ids in token_ids], batch_size):
+                vectors = self._embed([token_ids[row] for row in rows], length)[:, :dimensions]
                 if normalize:
                     vectors = nn.functional.normalize(vectors, dim=-1)
                 embeddings[torch.tensor(rows) + start] = vectors.cpu()
@@ -469,12 +470,33 @@ class AsteriskModel(AsteriskPreTrainedModel):
             encodings = backend.encode_batch_fast(list(whole))
         return [encoding.ids for encoding in encodings]
 
-    def _embed(self, token_ids: list[list[int]]) -> torch.Tensor:
-        """Pools one batch, without normalising: (batch, projection_dim), float32."""
-        longest = max(1, max(len(ids) for ids in token_ids))
-        input_ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids in token_ids])
+    def _passes(self, lengths: list[int], batch_size: int) -> Iterator[tuple[list[int], int]]:
+        """The rows of each forward pass and the length that they are padded to, from the longest texts on.
+
+        On a CPU there are few lengths, each with its own number of rows: of each shape that oneDNN has met it keeps
+        some megabyte, and lays it where the last pass's memory was, so that the next cannot use that again.
+        """
+        by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+        start = 0
+        while start < len(by_length):
+            length, size = max(1, lengths[by_length[start]]), batch_size
+            if self.device.type == "cpu":
+                step = 1 if length <= 32 else 4 if length <= 64 else 8
+                length = -(-length // step) * step
+                if self.config.position_encoding == "learned":
+                    length = min(length, self.config.max_position_embeddings)
+                size = max(1, min(size, CPU_PASS_TOKENS // length))
+                left = len(by_length) - start
+                if start and left < size:
+                    size = 1 << left.bit_length() - 1  # what is left in powers of two, lest it be of any number
+            yield by_length[start : start + size], length
+            start += size
+
+    def _embed(self, token_ids: list[list[int]], length: int) -> torch.Tensor:
+        """Pools texts padded to one length, without normalising: (batch, projection_dim), float32."""
+        input_ids = torch.tensor([ids + [0] * (length - len(ids)) for ids in token_ids])
         lengths = torch.tensor([len(ids) for ids in token_ids])
-        attention_mask = (torch.arange(longest) < lengths[:, None]).long().to(self.device)
+        attention_mask = (torch.arange(length) < lengths[:, None]).long().to(self.device)
         return self._pool(self._contextualize(input_ids.to(self.device), attention_mask), attention_mask)
 
 
