@@ -177,8 +177,8 @@ class HeadTraining:
 
     def predict(self, model: AsteriskForSequenceClassification, texts: Sequence[str]) -> np.ndarray:
         """Logits (texts, classes), float32; of a regression the numbers themselves."""
-        if self.vectors is not None:
-            return logits_of_embeddings(model, self.vectors[[self.row_of[text] for text in texts]]).numpy()
+        if self.arguments.mode == "frozen":
+            return logits_of_embeddings(model, self._vectors_of(texts)).numpy()
         return predict_logits(model, texts, self.tokenizer).numpy()
 
     def _train(
@@ -244,10 +244,13 @@ class HeadTraining:
 
     def examples(self, data: LabelledTexts, scale: tuple[float, float]) -> Examples:
         """Of frozen: embeddings and labels. Every text that any repeat needs is embedded once."""
+        return Examples(self._vectors_of(data.texts), self.scaled_labels(data, scale))
+
+    def _vectors_of(self, texts: Sequence[str]) -> torch.Tensor:
+        # Also of a run that goes on after its trainings: the model itself gives them not quite bit for bit.
         if self.vectors is None:
             self.vectors = self._embedded()
-        rows = [self.row_of[text] for text in data.texts]
-        return Examples(self.vectors[rows], self.scaled_labels(data, scale))
+        return self.vectors[[self.row_of[text] for text in texts]]
 
     def tokenized(self, data: LabelledTexts, scale: tuple[float, float]) -> Any:
         """Of the other modes: token ids and labels, as [`asterisk.fine_tuning.TokenizedRows`]."""

@@ -26,6 +26,7 @@ import numpy as np
 from records import machine, write_record
 
 from asterisk.classification import local_sets, read_set
+from asterisk.classifier import predict_logits
 from asterisk.cli import UserError, entry_point, parse_arguments
 from asterisk.encoders import load_encoder
 from asterisk.head_arguments import HeadArguments, resolve_arguments
@@ -198,10 +199,9 @@ def fit_head(method: str, task: Task, arguments: HeadsArguments) -> Fit:
         training.run(on_repeat=lambda _: None)
         seconds = time.perf_counter() - start
         model = AsteriskForSequenceClassification.from_pretrained(training.best_folder)
-    training.vectors = None  # so that test texts are embedded now, by the model as it is saved
 
     def predict(texts: list[str]) -> list[str]:
-        return [training.names[index] for index in training.predict(model, texts).argmax(axis=1)]
+        return [training.names[index] for index in predict_logits(model, texts, training.tokenizer).argmax(dim=1)]
 
     return timed(predict, task, seconds)
 

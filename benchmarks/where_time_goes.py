@@ -42,6 +42,8 @@ KINDS = {
     "token table": ("embedding", "gather"),
 }
 BATCH_SIZE = 128
+# Of a session, as OnnxEmbedder makes it.
+SESSION: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "disabled_optimizers": ["SkipLayerNormFusion"]}
 
 
 def kind_of(operator: str) -> str:
@@ -93,7 +95,7 @@ def profile_onnx(file: Path, texts: list[str], repetitions: int) -> dict[str, An
     options.enable_profiling = True
     with tempfile.TemporaryDirectory() as folder:
         options.profile_file_prefix = str(Path(folder) / "onnx")
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(file), options, **SESSION)
         embedder._session = session
         start = time.perf_counter()
         embedder.embed(embedder.token_ids(texts))
@@ -161,9 +163,14 @@ def changes(model: AsteriskModel, file: Path, texts: list[str], repetitions: int
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     shared_out = OnnxEmbedder(file, threads=1)
-    shared_out._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    shared_out._session = onnxruntime.InferenceSession(str(file), options, **SESSION)
     gain("ONNX passes side by side, not each shared out", lambda: shared_out.embed(ids), lambda: embedder.embed(ids))
     gain("ONNX passes of 2,048 tokens, not 16,384", lambda: embedder.embed(ids, 16_384), lambda: embedder.embed(ids))
+    alone = onnxruntime.SessionOptions()
+    alone.intra_op_num_threads = 1
+    fused = OnnxEmbedder(file, threads)
+    fused._session = onnxruntime.InferenceSession(str(file), alone, providers=SESSION["providers"])
+    gain("ONNX sums and norms apart, not fused", lambda: fused.embed(ids), lambda: embedder.embed(ids))
     exact = OnnxEmbedder(file.with_name("model.onnx"), threads)
     gain("int8, not float32, in ONNX", lambda: exact.embed(ids), lambda: embedder.embed(ids))
     return found

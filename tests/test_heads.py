@@ -103,6 +103,20 @@ def test_the_weights_of_the_lowest_development_loss_are_kept(model: Path, tmp_pa
     assert cross_entropy(logits, labels).item() == pytest.approx(repeat.losses[best], abs=1e-4)
 
 
+def test_a_frozen_head_says_the_same_bit_for_bit_when_a_run_goes_on(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = HeadData(topics(96), topics(32, seed=1), None, NAMES)
+    settings = resolve_arguments(HeadArguments(num_epochs=2))
+    first, second = (HeadTraining(str(model), data, settings, tmp_path) for _ in range(2))
+    first.run(on_repeat=lambda _: None)
+    second.run(on_repeat=lambda _: None)
+    # As embeddings of other passes would be, which are equal but for the last bits.
+    monkeypatch.setattr(AsteriskModel, "encode", None)
+    texts = data.train.texts
+    np.testing.assert_array_equal(first.predict(first.best_model(), texts), second.predict(second.best_model(), texts))
+
+
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_a_stopped_training_goes_on_to_the_same_end(
     mode: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
