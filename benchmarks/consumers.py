@@ -92,7 +92,8 @@ def oldest(package: str) -> str:
     """The requirement for the oldest release that pyproject.toml allows."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     every = [*project["dependencies"], *project["optional-dependencies"]["distill"]]
-    (version,) = (found[1] for each in every if (found := re.match(rf"{package}>=([\d.]+)", each)))
+    # The model's own come first; distilling may want more.
+    version = next(found[1] for each in every if (found := re.match(rf"{package}>=([\d.]+)", each)))
     return f"{package}=={version}" + ".0" * (2 - version.count("."))
 
 
@@ -109,6 +110,8 @@ ENVIRONMENTS = {
     for each in (
         Environment("newest", NEWEST),
         Environment("oldest", (TORCH, oldest("transformers"), oldest("sentence-transformers"))),
+        Environment("oldest-torch", (oldest("torch"), oldest("transformers"))),
+        Environment("newest-torch", ("torch==2.15.0", pinned("transformers"))),
         Environment("transformers-4", (TORCH, "transformers==4.57.6", "sentence-transformers==5.1.2")),
         # It wants huggingface_hub 1.
         Environment("langchain", (*NEWEST, "langchain-huggingface==1.2.3")),
@@ -125,6 +128,7 @@ CONSUMERS = {
     each.name: each
     for each in (
         Consumer("AsteriskModel.encode", "transformers", ENCODE, {"newest": (REMOTE,), "oldest": (REMOTE,)}),
+        Consumer("encode", "torch", ENCODE, {"oldest-torch": (REMOTE,), "newest-torch": (REMOTE,)}),
         Consumer(
             "sentence-transformers",
             "sentence-transformers",
@@ -290,7 +294,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="what publish.py wrote")
     parser.add_argument("--native", type=Path, required=True, help="what publish.py --native wrote of the same")
-    parser.add_argument("--venvs", type=Path, default=REPOSITORY / ".cache" / "consumers", help="for 6 GB; kept")
+    parser.add_argument("--venvs", type=Path, default=REPOSITORY / ".cache" / "consumers", help="for 16 GB; kept")
     parser.add_argument("--only", nargs="+", choices=CONSUMERS, help="these alone")
     options = parser.parse_args()
     check_folder(options.model, native=False)
