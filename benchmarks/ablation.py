@@ -5,7 +5,8 @@
 
 Every row is `train_distill.py` with the options named in it, on the release's text unless it names other, judged on
 development splits alone: STS-B's, SICK's and the cosine to the teacher on held-out text. A finished row is not
-repeated, and one that was interrupted goes on. The results go to results/ablation.json and .md.
+repeated, and one that was interrupted goes on; the rows' tokenizers are timed together, in the end. The results go to
+results/ablation.json and .md.
 """
 
 import argparse
@@ -151,6 +152,11 @@ def main() -> None:
         results[name] = {"command": shlex.join(["python", *line]), **result_of(options.runs / name, texts)}
         results[name]["machine"] = machine()
         write(results)
+    # All of them in one run, so that they compare.
+    texts = held_out_texts(options.data_dir)
+    for name, result in results.items():
+        if (options.runs / name / "model").is_dir():
+            result["tokens_per_second"], _ = tokenizer_speed(options.runs / name / "model", texts)
     write(results)
 
 
