@@ -104,8 +104,7 @@ def _frozen_objective(training: HeadTraining) -> "Callable[[optuna.Trial], float
 
 def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None:
     """Through the Trainer's own search, which makes a model for each trial."""
-    from asterisk.contrastive import contrast_labels  # the Trainer takes seconds to import
-    from asterisk.fine_tuning import make_trainer, with_adapters
+    from asterisk.fine_tuning import make_trainer, with_adapters  # the Trainer takes seconds to import
 
     own = training.arguments
     scale = training.label_scale(training.draws[0])
@@ -118,8 +117,7 @@ def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None
         if trial is not None:  # the Trainer makes one before any trial, to look at it
             tried = dataclasses.replace(own, **_suggested(trial, own))
             model.classifier.dropout.p = tried.dropout  # type: ignore[union-attr, assignment]
-            if own.contrastive_epochs:
-                contrast_labels(model, rows, tried, own.seed)
+            training.prepare(model, training.draws[0], scale, tried, own.seed)
         return with_adapters(model, own.lora_rank) if own.mode == "lora" else model
 
     def space(trial: "optuna.Trial") -> dict[str, Any]:

@@ -29,7 +29,7 @@ from asterisk.classifier import (
 )
 from asterisk.cli import UserError
 from asterisk.frozen_head import Examples, train_on_embeddings
-from asterisk.head_arguments import HeadArguments
+from asterisk.head_arguments import MODES, HeadArguments
 from asterisk.head_data import HeadData
 from asterisk.head_losses import make_loss
 from asterisk.head_scores import Scores, score
@@ -222,11 +222,40 @@ class HeadTraining:
         from asterisk.fine_tuning import fine_tune, last_checkpoint  # the Trainer takes seconds to import
 
         own, other = self.tokenized(train, scale), self.tokenized(development, scale) if development else None
-        if self.arguments.contrastive_epochs and last_checkpoint(folder) is None:
+        if last_checkpoint(folder) is None:
+            self.prepare(model, train, scale, self.arguments, seed)
+        return fine_tune(model, own, other, loss, self.arguments, folder, seed)
+
+    def prepare(
+        self,
+        model: AsteriskForSequenceClassification,
+        train: LabelledTexts,
+        scale: tuple[float, float],
+        arguments: HeadArguments,
+        seed: int,
+    ) -> None:
+        """What precedes fine-tuning: labels are contrasted, if asked for, and a new head learns from the vectors.
+
+        Behind a head of random weights the first steps would spoil what the backbone knows (Kumar et al. 2022,
+        arXiv:2202.10054).
+        """
+        if arguments.contrastive_epochs:
             from asterisk.contrastive import contrast_labels
 
-            contrast_labels(model, own, self.arguments, seed)
-        return fine_tune(model, own, other, loss, self.arguments, folder, seed)
+            contrast_labels(model, self.tokenized(train, scale), arguments, seed)
+        if self.keeps_head:
+            return
+        parts = [
+            Examples(
+                torch.from_numpy(model.asterisk.encode(part.texts, tokenizer=self.tokenizer)),
+                self.scaled_labels(part, scale),
+            )
+            for part in (train, self.data.development)
+            if part
+        ]
+        loss = make_loss(self.data.problem_type, parts[0].labels, arguments.class_weights)
+        alone = dataclasses.replace(arguments, **dataclasses.asdict(MODES["frozen"]))
+        train_on_embeddings(model.classifier, parts[0], parts[1] if len(parts) > 1 else None, loss, alone, seed)
 
     def label_scale(self, train: LabelledTexts) -> tuple[float, float]:
         """What numbers are learned as multiples of, less their mean: mean and standard deviation; else 0 and 1."""

@@ -3,9 +3,10 @@
     python benchmarks/head_defaults.py --model runs/demo/model --data_dir ../shared/data/eval/classification
     python benchmarks/head_defaults.py --model M --data_dir D --modes frozen --sets Banking77 SNIPS
 
-Of each set 1,000 training texts are drawn to learn from (and to set a tenth aside to stop by), and 500 others to
-compare by. What is finished, in --runs_dir, is not run again. Writes results/head_defaults.json and .md of all that
-is: for each mode and candidate the mean accuracy and macro-F1 over the sets.
+Of each set 1,000 training texts, or as many as --train_texts says, are drawn to learn from (and to set a tenth aside
+to stop by), and 500 others to compare by. What is finished, in --runs_dir, is not run again. Writes
+results/head_defaults.json and .md of all that is: for each mode, number of texts and candidate the mean accuracy and
+macro-F1 over the sets.
 """
 
 import itertools
@@ -25,12 +26,12 @@ from asterisk.labelled_data import LabelledTexts, class_names, read_labelled_tex
 from asterisk.manifest import make_folder, read_json, write_json
 
 SETS = ("Banking77", "Emotion", "TweetSentimentExtraction", "AmazonCounterfactual", "Clinc150", "SNIPS")
-TRAIN_TEXTS, COMPARED_TEXTS = 1_000, 500
+COMPARED_TEXTS = 500
 # What is tried of each setting; all combinations.
 CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
     "frozen": {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (0.01, 0.1), "dropout": (0.1, 0.3)},
-    "lora": {"learning_rate": (1e-3, 2e-3, 5e-3)},
-    "full": {"learning_rate": (5e-4, 1e-3, 2e-3)},
+    "lora": {"learning_rate": (1e-3, 2e-3, 5e-3), "num_epochs": (5, 20)},
+    "full": {"learning_rate": (3e-4, 1e-3), "num_epochs": (5, 15)},
 }
 
 
@@ -45,6 +46,7 @@ class DefaultsArguments:
     runs_dir: str = field(default="runs/head_defaults", metadata={"help": "where what is finished lies"})
     sets: list[str] = field(default_factory=lambda: list(SETS), metadata={"help": "names of sets"})
     modes: list[str] = field(default_factory=lambda: list(MODES), metadata={"help": "modes to try now"})
+    train_texts: int = field(default=1_000, metadata={"help": "texts to learn from, or fewer if a set is small"})
     seed: int = field(default=0, metadata={"help": "of all draws"})
 
 
@@ -57,13 +59,15 @@ def main() -> None:
     folder = Path(arguments.runs_dir)
     make_folder(folder)
     for mode, name in itertools.product(arguments.modes, arguments.sets):
-        data = head_data(Path(arguments.data_dir) / f"{name}.train.parquet", arguments.seed)
+        data = head_data(Path(arguments.data_dir) / f"{name}.train.parquet", arguments.train_texts, arguments.seed)
         for candidate in candidates(mode):
-            path = folder / f"{name}.{mode}.{'_'.join(f'{value:g}' for value in candidate.values())}.json"
+            values = "_".join(f"{value:g}" for value in candidate.values())
+            path = folder / f"{name}.{mode}.{arguments.train_texts}.{values}.json"
             if path.exists():
                 continue
             scores = measure(arguments, mode, candidate, data)
-            write_json(path, {"set": name, "mode": mode, "candidate": candidate, **scores})
+            line = {"set": name, "mode": mode, "texts": arguments.train_texts, "candidate": candidate, **scores}
+            write_json(path, line)
             print(f"{name}, {mode}, {candidate}: {scores['accuracy']:.2f}", flush=True)
         write([read_json(path) for path in sorted(folder.glob("*.json"))])
 
@@ -74,7 +78,7 @@ def candidates(mode: str) -> list[dict[str, float]]:
     return [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
 
 
-def head_data(path: Path, seed: int) -> HeadData:
+def head_data(path: Path, texts: int, seed: int) -> HeadData:
     """Texts to learn from, to stop by and, as the test part, to compare by; all of the training split."""
     every = read_labelled_texts(str(path), "text", "label")
     order = np.random.default_rng(seed).permutation(len(every))
@@ -82,8 +86,9 @@ def head_data(path: Path, seed: int) -> HeadData:
     def part(first: int, last: int) -> LabelledTexts:
         return every.at(np.sort(order[first:last]))
 
-    compared = part(TRAIN_TEXTS, TRAIN_TEXTS + COMPARED_TEXTS)
-    train, development = split_development(part(0, TRAIN_TEXTS), seed)
+    texts = min(texts, len(every) - COMPARED_TEXTS)
+    compared = part(texts, texts + COMPARED_TEXTS)
+    train, development = split_development(part(0, texts), seed)
     return HeadData(train, development, compared, class_names(every))
 
 
@@ -100,22 +105,25 @@ def measure(arguments: DefaultsArguments, mode: str, candidate: dict[str, float]
 def write(lines: list[dict[str, Any]]) -> None:
     """Writes the record; a mode's candidates are compared on the sets that all of them were tried on."""
     means, rows = [], []
-    for mode in CANDIDATES:
-        own = [line for line in lines if line["mode"] == mode]
+    for mode, texts in sorted({(line["mode"], line["texts"]) for line in lines}):
+        own = [line for line in lines if (line["mode"], line["texts"]) == (mode, texts)]
         tried = [{line["set"] for line in own if line["candidate"] == each} for each in candidates(mode)]
         sets = set.intersection(*tried)
         if not sets:
             continue
+        of_mode = []
         for each in candidates(mode):
             of_it = [line for line in own if line["candidate"] == each and line["set"] in sets]
             mean = {key: float(np.mean([line[key] for line in of_it])) for key in ("accuracy", "macro_f1", "seconds")}
-            means.append({"mode": mode, "candidate": each, "sets": sorted(sets), **mean})
-        best = max(mean["accuracy"] for mean in means if mean["mode"] == mode)
-        for mean in (mean for mean in means if mean["mode"] == mode):
+            of_mode.append({"mode": mode, "texts": texts, "candidate": each, "sets": sorted(sets), **mean})
+        best = max(mean["accuracy"] for mean in of_mode)
+        for mean in of_mode:
             said = ", ".join(f"{name} {value:g}" for name, value in mean["candidate"].items())
             figures = [f"{mean[key]:.2f}" for key in ("accuracy", "macro_f1")]
             mark = " (best)" if mean["accuracy"] == best else ""
-            rows.append([f"{mode}, {said}{mark}", *figures, f"{mean['seconds']:.1f}", str(len(sets))])
+            name = f"{mode}, {texts:,} texts, {said}{mark}"
+            rows.append([name, *figures, f"{mean['seconds']:.1f}", str(len(sets))])
+        means += of_mode
     head = ["settings", "accuracy", "macro-F1", "seconds", "sets"]
     write_record("head_defaults", {"machine": machine(), "means": means, "lines": lines}, head, rows)
 

@@ -474,7 +474,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         """The rows of each forward pass and the length that they are padded to, from the longest texts on.
 
         On a CPU there are few lengths, each with its own number of rows: of each shape that oneDNN has met it keeps
-        some megabyte, and lays it where the last pass's memory was, so that the next cannot use that again.
+        a third of a megabyte, and lays it where the last pass's memory was, so that the next cannot use that again.
         """
         by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
         start = 0

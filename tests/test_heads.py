@@ -62,6 +62,20 @@ def test_a_mode_trains_what_it_says(mode: str, model: Path, tmp_path: Path) -> N
     assert {name.partition(".")[0] for name in after.state_dict()} == {"asterisk", "classifier"}
 
 
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_fine_tuning_begins_with_the_frozen_head(mode: str, model: Path, tmp_path: Path) -> None:
+    own = {"num_epochs": MODES["frozen"].num_epochs}
+    frozen, _ = train(model, tmp_path / "frozen", **own)
+    begun, _ = train(model, tmp_path / mode, mode=mode, num_epochs=1, learning_rate=1e-9)
+    for name, weight in frozen.classifier.state_dict().items():
+        torch.testing.assert_close(begun.classifier.state_dict()[name], weight, rtol=1e-3, atol=1e-4, msg=name)
+    # A head that is there already is trained further as it is.
+    save_student(frozen, load_classifier(str(model), NAMES, SINGLE)[1], tmp_path / "own")
+    further, _ = train(tmp_path / "own", tmp_path / "further", mode=mode, num_epochs=1, learning_rate=1e-9)
+    for name, weight in frozen.classifier.state_dict().items():
+        torch.testing.assert_close(further.classifier.state_dict()[name], weight, msg=name)
+
+
 @pytest.mark.parametrize("kind", [SINGLE, REGRESSION])
 def test_adapters_kept_by_themselves_are_the_merged_model(model: Path, tmp_path: Path, kind: str) -> None:
     data = None
