@@ -5,9 +5,11 @@ them at the end. full: everything learns, the lower the layer the slower (Howard
 """
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -15,6 +17,7 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import (
     EarlyStoppingCallback,
+    EvalPrediction,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -23,9 +26,11 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from asterisk.calibration import fit_temperature
 from asterisk.cli import UserError
 from asterisk.head_arguments import HeadArguments
 from asterisk.head_losses import Loss
+from asterisk.labelled_data import REGRESSION
 from asterisk.manifest import appearing_folder, read_json, remove_folder, write_json, writing
 from asterisk.progress import progress_bar
 from asterisk.sums import SUMS, check_sums, write_sums
@@ -36,6 +41,7 @@ from modeling_asterisk import AsteriskForSequenceClassification
 DAMAGED = (torch.serialization.pickle.UnpicklingError, SafetensorError)
 
 EVALUATION_BATCH_SIZE = 256
+CALIBRATED = "calibrated_loss"
 
 # The matrices of every layer, and the projection; the token table is no matrix that LoRA could be beside cheaply.
 LORA_TARGETS = ("qkv_proj", "o_proj", "up_proj", "down_proj", "projection")
@@ -173,24 +179,42 @@ class EarlyStopping(EarlyStoppingCallback):
             self.early_stopping_patience_counter = 0
 
 
+def calibrated_loss(loss: Loss, problem_type: str) -> Callable[[EvalPrediction], dict[str, float]]:
+    """What development is judged by: the loss at the temperature at which it is lowest.
+
+    A temperature is fitted after the training anyhow (Guo et al. 2017, arXiv:1706.04599), and a model that is tuned
+    becomes too sure of itself long before it stops becoming better.
+    """
+
+    def compute(prediction: EvalPrediction) -> dict[str, float]:
+        logits, labels = np.asarray(prediction.predictions), np.asarray(prediction.label_ids)
+        if problem_type != REGRESSION:
+            logits = logits / fit_temperature(logits, labels, problem_type)
+        return {CALIBRATED: loss(torch.from_numpy(logits), torch.from_numpy(labels)).item()}
+
+    return compute
+
+
 def make_trainer(
     model: nn.Module | None,
     train: TokenizedRows,
     development: TokenizedRows | None,
     loss: Loss,
+    problem_type: str,
     arguments: HeadArguments,
     folder: Path,
     seed: int,
     is_trial: bool = False,
     **options: Any,
 ) -> HeadTrainer:
-    """A Trainer that stops when the development loss has stopped falling, and keeps the weights of its lowest value.
+    """A Trainer that stops when the [`calibrated_loss`] has stopped falling, and keeps the weights of its lowest.
 
     Args:
         model: A classifier, for lora [`with_adapters`]; None if `options` say how each trial of a search makes it.
         train: What it learns from.
         development: What says when to stop, if anything does.
         loss: Of logits and labels, a mean.
+        problem_type: As in [`asterisk.labelled_data`].
         arguments: As `resolve_arguments` gives them.
         folder: Where the checkpoints go.
         seed: Of the order and the dropout.
@@ -211,7 +235,7 @@ def make_trainer(
         eval_strategy="epoch" if has_development else "no",
         save_strategy="no" if is_trial else "epoch",
         load_best_model_at_end=has_development and not is_trial,
-        metric_for_best_model="loss" if has_development else None,
+        metric_for_best_model=CALIBRATED if has_development else None,
         greater_is_better=False if has_development else None,
         restore_callback_states_from_checkpoint=True,
         train_sampling_strategy="group_by_length",
@@ -229,6 +253,7 @@ def make_trainer(
         args=settings,
         train_dataset=train,
         eval_dataset=development,
+        compute_metrics=calibrated_loss(loss, problem_type),
         data_collator=lambda batch: batch,
         callbacks=[Progress(), Checkpoints(), *([EarlyStopping(own.patience)] if has_development else [])],
         **options,
@@ -242,6 +267,7 @@ def fine_tune(
     train: TokenizedRows,
     development: TokenizedRows | None,
     loss: Loss,
+    problem_type: str,
     arguments: HeadArguments,
     folder: Path,
     seed: int,
@@ -249,21 +275,22 @@ def fine_tune(
     """Trains, on from the last checkpoint in the folder; see [`make_trainer`].
 
     Returns:
-        The trained model, the development loss after each pass, and the number of passes.
+        The trained model, the [`calibrated_loss`] of development after each pass, and the number of passes.
 
     Raises:
         UserError: The weights are not finite any more, peft is not installed, a checkpoint is damaged, or the disk is
             full.
     """
     trained = with_adapters(model, arguments.lora_rank) if arguments.mode == "lora" else model
-    trainer = make_trainer(trained, train, development, loss, arguments, folder, seed)
+    trainer = make_trainer(trained, train, development, loss, problem_type, arguments, folder, seed)
     last = last_checkpoint(folder)
     try:
         with writing(folder):
             trainer.train(resume_from_checkpoint=last)
     except DAMAGED as error:
         raise UserError(f"The checkpoint {last} is damaged; delete it, and run the command again.") from error
-    losses = [float(entry["eval_loss"]) for entry in trainer.state.log_history if "eval_loss" in entry]
+    name = f"eval_{CALIBRATED}"
+    losses = [float(entry[name]) for entry in trainer.state.log_history if name in entry]
     if not all(torch.isfinite(weight).all() for weight in model.parameters()):
         raise UserError("Training broke off at weights that are not finite; give a lower --learning_rate.")
     if arguments.mode == "lora":

@@ -21,7 +21,7 @@ class ModeDefaults:
 MODES = {
     "frozen": ModeDefaults(learning_rate=3e-3, num_epochs=60, batch_size=64, patience=8),
     "lora": ModeDefaults(learning_rate=2e-3, num_epochs=20, batch_size=32, patience=3),
-    "full": ModeDefaults(learning_rate=1e-3, num_epochs=15, batch_size=32, patience=3),
+    "full": ModeDefaults(learning_rate=1e-3, num_epochs=10, batch_size=32, patience=3),
 }
 
 
@@ -61,6 +61,13 @@ class HeadArguments:
         default=False,
         metadata={
             "help": "of lora: also save the adapters and the head by themselves, for peft, in OUTPUT_DIR/adapters"
+        },
+    )
+    head_first: int = field(
+        default=64,
+        metadata={
+            "help": "of lora and full: with fewer training texts of a label than this, in the mean, a new head first "
+            "learns alone"
         },
     )
     contrastive_epochs: int = field(
@@ -106,7 +113,7 @@ def resolve_arguments(arguments: HeadArguments) -> HeadArguments:
         value = getattr(arguments, name)
         if value is not None and not 0 <= value < 1:
             raise UserError(f"--{name} must lie from 0 up to, not including, 1, not {value}.")
-    for name in ("search", "contrastive_epochs"):
+    for name in ("search", "contrastive_epochs", "head_first"):
         if not 0 <= getattr(arguments, name) < float("inf"):
             raise UserError(f"--{name} must be at least 0, not {getattr(arguments, name)}.")
     if arguments.contrastive_epochs and arguments.mode != "full":

@@ -104,7 +104,7 @@ def _frozen_objective(training: HeadTraining) -> "Callable[[optuna.Trial], float
 
 def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None:
     """Through the Trainer's own search, which makes a model for each trial."""
-    from asterisk.fine_tuning import make_trainer, with_adapters  # the Trainer takes seconds to import
+    from asterisk.fine_tuning import CALIBRATED, make_trainer, with_adapters  # the Trainer takes seconds to import
 
     own = training.arguments
     scale = training.label_scale(training.draws[0])
@@ -113,12 +113,15 @@ def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None
     loss = make_loss(training.data.problem_type, rows.labels, own.class_weights)
 
     def make_model(trial: "optuna.Trial | None") -> Any:
-        model = training.load_to_train(scale)
+        model: Any = training.load_to_train(scale)
         if trial is not None:  # the Trainer makes one before any trial, to look at it
             tried = dataclasses.replace(own, **_suggested(trial, own))
             model.classifier.dropout.p = tried.dropout  # type: ignore[union-attr, assignment]
             training.prepare(model, training.draws[0], scale, tried, own.seed)
-        return with_adapters(model, own.lora_rank) if own.mode == "lora" else model
+        if own.mode == "lora":
+            model = with_adapters(model, own.lora_rank)
+        set_seed(own.seed)  # as the Trainer of a single training does when it has been given its model
+        return model
 
     def space(trial: "optuna.Trial") -> dict[str, Any]:
         found = _suggested(trial, own)
@@ -130,11 +133,21 @@ def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None
         }
 
     folder = training.folder / "search"
-    trainer = make_trainer(None, rows, development, loss, own, folder, own.seed, is_trial=True, model_init=make_model)
+    kind = training.data.problem_type
+    trainer = make_trainer(
+        None, rows, development, loss, kind, own, folder, own.seed, is_trial=True, model_init=make_model
+    )
+
+    def lowest(metrics: dict[str, float]) -> float:
+        # That of the best pass, whose weights would be kept, not of the last.
+        return min(metrics[f"eval_{CALIBRATED}"], trainer.state.best_metric or float("inf"))
+
     trainer.hyperparameter_search(
         hp_space=space,
         # That of the best pass, whose weights would be kept, not of the last.
-        compute_objective=lambda metrics: min(metrics["eval_loss"], trainer.state.best_metric or float("inf")),
+        compute_objective=lambda metrics: min(
+            metrics[f"eval_{CALIBRATED}"], trainer.state.best_metric or float("inf")
+        ),
         direction="minimize",
         backend="optuna",
         **options,

@@ -3,7 +3,8 @@
 Three modes. frozen: the backbone embeds each text once, and the head alone learns from these embeddings
 ([`asterisk.frozen_head`]). lora and full: the backbone learns as well ([`asterisk.fine_tuning`]).
 
-Training stops when the development loss has stopped falling, and the weights of its lowest value are kept.
+Training stops when the development loss has stopped falling, and the weights of its lowest value are kept; where the
+backbone learns, it is the loss at the best temperature.
 """
 
 import copy
@@ -55,7 +56,7 @@ CURVE_SHARES = (1 / 8, 1 / 4, 1 / 2)
 class Repeat:
     """One training: with which seed, on how many texts, for how long, and what it reached.
 
-    `losses` are the development losses after each pass.
+    `losses` are the development losses after each pass; of lora and full at the best temperature.
     """
 
     seed: int
@@ -224,7 +225,7 @@ class HeadTraining:
         own, other = self.tokenized(train, scale), self.tokenized(development, scale) if development else None
         if last_checkpoint(folder) is None:
             self.prepare(model, train, scale, self.arguments, seed)
-        return fine_tune(model, own, other, loss, self.arguments, folder, seed)
+        return fine_tune(model, own, other, loss, self.data.problem_type, self.arguments, folder, seed)
 
     def prepare(
         self,
@@ -234,16 +235,16 @@ class HeadTraining:
         arguments: HeadArguments,
         seed: int,
     ) -> None:
-        """What precedes fine-tuning: labels are contrasted, if asked for, and a new head learns from the vectors.
+        """What precedes fine-tuning: labels are contrasted, if asked for; and with few texts a new head learns alone.
 
-        Behind a head of random weights the first steps would spoil what the backbone knows (Kumar et al. 2022,
-        arXiv:2202.10054).
+        Few texts are few steps, of which a head of random weights would need most to be of use to the backbone (Kumar
+        et al. 2022, arXiv:2202.10054). With many, a head that fits the vectors as they are only stands in the way.
         """
         if arguments.contrastive_epochs:
             from asterisk.contrastive import contrast_labels
 
             contrast_labels(model, self.tokenized(train, scale), arguments, seed)
-        if self.keeps_head:
+        if self.keeps_head or len(train) >= arguments.head_first * len(self.names):
             return
         parts = [
             Examples(

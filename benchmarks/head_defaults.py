@@ -30,8 +30,8 @@ COMPARED_TEXTS = 500
 # What is tried of each setting; all combinations.
 CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
     "frozen": {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (0.01, 0.1), "dropout": (0.1, 0.3)},
-    "lora": {"learning_rate": (1e-3, 2e-3, 5e-3), "num_epochs": (5, 20)},
-    "full": {"learning_rate": (3e-4, 1e-3), "num_epochs": (5, 15)},
+    "lora": {"learning_rate": (2e-3,), "head_first": (0, 64, 1_000)},
+    "full": {"learning_rate": (1e-3,), "head_first": (0, 64, 1_000)},
 }
 
 
