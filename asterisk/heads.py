@@ -98,7 +98,9 @@ class HeadTraining:
     def load_to_train(self, scale: tuple[float, float]) -> AsteriskForSequenceClassification:
         """A copy of the model, on its device, giving numbers on the scale of [`HeadTraining.label_scale`]; with a new
         head, unless its own is for these classes."""
-        model = copy.deepcopy(self.model)
+        backbone = self.model.asterisk
+        # One that does not learn is shared.
+        model = copy.deepcopy(self.model, {id(backbone): backbone} if self.arguments.mode == "frozen" else {})
         if self.arguments.dropout is not None:
             model.config.classifier_dropout = self.arguments.dropout
             model.classifier.dropout.p = self.arguments.dropout  # type: ignore[union-attr, assignment]

@@ -1,0 +1,71 @@
+"""From a table of 1,000 labelled texts to a classifier and its report: the seconds of the whole command.
+
+    python benchmarks/head_seconds.py --model release/asterisk --data_dir ../shared/data/eval/classification
+
+train_head.py is started on 1,000 training texts of a set, by its defaults: it loads, embeds, trains with early
+stopping, evaluates and saves. Beside it stands a process that only imports the packages. The medians of --repetitions
+turns, after one that does not count, and the most memory that a process held go to results/head_seconds.json and .md.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from records import machine, most_memory, write_record
+
+from asterisk.labelled_data import read_labelled_texts
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEXTS = 1_000
+PACKAGES = "import train_head, evaluate, sklearn.metrics, plotly.graph_objects"
+
+
+def start(command: list[str]) -> tuple[float, float]:
+    """Seconds that a process lives, and the most memory it holds, in MB."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    begin = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL)
+    megabytes = most_memory(process, "VmHWM", interval=0.05)
+    seconds = time.perf_counter() - begin
+    if process.returncode:
+        sys.exit(f"error: python {' '.join(command)} failed.")
+    return seconds, megabytes
+
+
+def main() -> None:
+    """Measures and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="the Asterisk that the head is put on")
+    parser.add_argument("--data_dir", type=Path, required=True, help="holds files NAME.train.parquet")
+    parser.add_argument("--set", default="Banking77", help="NAME")
+    parser.add_argument("--repetitions", type=int, default=5, help="turns that count")
+    options = parser.parse_args()
+    every = read_labelled_texts(str(options.data_dir / f"{options.set}.train.parquet"), "text", "label")
+    chosen = every.at(np.random.default_rng(0).permutation(len(every))[:TEXTS])
+    name = f"train_head.py, {len(chosen):,} texts of {options.set}"
+    turns: dict[str, list[tuple[float, float]]] = {name: [], "the packages' imports alone": []}
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "train.parquet"
+        pq.write_table(pa.table({"text": chosen.texts, "label": chosen.labels}), table)
+        train = ["train_head.py", "--model", str(options.model.resolve()), "--train_file", str(table)]
+        for turn in range(1 + options.repetitions):
+            turns[name].append(start([*train, "--output_dir", f"{folder}/{turn}"]))
+            turns["the packages' imports alone"].append(start(["-c", PACKAGES]))
+    medians = {
+        name: [statistics.median(each) for each in zip(*counted[1:], strict=True)] for name, counted in turns.items()
+    }
+    rows = [[name, f"{seconds:.1f}", f"{megabytes:,.0f}"] for name, (seconds, megabytes) in medians.items()]
+    head = ["the whole command", "seconds", "memory, MB"]
+    write_record("head_seconds", {"machine": machine(), "turns": turns, "medians": medians}, head, rows)
+
+
+if __name__ == "__main__":
+    main()
