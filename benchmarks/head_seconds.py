@@ -8,36 +8,21 @@ turns, after one that does not count, and the most memory that a process held go
 """
 
 import argparse
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from records import machine, most_memory, write_record
+from records import machine, timed_process, write_record
 
 from asterisk.labelled_data import read_labelled_texts
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 TEXTS = 1_000
+# Seconds between looks at a process's memory.
+POLLING = 0.05
 PACKAGES = "import train_head, evaluate, sklearn.metrics, plotly.graph_objects"
-
-
-def start(command: list[str]) -> tuple[float, float]:
-    """Seconds that a process lives, and the most memory it holds, in MB."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    begin = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL)
-    megabytes = most_memory(process, "VmHWM", interval=0.05)
-    seconds = time.perf_counter() - begin
-    if process.returncode:
-        sys.exit(f"error: python {' '.join(command)} failed.")
-    return seconds, megabytes
 
 
 def main() -> None:
@@ -57,8 +42,8 @@ def main() -> None:
         pq.write_table(pa.table({"text": chosen.texts, "label": chosen.labels}), table)
         train = ["train_head.py", "--model", str(options.model.resolve()), "--train_file", str(table)]
         for turn in range(1 + options.repetitions):
-            turns[name].append(start([*train, "--output_dir", f"{folder}/{turn}"]))
-            turns["the packages' imports alone"].append(start(["-c", PACKAGES]))
+            turns[name].append(timed_process([*train, "--output_dir", f"{folder}/{turn}"], POLLING))
+            turns["the packages' imports alone"].append(timed_process(["-c", PACKAGES], POLLING))
     medians = {
         name: [statistics.median(each) for each in zip(*counted[1:], strict=True)] for name, counted in turns.items()
     }

@@ -1,6 +1,7 @@
 """What every benchmark writes: results/NAME.json, and a table in results/NAME.md for the README."""
 
 import contextlib
+import os
 import platform
 import re
 import shlex
@@ -15,6 +16,7 @@ import torch
 
 from asterisk.manifest import write_json
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -39,6 +41,20 @@ def most_memory(process: subprocess.Popen[bytes], counter: str, interval: float 
             found += map(int, re.findall(rf"^{counter}:\s+(\d+) kB", status, re.MULTILINE))
         time.sleep(interval)
     return (found[-1] if counter == "VmHWM" else max(found)) / 1024
+
+
+def timed_process(arguments: Sequence[str], interval: float = 0.005) -> tuple[float, float]:
+    """Seconds that a Python lives, and the most memory it holds, in MB; it runs offline, here, and must succeed."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(REPOSITORY)}
+    begin = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL
+    )
+    megabytes = most_memory(process, "VmHWM", interval)
+    seconds = time.perf_counter() - begin
+    if process.returncode:
+        sys.exit(f"error: this failed: python {shlex.join(arguments)}")
+    return seconds, megabytes
 
 
 def write_record(name: str, result: dict[str, Any], head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
