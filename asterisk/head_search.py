@@ -116,7 +116,7 @@ def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None
         model: Any = training.load_to_train(scale)
         if trial is not None:  # the Trainer makes one before any trial, to look at it
             tried = dataclasses.replace(own, **_suggested(trial, own))
-            model.classifier.dropout.p = tried.dropout  # type: ignore[union-attr, assignment]
+            model.classifier.dropout.p = tried.dropout
             training.prepare(model, training.draws[0], scale, tried, own.seed)
         if own.mode == "lora":
             model = with_adapters(model, own.lora_rank)
@@ -144,10 +144,7 @@ def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None
 
     trainer.hyperparameter_search(
         hp_space=space,
-        # That of the best pass, whose weights would be kept, not of the last.
-        compute_objective=lambda metrics: min(
-            metrics[f"eval_{CALIBRATED}"], trainer.state.best_metric or float("inf")
-        ),
+        compute_objective=lowest,
         direction="minimize",
         backend="optuna",
         **options,

@@ -69,6 +69,8 @@ def test_fine_tuning_begins_with_the_frozen_head(mode: str, model: Path, tmp_pat
     begun, _ = train(model, tmp_path / mode, mode=mode, num_epochs=1, learning_rate=1e-9)
     for name, weight in frozen.classifier.state_dict().items():
         torch.testing.assert_close(begun.classifier.state_dict()[name], weight, rtol=1e-3, atol=1e-4, msg=name)
+    alone, _ = train(model, tmp_path / "random", mode=mode, num_epochs=1, learning_rate=1e-9, head_first=48)
+    assert not torch.allclose(alone.classifier.out_proj.weight, frozen.classifier.out_proj.weight, atol=1e-2)
     # A head that is there already is trained further as it is.
     save_student(frozen, load_classifier(str(model), NAMES, SINGLE)[1], tmp_path / "own")
     further, _ = train(tmp_path / "own", tmp_path / "further", mode=mode, num_epochs=1, learning_rate=1e-9)
