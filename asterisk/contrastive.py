@@ -35,7 +35,7 @@ def contrast_labels(
     passes = [label_pairs(labels, generator) for _ in range(arguments.contrastive_epochs)]
     batches = [own[start : start + PAIRS_OF_BATCH] for own in passes for start in range(0, len(own), PAIRS_OF_BATCH)]
     groups = parameter_groups(model, arguments.learning_rate or 0, arguments.layer_decay, arguments.weight_decay)
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = torch.optim.AdamW(groups, fused=True)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, max(1, len(batches)))
     model.train()
     with progress_bar("Contrasting labels", "steps", total=len(batches)) as progress:
