@@ -269,6 +269,7 @@ def make_trainer(
     """
     own: Any = arguments  # of which, once resolved, nothing that is read here is None
     has_development = development is not None
+    stopping = [EarlyStopping(own.patience)] if has_development else []
     settings = TrainingArguments(
         output_dir=str(folder),
         learning_rate=own.learning_rate,
@@ -301,7 +302,7 @@ def make_trainer(
         eval_dataset=development,
         compute_metrics=calibrated_loss(loss, problem_type),
         data_collator=lambda batch: batch,
-        callbacks=[Progress(), Averaging(), Checkpoints(), *([EarlyStopping(own.patience)] if has_development else [])],
+        callbacks=[Progress(), Averaging(), Checkpoints(), *stopping],
         **options,
     )
     trainer.remove_callback(PrinterCallback)
