@@ -21,7 +21,7 @@ class ModeDefaults:
 MODES = {
     "frozen": ModeDefaults(learning_rate=3e-3, num_epochs=60, batch_size=64, patience=8),
     "lora": ModeDefaults(learning_rate=2e-3, num_epochs=20, batch_size=32, patience=3),
-    "full": ModeDefaults(learning_rate=1e-3, num_epochs=10, batch_size=32, patience=3),
+    "full": ModeDefaults(learning_rate=1e-3, num_epochs=10, batch_size=32, patience=2),
 }
 
 
@@ -55,6 +55,13 @@ class HeadArguments:
     dropout: float | None = field(default=None, metadata={"help": "dropout inside the head (default: the model's)"})
     layer_decay: float = field(
         default=0.8, metadata={"help": "of full: a layer's learning rate as a share of that of the one above"}
+    )
+    perturbation: float = field(
+        default=0.2,
+        metadata={
+            "help": "of full: also learn from each text with its token vectors moved so far (norm) to where the loss "
+            "is higher; 0 is faster"
+        },
     )
     lora_rank: int = field(default=16, metadata={"help": "of lora: rank of the adapters"})
     keep_adapters: bool = field(
@@ -113,7 +120,7 @@ def resolve_arguments(arguments: HeadArguments) -> HeadArguments:
         value = getattr(arguments, name)
         if value is not None and not 0 <= value < 1:
             raise UserError(f"--{name} must lie from 0 up to, not including, 1, not {value}.")
-    for name in ("search", "contrastive_epochs", "head_first"):
+    for name in ("search", "contrastive_epochs", "head_first", "perturbation"):
         if not 0 <= getattr(arguments, name) < float("inf"):
             raise UserError(f"--{name} must be at least 0, not {getattr(arguments, name)}.")
     if arguments.contrastive_epochs and arguments.mode != "full":

@@ -31,7 +31,7 @@ COMPARED_TEXTS = 500
 CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
     "frozen": {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (0.01, 0.1), "dropout": (0.1, 0.3)},
     "lora": {"learning_rate": (2e-3,), "head_first": (0, 64, 1_000)},
-    "full": {"learning_rate": (1e-3,), "head_first": (0, 64, 1_000)},
+    "full": {"learning_rate": (1e-3,), "perturbation": (0.0, 0.2)},
 }
 
 

@@ -10,12 +10,26 @@ import torch
 from labelled import topic_rows, write_tiny_asterisk
 from peft import PeftModel
 from torch.nn.functional import cross_entropy
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from asterisk.calibration import fit_temperature
-from asterisk.classifier import load_classifier, shift_outputs
+from asterisk.classifier import load_classifier, renew_head, shift_outputs
 from asterisk.cli import UserError
-from asterisk.fine_tuning import Progress, adapters_folder, parameter_groups, save_adapters
+from asterisk.fine_tuning import (
+    Averaging,
+    Progress,
+    TokenizedRows,
+    adapters_folder,
+    make_trainer,
+    parameter_groups,
+    save_adapters,
+)
 from asterisk.head_arguments import MODES, HeadArguments, resolve_arguments
 from asterisk.head_data import HeadData
 from asterisk.head_losses import make_loss
@@ -279,3 +293,40 @@ def test_wrong_models_and_settings_are_refused_in_a_sentence(model: Path, tmp_pa
             resolve_arguments(HeadArguments(**arguments))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="weights that are not finite; give a lower --learning_rate"):
         train(model, tmp_path / "run", mode="full", learning_rate=1e30)
+
+
+def test_a_perturbed_text_is_one_whose_loss_is_higher(model: Path, tmp_path: Path) -> None:
+    classifier, tokenizer, _ = load_classifier(str(model), NAMES, SINGLE)
+    renew_head(classifier)
+    classifier.classifier.dropout.p = 0.0  # type: ignore[union-attr, assignment]
+    rows = TokenizedRows(tokenizer(["A text.", "Another, longer one."])["input_ids"], torch.tensor([0, 1]))
+    losses = {}
+    for norm in (0.0, 0.2):
+        settings = resolve_arguments(HeadArguments(mode="full", perturbation=norm))
+        trainer = make_trainer(classifier, rows, None, cross_entropy, SINGLE, settings, tmp_path, seed=0)
+        for training in (True, False):
+            classifier.train(training)
+            losses[norm, training] = trainer.compute_loss(classifier, rows.__getitems__([0, 1])).item()
+    # Token vectors given as they are make no difference, and none are moved where nothing is learned.
+    assert losses[0.0, True] == losses[0.0, False] == losses[0.2, False]
+    assert losses[0.2, True] > losses[0.0, True]
+
+
+def test_what_is_kept_is_the_average_of_the_steps_and_training_goes_on_from_the_last(
+    model: Path, tmp_path: Path
+) -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([weight], lr=1.0, weight_decay=0.0)
+    averaging, state = Averaging(), TrainerState()
+    arguments = (TrainingArguments(str(tmp_path)), state, TrainerControl())
+    averaging.on_epoch_begin(*arguments, optimizer=optimizer)
+    seen = []
+    for state.global_step in range(1, 5):
+        weight.grad = torch.tensor([-1.0])
+        optimizer.step()
+        seen.append(weight.item())
+        averaging.on_step_end(*arguments, optimizer=optimizer)
+    averaging.on_epoch_end(*arguments, optimizer=optimizer)
+    assert seen[0] < weight.item() < seen[-1]
+    averaging.on_epoch_begin(*arguments, optimizer=optimizer)
+    assert weight.item() == seen[-1]
