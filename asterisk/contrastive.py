@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from asterisk.fine_tuning import TokenizedRows, parameter_groups
+from asterisk.fine_tuning import TokenizedRows, narrowed_table, parameter_groups
 from asterisk.head_arguments import HeadArguments
 from asterisk.head_losses import supervised_contrastive_loss
 from asterisk.progress import progress_bar
@@ -34,22 +34,23 @@ def contrast_labels(
     labels = train.labels.numpy()
     passes = [label_pairs(labels, generator) for _ in range(arguments.contrastive_epochs)]
     batches = [own[start : start + PAIRS_OF_BATCH] for own in passes for start in range(0, len(own), PAIRS_OF_BATCH)]
-    groups = parameter_groups(model, arguments.learning_rate or 0, arguments.layer_decay, arguments.weight_decay)
-    optimizer = torch.optim.AdamW(groups, fused=True)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, max(1, len(batches)))
-    model.train()
-    with progress_bar("Contrasting labels", "steps", total=len(batches)) as progress:
-        for pairs in batches:
-            batch = {
-                name: value.to(model.device) for name, value in train.__getitems__(pairs.ravel().tolist()).items()
-            }
-            own = batch.pop("labels")
-            loss = supervised_contrastive_loss(model.asterisk(**batch).pooler_output, own, TEMPERATURE)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            progress.update(1)
+    with narrowed_table(model, train) as (rows,):
+        groups = parameter_groups(model, arguments.learning_rate or 0, arguments.layer_decay, arguments.weight_decay)
+        optimizer = torch.optim.AdamW(groups, fused=True)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, max(1, len(batches)))
+        model.train()
+        with progress_bar("Contrasting labels", "steps", total=len(batches)) as progress:
+            for pairs in batches:
+                batch = {
+                    name: value.to(model.device) for name, value in rows.__getitems__(pairs.ravel().tolist()).items()
+                }
+                own = batch.pop("labels")
+                loss = supervised_contrastive_loss(model.asterisk(**batch).pooler_output, own, TEMPERATURE)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                progress.update(1)
 
 
 def label_pairs(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:

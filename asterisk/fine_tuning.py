@@ -5,7 +5,8 @@ them at the end. full: everything learns, the lower the layer the slower (Howard
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,45 @@ class TokenizedRows(Dataset):
             "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
             "labels": self.labels[rows],
         }
+
+
+def tokens_of(*parts: TokenizedRows | None) -> np.ndarray:
+    """The distinct token ids of texts, and 0, with which they are padded: (tokens,) int64, ascending."""
+    found = {token for part in parts if part for ids in part.token_ids for token in ids}
+    return np.array(sorted({0, *found}), np.int64)
+
+
+def renumbered(part: TokenizedRows, kept: np.ndarray) -> TokenizedRows:
+    """The texts with the places of their tokens among those that are kept for token ids."""
+    return TokenizedRows([np.searchsorted(kept, ids).tolist() for ids in part.token_ids], part.labels)
+
+
+def narrow_table(model: AsteriskForSequenceClassification, kept: np.ndarray) -> nn.Embedding:
+    """Leaves a model the rows of these tokens alone, and returns the whole table.
+
+    No other row would get a gradient, nor has the table any weight decay, so that the training is the same. But a
+    step's time would go to zeros: most of the weights are the table's.
+    """
+    whole: Any = model.get_input_embeddings()
+    rows = whole.weight.detach()[torch.from_numpy(kept).to(whole.weight.device)]
+    model.set_input_embeddings(nn.Embedding.from_pretrained(rows, freeze=False))
+    return whole
+
+
+@contextmanager
+def narrowed_table(model: AsteriskForSequenceClassification, *parts: TokenizedRows | None) -> Iterator[list[Any]]:
+    """While it lasts the model has the rows of these texts' tokens alone, and is to be given what is yielded: the
+    texts [`renumbered`]. Afterwards what was learned is in the whole table."""
+    kept = tokens_of(*parts)
+    whole = narrow_table(model, kept)
+    try:
+        yield [renumbered(part, kept) if part else None for part in parts]
+    finally:
+        own: Any = model.get_input_embeddings()
+        whole.to(own.weight.device)
+        with torch.no_grad():
+            whole.weight[torch.from_numpy(kept).to(own.weight.device)] = own.weight
+        model.set_input_embeddings(whole)
 
 
 class HeadTrainer(Trainer):
@@ -343,19 +383,22 @@ def fine_tune(
         UserError: The weights are not finite any more, peft is not installed, a checkpoint is damaged, or the disk is
             full.
     """
-    trained = with_adapters(model, arguments.lora_rank) if arguments.mode == "lora" else model
-    trainer = make_trainer(trained, train, development, loss, problem_type, arguments, folder, seed)
+    is_lora = arguments.mode == "lora"
+    trained = with_adapters(model, arguments.lora_rank) if is_lora else model
     last = last_checkpoint(folder)
-    try:
-        with writing(folder):
-            trainer.train(resume_from_checkpoint=last)
-    except DAMAGED as error:
-        raise UserError(f"The checkpoint {last} is damaged; delete it, and run the command again.") from error
+    # Adapters leave the table as it is.
+    with nullcontext([train, development]) if is_lora else narrowed_table(model, train, development) as (own, other):
+        trainer = make_trainer(trained, own, other, loss, problem_type, arguments, folder, seed)
+        try:
+            with writing(folder):
+                trainer.train(resume_from_checkpoint=last)
+        except DAMAGED as error:
+            raise UserError(f"The checkpoint {last} is damaged; delete it, and run the command again.") from error
     name = f"eval_{CALIBRATED}"
     losses = [float(entry[name]) for entry in trainer.state.log_history if name in entry]
     if not all(torch.isfinite(weight).all() for weight in model.parameters()):
         raise UserError("Training broke off at weights that are not finite; give a lower --learning_rate.")
-    if arguments.mode == "lora":
+    if is_lora:
         adapted: Any = trainer.model
         if arguments.keep_adapters:
             adapted.save_pretrained(adapters_folder(folder))

@@ -104,13 +104,17 @@ def _frozen_objective(training: HeadTraining) -> "Callable[[optuna.Trial], float
 
 def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None:
     """Through the Trainer's own search, which makes a model for each trial."""
-    from asterisk.fine_tuning import CALIBRATED, make_trainer, with_adapters  # the Trainer takes seconds to import
+    # The Trainer takes seconds to import.
+    from asterisk.fine_tuning import CALIBRATED, make_trainer, narrow_table, renumbered, tokens_of, with_adapters
 
     own = training.arguments
     scale = training.label_scale(training.draws[0])
     assert training.data.development is not None
     rows, development = (training.tokenized(part, scale) for part in (training.draws[0], training.data.development))
     loss = make_loss(training.data.problem_type, rows.labels, own.class_weights)
+    kept = None if own.mode == "lora" else tokens_of(rows, development)
+    if kept is not None:
+        rows, development = renumbered(rows, kept), renumbered(development, kept)
 
     def make_model(trial: "optuna.Trial | None") -> Any:
         model: Any = training.load_to_train(scale)
@@ -118,8 +122,10 @@ def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None
             tried = dataclasses.replace(own, **_suggested(trial, own))
             model.classifier.dropout.p = tried.dropout
             training.prepare(model, training.draws[0], scale, tried, own.seed)
-        if own.mode == "lora":
+        if kept is None:
             model = with_adapters(model, own.lora_rank)
+        else:
+            narrow_table(model, kept)
         set_seed(own.seed)  # as the Trainer of a single training does when it has been given its model
         return model
 

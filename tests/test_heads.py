@@ -18,6 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from asterisk import fine_tuning
 from asterisk.calibration import fit_temperature
 from asterisk.classifier import load_classifier, renew_head, shift_outputs
 from asterisk.cli import UserError
@@ -330,3 +331,17 @@ def test_what_is_kept_is_the_average_of_the_steps_and_training_goes_on_from_the_
     assert seen[0] < weight.item() < seen[-1]
     averaging.on_epoch_begin(*arguments, optimizer=optimizer)
     assert weight.item() == seen[-1]
+
+
+def test_rows_of_the_table_that_no_text_needs_make_no_difference(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_classifier(str(model), NAMES, SINGLE)[0].asterisk.embeddings.embed_tokens.weight
+    narrow, (line,) = train(model, tmp_path / "narrow", mode="full", num_epochs=3)
+    monkeypatch.setattr(fine_tuning, "tokens_of", lambda *parts: np.arange(len(before)))
+    whole, (same,) = train(model, tmp_path / "whole", mode="full", num_epochs=3)
+    assert line.losses == pytest.approx(same.losses, abs=1e-4)
+    after = narrow.asterisk.embeddings.embed_tokens.weight
+    torch.testing.assert_close(after, whole.asterisk.embeddings.embed_tokens.weight, rtol=1e-3, atol=1e-4)
+    learned = (after != before).any(dim=1)
+    assert 0 < learned.sum() < len(before)
