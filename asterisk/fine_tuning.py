@@ -387,7 +387,8 @@ def fine_tune(
     trained = with_adapters(model, arguments.lora_rank) if is_lora else model
     last = last_checkpoint(folder)
     # Adapters leave the table as it is.
-    with nullcontext([train, development]) if is_lora else narrowed_table(model, train, development) as (own, other):
+    parts: Any = nullcontext((train, development)) if is_lora else narrowed_table(model, train, development)
+    with parts as (own, other):
         trainer = make_trainer(trained, own, other, loss, problem_type, arguments, folder, seed)
         try:
             with writing(folder):
