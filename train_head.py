@@ -114,7 +114,7 @@ def main() -> None:
         save_student(model, training.tokenizer, temporary)
         write_head_card(temporary, report, training.names)
     if settings.keep_adapters:
-        from asterisk.fine_tuning import ADAPTERS, save_adapters
+        from asterisk.adapters import ADAPTERS, save_adapters
 
         save_adapters(model, training.adapters_of(best_repeat(repeats)), arguments.model, folder / ADAPTERS)
     table = write_head_report(folder, report)

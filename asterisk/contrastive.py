@@ -9,10 +9,11 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from asterisk.fine_tuning import TokenizedRows, narrowed_table, parameter_groups
+from asterisk.fine_tuning import parameter_groups
 from asterisk.head_arguments import HeadArguments
 from asterisk.head_losses import supervised_contrastive_loss
 from asterisk.progress import progress_bar
+from asterisk.token_rows import TokenizedRows, narrowed_table
 from modeling_asterisk import AsteriskForSequenceClassification
 
 PAIRS_OF_BATCH = 32

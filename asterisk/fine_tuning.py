@@ -4,18 +4,15 @@ lora: low-rank adapters beside the backbone's matrices learn (Hu et al. 2021, ar
 them at the end. full: everything learns, the lower the layer the slower (Howard & Ruder 2018, arXiv:1801.06146).
 """
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils.data import Dataset
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
@@ -27,15 +24,16 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
+from asterisk.adapters import adapters_folder, with_adapters
 from asterisk.calibration import fit_temperature
 from asterisk.cli import UserError
 from asterisk.head_arguments import HeadArguments
 from asterisk.head_losses import Loss
 from asterisk.labelled_data import REGRESSION
-from asterisk.manifest import appearing_folder, read_json, remove_folder, write_json, writing
+from asterisk.manifest import remove_folder, writing
 from asterisk.progress import progress_bar
 from asterisk.sums import SUMS, check_sums, write_sums
-from asterisk.teacher import resolve_model
+from asterisk.token_rows import TokenizedRows, narrowed_table
 from modeling_asterisk import AsteriskForSequenceClassification
 
 # What reading a checkpoint raises. The Trainer, too, reads its pickles with torch's restricted reader.
@@ -46,98 +44,6 @@ EVALUATION_BATCH_SIZE = 256
 AVERAGE_DECAY = 0.99
 AVERAGE = "average"
 CALIBRATED = "calibrated_loss"
-
-# The matrices of every layer, and the projection; the token table is no matrix that LoRA could be beside cheaply.
-LORA_TARGETS = ("qkv_proj", "o_proj", "up_proj", "down_proj", "projection")
-HEAD = "classifier"
-
-ADAPTERS = "adapters"
-ADAPTERS_CARD = """---
-library_name: peft
-pipeline_tag: text-classification
-tags: [asterisk, text-classification, custom_code]
----
-
-# Adapters and head of a text classifier on an Asterisk
-
-```python
-from peft import PeftModel
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
-
-base, adapters = "{base}", "FOLDER_OR_ID"
-config = AutoConfig.from_pretrained(adapters, trust_remote_code=True)
-model = AutoModelForSequenceClassification.from_pretrained(
-    base, config=config, trust_remote_code=True, ignore_mismatched_sizes=True
-)
-model = PeftModel.from_pretrained(model, adapters).merge_and_unload()
-classify = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(base))
-print(classify("A text.", top_k=3))
-```
-"""
-
-
-class TokenizedRows(Dataset):
-    """Token ids and labels, handed out a padded batch at a time."""
-
-    def __init__(self, token_ids: list[list[int]], labels: torch.Tensor):
-        self.token_ids, self.labels = token_ids, labels
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        # The Trainer's sampler reads lengths from it.
-        return {"input_ids": self.token_ids[row]}
-
-    def __getitems__(self, rows: list[int]) -> dict[str, torch.Tensor]:
-        """The batch of these rows; what PyTorch's data loader looks for."""
-        ids = [self.token_ids[row] for row in rows]
-        longest = max(1, max(len(own) for own in ids))
-        lengths = torch.tensor([len(own) for own in ids])
-        return {
-            "input_ids": torch.tensor([own + [0] * (longest - len(own)) for own in ids]),
-            "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
-            "labels": self.labels[rows],
-        }
-
-
-def tokens_of(*parts: TokenizedRows | None) -> np.ndarray:
-    """The distinct token ids of texts, and 0, with which they are padded: (tokens,) int64, ascending."""
-    found = {token for part in parts if part for ids in part.token_ids for token in ids}
-    return np.array(sorted({0, *found}), np.int64)
-
-
-def renumbered(part: TokenizedRows, kept: np.ndarray) -> TokenizedRows:
-    """The texts with the places of their tokens among those that are kept for token ids."""
-    return TokenizedRows([np.searchsorted(kept, ids).tolist() for ids in part.token_ids], part.labels)
-
-
-def narrow_table(model: AsteriskForSequenceClassification, kept: np.ndarray) -> nn.Embedding:
-    """Leaves a model the rows of these tokens alone, and returns the whole table.
-
-    No other row would get a gradient, nor has the table any weight decay, so that the training is the same. But a
-    step's time would go to zeros: most of the weights are the table's.
-    """
-    whole: Any = model.get_input_embeddings()
-    rows = whole.weight.detach()[torch.from_numpy(kept).to(whole.weight.device)]
-    model.set_input_embeddings(nn.Embedding.from_pretrained(rows, freeze=False))
-    return whole
-
-
-@contextmanager
-def narrowed_table(model: AsteriskForSequenceClassification, *parts: TokenizedRows | None) -> Iterator[list[Any]]:
-    """While it lasts the model has the rows of these texts' tokens alone, and is to be given what is yielded: the
-    texts [`renumbered`]. Afterwards what was learned is in the whole table."""
-    kept = tokens_of(*parts)
-    whole = narrow_table(model, kept)
-    try:
-        yield [renumbered(part, kept) if part else None for part in parts]
-    finally:
-        own: Any = model.get_input_embeddings()
-        whole.to(own.weight.device)
-        with torch.no_grad():
-            whole.weight[torch.from_numpy(kept).to(own.weight.device)] = own.weight
-        model.set_input_embeddings(whole)
 
 
 class HeadTrainer(Trainer):
@@ -405,59 +311,6 @@ def fine_tune(
             adapted.save_pretrained(adapters_folder(folder))
         model = adapted.merge_and_unload()
     return model, losses, trainer.state.epoch or 0
-
-
-def adapters_folder(folder: Path) -> Path:
-    """Where the adapters of the training in a folder are kept, which itself is removed in the end."""
-    return folder.with_name(f"{folder.name}-{ADAPTERS}")
-
-
-def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: str, folder: Path) -> None:
-    """Saves what was trained of a classifier, without what its backbone has: a folder for peft.
-
-    Args:
-        model: The finished classifier, of which the head and the configuration are saved.
-        kept: The adapters that were merged into it, as [`fine_tune`] keeps them.
-        base: What was trained on.
-        folder: Appears whole or not at all.
-    """
-    location = resolve_model(base)
-    with appearing_folder(folder) as temporary:
-        # The configuration with its code: of the classes, and of what was decided after training.
-        model.config.save_pretrained(temporary)
-        settings = read_json(kept / "adapter_config.json")
-        write_json(temporary / "adapter_config.json", {**settings, "base_model_name_or_path": location})
-        weights = load_file(kept / "adapter_model.safetensors")
-        # As finished: the head of a regression is put on the labels' scale after training.
-        for name, weight in model.classifier.state_dict().items():
-            weights[f"base_model.model.{HEAD}.{name}"] = weight.contiguous()
-        save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
-        (temporary / "README.md").write_text(ADAPTERS_CARD.format(base=location), encoding="utf-8")
-        # safetensors writes files that only their owner may read.
-        (temporary / "adapter_model.safetensors").chmod((temporary / "README.md").stat().st_mode)
-
-
-def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:
-    """The model with LoRA adapters; of the rest only the head learns.
-
-    Raises:
-        UserError: peft is not installed.
-    """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise UserError("--mode lora needs the peft package: pip install peft.") from None
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=0.05,
-        target_modules=[*LORA_TARGETS],
-        modules_to_save=[HEAD],
-    )
-    with warnings.catch_warnings():
-        # peft asks for an attribute that transformers calls by another name now.
-        warnings.simplefilter("ignore", FutureWarning)
-        return get_peft_model(model, config)
 
 
 def parameter_groups(

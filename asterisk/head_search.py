@@ -104,8 +104,9 @@ def _frozen_objective(training: HeadTraining) -> "Callable[[optuna.Trial], float
 
 def _search_fine_tuning(training: HeadTraining, options: dict[str, Any]) -> None:
     """Through the Trainer's own search, which makes a model for each trial."""
-    # The Trainer takes seconds to import.
-    from asterisk.fine_tuning import CALIBRATED, make_trainer, narrow_table, renumbered, tokens_of, with_adapters
+    from asterisk.adapters import with_adapters
+    from asterisk.fine_tuning import CALIBRATED, make_trainer  # the Trainer takes seconds to import
+    from asterisk.token_rows import narrow_table, renumbered, tokens_of
 
     own = training.arguments
     scale = training.label_scale(training.draws[0])

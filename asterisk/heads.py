@@ -157,7 +157,7 @@ class HeadTraining:
 
     def adapters_of(self, repeat: int) -> Path:
         """Where the adapters of a repeat are, if they are kept."""
-        from asterisk.fine_tuning import adapters_folder  # the Trainer takes seconds to import
+        from asterisk.adapters import adapters_folder
 
         return adapters_folder(self.folder / f"repeat-{repeat}")
 
@@ -285,8 +285,8 @@ class HeadTraining:
         return self.vectors[[self.row_of[text] for text in texts]]
 
     def tokenized(self, data: LabelledTexts, scale: tuple[float, float]) -> Any:
-        """Of the other modes: token ids and labels, as [`asterisk.fine_tuning.TokenizedRows`]."""
-        from asterisk.fine_tuning import TokenizedRows  # the Trainer takes seconds to import
+        """Of the other modes: token ids and labels, as [`asterisk.token_rows.TokenizedRows`]."""
+        from asterisk.token_rows import TokenizedRows
 
         limit = {"truncation": True, "max_length": longest_input(self.tokenizer, self.model)}
         encoded = self.tokenizer(data.texts, return_attention_mask=False, return_token_type_ids=False, **limit)

@@ -9,10 +9,10 @@ from labelled import topic_rows, write_tiny_asterisk
 
 from asterisk.classifier import load_classifier
 from asterisk.contrastive import contrast_labels, label_pairs
-from asterisk.fine_tuning import TokenizedRows
 from asterisk.head_arguments import HeadArguments, resolve_arguments
 from asterisk.head_losses import supervised_contrastive_loss
 from asterisk.labelled_data import SINGLE
+from asterisk.token_rows import TokenizedRows
 
 
 def test_loss_is_that_of_the_paper_and_texts_alone_are_only_others() -> None:

@@ -18,18 +18,16 @@ from transformers import (
     TrainingArguments,
 )
 
-from asterisk import fine_tuning
+from asterisk import token_rows
+from asterisk.adapters import adapters_folder, save_adapters
 from asterisk.calibration import fit_temperature
 from asterisk.classifier import load_classifier, renew_head, shift_outputs
 from asterisk.cli import UserError
 from asterisk.fine_tuning import (
     Averaging,
     Progress,
-    TokenizedRows,
-    adapters_folder,
     make_trainer,
     parameter_groups,
-    save_adapters,
 )
 from asterisk.head_arguments import MODES, HeadArguments, resolve_arguments
 from asterisk.head_data import HeadData
@@ -37,6 +35,7 @@ from asterisk.head_losses import make_loss
 from asterisk.heads import HeadTraining, Repeat, best_repeat
 from asterisk.labelled_data import MULTI, REGRESSION, SINGLE, LabelledTexts
 from asterisk.student import save_student
+from asterisk.token_rows import TokenizedRows
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 
 NAMES = ["food", "sport"]
@@ -338,7 +337,7 @@ def test_rows_of_the_table_that_no_text_needs_make_no_difference(
 ) -> None:
     before = load_classifier(str(model), NAMES, SINGLE)[0].asterisk.embeddings.embed_tokens.weight
     narrow, (line,) = train(model, tmp_path / "narrow", mode="full", num_epochs=3)
-    monkeypatch.setattr(fine_tuning, "tokens_of", lambda *parts: np.arange(len(before)))
+    monkeypatch.setattr(token_rows, "tokens_of", lambda *parts: np.arange(len(before)))
     whole, (same,) = train(model, tmp_path / "whole", mode="full", num_epochs=3)
     assert line.losses == pytest.approx(same.losses, abs=1e-4)
     after = narrow.asterisk.embeddings.embed_tokens.weight
