@@ -1,5 +1,6 @@
 # make demo   set up, distil a real teacher in minutes and print how close the student came
-# make test   set up, lint, type-check and run every test
+# make check  set up, lint, type-check and run the fast tests: two minutes
+# make test   set up, lint, type-check and run every test: ten minutes
 # make soak   try a million odd inputs and more, and kill every stage at a hundred moments: hours
 # make sbom   list the packages of .venv and their licences, as CycloneDX and as a table
 # make setup  build .venv with everything that development needs
@@ -9,9 +10,9 @@ PYTHON ?= python3
 # Where the full STS Benchmark lies beside the checkout, the demo measures with it; elsewhere with the bundled part.
 STSB := $(wildcard ../shared/data/eval/sts/STSBenchmark.test.parquet)
 
-SUITE := tests/transformers_suite
+SUITE := tests/modeling/transformers_suite
 
-.PHONY: setup lock demo test soak sbom lint format
+.PHONY: setup lock demo check test soak sbom lint format
 
 setup: .venv/.complete
 
@@ -38,8 +39,11 @@ demo: setup
 test: setup lint
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal
 
+check: setup lint
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow'
+
 soak: setup
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py tests/test_student.py tests/test_trust.py
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/invariants tests/distillation/test_student.py
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python benchmarks/fuzz.py --cases 1000000
 	.venv/bin/python benchmarks/faults.py --kills 100
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point
 
 DTYPES = ("float32", "float16")
 
@@ -48,10 +49,10 @@ def main() -> None:
         argv = ["--texts", *argv]
     arguments = parse_arguments(EmbedArguments, __doc__ or "", argv)
     check(arguments)
-    from asterisk.embedding_file import write_embeddings
-    from asterisk.encoders import load_encoder
-    from asterisk.processes import this_process
-    from asterisk.reading import files_of, read_texts
+    from asterisk.core.processes import this_process
+    from asterisk.data.readers import files_of, read_texts
+    from asterisk.models.load import load_encoder
+    from asterisk.models.write_vectors import write_embeddings
 
     files = [file for source in arguments.texts for file in files_of(source)]
 

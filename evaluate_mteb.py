@@ -18,23 +18,19 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from asterisk.classification import (
-    TEMPLATES,
-    LocalSet,
-    local_sets,
-    markdown_table,
-    mean_results,
-    measure_classification,
-    read_set,
-)
-from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.comparison_report import write_comparison_report
-from asterisk.encoders import TextEncoder, is_asterisk, load_encoder
-from asterisk.finetuned_classification import measure_fine_tuned
-from asterisk.manifest import appearing, make_folder, write_json
-from asterisk.mteb_results import ModelScores, evaluate, markdown, summary
-from asterisk.reading import files_of, read_columns, read_texts
-from asterisk.tasks import find_tasks, group_members
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point
+from asterisk.core.files import appearing, make_folder, write_json
+from asterisk.data.labelled_sets import LocalSet, local_sets, read_set
+from asterisk.data.readers import files_of, read_columns, read_texts
+from asterisk.evaluation.comparison_report import write_comparison_report
+from asterisk.evaluation.few_shot import markdown_table, mean_results, measure_classification
+from asterisk.evaluation.fine_tuned import measure_fine_tuned
+from asterisk.evaluation.local_tasks import find_tasks, group_members
+from asterisk.evaluation.mteb_runner import ModelScores, evaluate, markdown, summary
+from asterisk.evaluation.zero_shot import TEMPLATES
+from asterisk.models.encoder import TextEncoder
+from asterisk.models.load import is_asterisk, load_encoder
 
 TRAIN_HEAD = Path(__file__).with_name("train_head.py")
 

@@ -16,7 +16,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point
 from asterisk.publishing.push import PushOptions, check_published, check_push, list_files, push_folder
 
 REPOSITORY = Path(__file__).resolve().parent
@@ -95,7 +96,7 @@ def check(arguments: PublishArguments) -> None:
 def build(arguments: PublishArguments, folder: Path) -> None:
     """Makes the folder and tells how far its forms agree."""
     # To push a folder that is there takes none of this.
-    from asterisk.evaluation import read_sentence_pairs
+    from asterisk.evaluation.sts import read_sentence_pairs
     from asterisk.publishing.card import CardFacts, forms_table
     from asterisk.publishing.checkpoint import load_checkpoint
     from asterisk.publishing.folder import build_folder

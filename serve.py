@@ -20,7 +20,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asterisk.cli import UserError, entry_point, parse_arguments
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -56,7 +57,7 @@ def main() -> None:
         argv = ["--folder", *argv]
     arguments = parse_arguments(ServeArguments, __doc__ or "", argv)
     check(arguments)
-    from asterisk.onnx_embedder import OnnxEmbedder, onnx_file
+    from asterisk.models.onnx import OnnxEmbedder, onnx_file
 
     try:
         file = onnx_file(Path(arguments.folder), arguments.form)
@@ -98,7 +99,7 @@ def become_service(settings: dict[str, object]) -> None:
     if settings["threads"]:
         environment["RAYON_NUM_THREADS"] = str(settings["threads"])  # the tokenizer's
     sys.stdout.flush()
-    command = [sys.executable, "-P", "-m", "asterisk.service", json.dumps(settings)]
+    command = [sys.executable, "-P", "-m", "asterisk.serving.service", json.dumps(settings)]
     os.execve(sys.executable, command, environment)
 
 

@@ -24,14 +24,16 @@ import torch
 from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerFast
 
-from asterisk.cli import UserError, entry_point, parse_arguments, without_secrets
-from asterisk.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
-from asterisk.curves import plot_curves, read_curves
-from asterisk.distillation import Distillation
-from asterisk.evaluation import SentencePairs, read_sentence_pairs, sts_spearman
-from asterisk.loading import load_asterisk, model_type
-from asterisk.manifest import RUN, check_folder, read_json, remove_folder, writable, write_json
-from asterisk.pairs import (
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point, without_secrets
+from asterisk.core.files import read_json, remove_folder, writable, write_json
+from asterisk.core.processes import this_process
+from asterisk.core.run_folder import RUN, check_folder
+from asterisk.data.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
+from asterisk.distillation.arguments import TrainingArguments
+from asterisk.distillation.curves import plot_curves, read_curves
+from asterisk.distillation.loop import Distillation
+from asterisk.distillation.pairs import (
     ScoredTexts,
     find_pairs,
     find_scored_pairs,
@@ -39,14 +41,16 @@ from asterisk.pairs import (
     read_scored_pairs,
     write_pair_texts,
 )
-from asterisk.place import Place
-from asterisk.processes import this_process
-from asterisk.results import FEWEST_TEXTS, measure_models, write_agreement_report, write_measurements
-from asterisk.store import embed_corpus
-from asterisk.student import new_student, save_student, student_tokenizer
-from asterisk.teacher import Teacher, load_teacher, resolve_model
-from asterisk.tokens import tokenize_corpus
-from asterisk.training_arguments import TrainingArguments
+from asterisk.distillation.report import FEWEST_TEXTS, measure_models, write_agreement_report, write_measurements
+from asterisk.distillation.student import new_student
+from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spearman
+from asterisk.models.checkpoints import load_asterisk, model_type, save_student
+from asterisk.models.resolve import resolve_model
+from asterisk.teachers.remote_folder import Place
+from asterisk.teachers.store import embed_corpus
+from asterisk.teachers.teacher import Teacher, load_teacher
+from asterisk.teachers.token_store import tokenize_corpus
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 # Fields that may differ when a run is resumed: they change where things are or what is measured, not what is trained.
@@ -325,7 +329,7 @@ def load_student_encoder(arguments: DistillationArguments) -> tuple[Any, PreTrai
         )
         return load_asterisk(arguments.encoder, location, AsteriskModel, **dropout)
 
-    from asterisk.encoder_student import EncoderStudent
+    from asterisk.distillation.encoder_student import EncoderStudent
 
     student = EncoderStudent(
         arguments.encoder,

@@ -18,26 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asterisk.cli import UserError, entry_point, parse_arguments, without_secrets
-from asterisk.head_arguments import HeadArguments, resolve_arguments
-from asterisk.head_card import write_head_card
-from asterisk.head_data import DataArguments, HeadData, head_data_of, read_head_data, read_unlabelled, warn
-from asterisk.head_decisions import DecisionArguments, check_decisions, decide
-from asterisk.head_report import measure_head, write_head_report
-from asterisk.head_scores import score_labels, spread
-from asterisk.heads import TRAINING, HeadTraining, Repeat, best_repeat
-from asterisk.labelled_data import label_array
-from asterisk.manifest import (
-    RUN,
-    appearing_folder,
-    check_folder,
-    make_folder,
-    read_json,
-    remove_folder,
-    write_json,
-)
-from asterisk.pseudo_labels import PseudoLabelArguments
-from asterisk.student import save_student
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point, without_secrets
+from asterisk.core.files import appearing_folder, make_folder, read_json, remove_folder, write_json
+from asterisk.core.run_folder import RUN, check_folder
+from asterisk.data.labels import label_array
+from asterisk.data.splits import DataArguments, HeadData, head_data_of, read_head_data, read_unlabelled, warn
+from asterisk.heads.arguments import HeadArguments, resolve_arguments
+from asterisk.heads.card import write_head_card
+from asterisk.heads.decisions import DecisionArguments, check_decisions, decide
+from asterisk.heads.report import measure_head, write_head_report
+from asterisk.heads.scores import score_labels, spread
+from asterisk.heads.training import TRAINING, HeadTraining, Repeat, best_repeat
+from asterisk.heads.zero_shot_labels import PseudoLabelArguments
+from asterisk.models.checkpoints import save_student
 
 MODEL = "model"
 
@@ -114,7 +108,7 @@ def main() -> None:
         save_student(model, training.tokenizer, temporary)
         write_head_card(temporary, report, training.names)
     if settings.keep_adapters:
-        from asterisk.adapters import ADAPTERS, save_adapters
+        from asterisk.heads.adapters import ADAPTERS, save_adapters
 
         save_adapters(model, training.adapters_of(best_repeat(repeats)), arguments.model, folder / ADAPTERS)
     table = write_head_report(folder, report)
@@ -127,8 +121,8 @@ def read_data(arguments: TrainHeadArguments) -> tuple[HeadData, dict[str, Any] |
     few, seed = arguments.samples_per_label, arguments.seed
     if not arguments.zero_shot_labels:
         return read_head_data(arguments, arguments.none_label, few, seed), None
-    from asterisk.encoders import load_encoder  # both take a moment to import
-    from asterisk.pseudo_labels import ZeroShotTeacher
+    from asterisk.heads.zero_shot_labels import ZeroShotTeacher
+    from asterisk.models.load import load_encoder  # both take a moment to import
 
     if not arguments.teacher:
         print(f"{arguments.model} labels the texts itself; --teacher may name a better model.")
@@ -152,7 +146,7 @@ def settings_of_search(training: HeadTraining, folder: Path, recipe: dict[str, A
     """Searches for settings if that is asked for and not done yet, and has the training use the best."""
     record = read_json(folder / RUN) if (folder / RUN).exists() else {"recipe": recipe}
     if training.arguments.search and "search" not in record:
-        from asterisk.head_search import search_settings  # optuna takes a moment to import
+        from asterisk.heads.search import search_settings  # optuna takes a moment to import
 
         record["search"] = search_settings(training)
     make_folder(folder)

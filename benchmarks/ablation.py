@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 from records import RESULTS, machine, write_record
 
-from asterisk.curves import read_curves
+from asterisk.distillation.curves import read_curves
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Whose text the rows are trained on that name no other, so that both can share a store.
@@ -168,7 +168,7 @@ def main() -> None:
 
 def held_out_texts(data: Path) -> list[str]:
     """Texts that tokenizers are timed on."""
-    from asterisk.reading import read_columns
+    from asterisk.data.readers import read_columns
 
     columns = read_columns(str(data / "eval" / "sts" / "STSBenchmark.dev.parquet"), ["sentence1", "sentence2"])
     return 4 * (columns["sentence1"] + columns["sentence2"])

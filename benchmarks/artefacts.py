@@ -1,4 +1,4 @@
-"""Tries every poisoned artefact of tests/poisoned.py on what reads it: what is said, how soon, in how much memory.
+"""Tries every poisoned artefact of tests/support/poisoned.py on its reader; records message, time and memory.
 
 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python benchmarks/artefacts.py
 
@@ -13,8 +13,7 @@ from pathlib import Path
 from records import machine, write_record
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from poisoned import CASES, refuse
+from tests.support.poisoned import CASES, refuse
 
 
 def main() -> None:

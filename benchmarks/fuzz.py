@@ -2,7 +2,7 @@
 
     HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python benchmarks/fuzz.py --cases 1000000
 
-The targets are those of tests/fuzz_targets.py, and libFuzzer, as Google's atheris brings it to Python, changes bytes
+The targets are those of tests/support/fuzz_targets.py, and libFuzzer, through atheris, changes bytes
 that a target answers (its seeds) so as to reach more of the project's code. Each target has a process of its own. What
 ends otherwise than it should (any other exception, a number that is not finite, a case of more than a minute, two
 gigabytes of memory) is printed with its traceback and its bytes, each line of code once, and makes the exit status 1;
@@ -27,7 +27,7 @@ from typing import Any
 import atheris
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests"), str(Path(__file__).parent)]
+sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 # Of all cases: each target has about the same time, so that what takes a hundred times as long has fewer.
 SHARES = {
@@ -175,7 +175,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # for processes are forked
     with atheris.instrument_imports(include=INSTRUMENTED):
-        from fuzz_targets import Targets
+        from tests.support.fuzz_targets import Targets
     results: dict[str, dict[str, Any]] = {}
     failures = []
     with tempfile.TemporaryDirectory() as work:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from records import machine, most_memory, write_record
 
-from asterisk.reading import files_of, read_texts
+from asterisk.data.readers import files_of, read_texts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from records import machine, write_record
 
-from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.head_arguments import MODES, HeadArguments, resolve_arguments
-from asterisk.head_data import HeadData
-from asterisk.heads import HeadTraining
-from asterisk.labelled_data import LabelledTexts, class_names, read_labelled_texts, split_development
-from asterisk.manifest import make_folder, read_json, write_json
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point
+from asterisk.core.files import make_folder, read_json, write_json
+from asterisk.data.labels import LabelledTexts, class_names, read_labelled_texts
+from asterisk.data.splits import HeadData, split_development
+from asterisk.heads.arguments import MODES, HeadArguments, resolve_arguments
+from asterisk.heads.training import HeadTraining
 
 SETS = ("Banking77", "Emotion", "TweetSentimentExtraction", "AmazonCounterfactual", "Clinc150", "SNIPS")
 COMPARED_TEXTS = 500

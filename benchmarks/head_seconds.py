@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from records import machine, timed_process, write_record
 
-from asterisk.labelled_data import read_labelled_texts
+from asterisk.data.labels import read_labelled_texts
 
 TEXTS = 1_000
 # Seconds between looks at a process's memory.

@@ -25,17 +25,18 @@ from typing import Any
 import numpy as np
 from records import machine, write_record
 
-from asterisk.classification import local_sets, read_set
-from asterisk.classifier import predict_logits
-from asterisk.cli import UserError, entry_point, parse_arguments
-from asterisk.encoders import load_encoder
-from asterisk.head_arguments import HeadArguments, resolve_arguments
-from asterisk.head_data import HeadData
-from asterisk.head_scores import score_labels
-from asterisk.heads import HeadTraining
-from asterisk.labelled_data import SINGLE, LabelledTexts, draw, split_development
-from asterisk.manifest import make_folder, read_json, write_json
-from asterisk.teacher import resolve_model
+from asterisk.core.arguments import parse_arguments
+from asterisk.core.errors import UserError, entry_point
+from asterisk.core.files import make_folder, read_json, write_json
+from asterisk.data.labelled_sets import local_sets, read_set
+from asterisk.data.labels import SINGLE, LabelledTexts
+from asterisk.data.splits import HeadData, draw, split_development
+from asterisk.heads.arguments import HeadArguments, resolve_arguments
+from asterisk.heads.head_model import predict_logits
+from asterisk.heads.scores import score_labels
+from asterisk.heads.training import HeadTraining
+from asterisk.models.load import load_encoder
+from asterisk.models.resolve import resolve_model
 from modeling_asterisk import AsteriskForSequenceClassification
 
 WORKER = Path(__file__).with_name("head_worker.py")

@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from records import RESULTS, machine, write_record
 
-from asterisk.encoders import load_encoder
-from asterisk.onnx_embedder import OnnxEmbedder
-from asterisk.reading import read_columns
-from asterisk.teacher import computes_bfloat16, resolve_model
+from asterisk.data.readers import read_columns
+from asterisk.models.load import load_encoder
+from asterisk.models.onnx import OnnxEmbedder
+from asterisk.models.precision import computes_bfloat16
+from asterisk.models.resolve import resolve_model
 
 Encode = Callable[[list[str], int], Any]
 

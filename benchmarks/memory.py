@@ -61,11 +61,11 @@ def run_phase(phase: str, folder: Path, count: int) -> dict[str, float]:
     """Runs one phase in this process; the bytes by which it grew, and its seconds."""
     from accelerate import Accelerator  # noqa: F401  imports count as there before
 
-    from asterisk.corpus import build_corpus
-    from asterisk.distillation import Distillation
-    from asterisk.store import EmbeddingStore, embed_corpus
-    from asterisk.student import student_tokenizer
-    from asterisk.training_arguments import TrainingArguments
+    from asterisk.data.corpus import build_corpus
+    from asterisk.distillation.arguments import TrainingArguments
+    from asterisk.distillation.loop import Distillation
+    from asterisk.distillation.student_tokenizer import student_tokenizer
+    from asterisk.teachers.store import EmbeddingStore, embed_corpus
     from modeling_asterisk import AsteriskConfig, AsteriskModel
 
     store, texts = folder / "store", folder / "texts.txt"

@@ -20,8 +20,8 @@ from typing import Any
 
 from records import RESULTS, machine, write_record
 
-from asterisk.curves import read_curves
-from asterisk.manifest import read_json
+from asterisk.core.files import read_json
+from asterisk.distillation.curves import read_curves
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STS7 = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R")

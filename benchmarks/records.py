@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from asterisk.manifest import write_json
+from asterisk.core.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"

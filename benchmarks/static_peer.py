@@ -19,9 +19,9 @@ import numpy as np
 from model2vec.distill import distill
 from tokenlearn.train import train_model
 
-from asterisk.manifest import appearing_folder, write_json
-from asterisk.store import EmbeddingStore
-from asterisk.teacher import resolve_model
+from asterisk.core.files import appearing_folder, write_json
+from asterisk.models.resolve import resolve_model
+from asterisk.teachers.store import EmbeddingStore
 
 
 def main() -> None:

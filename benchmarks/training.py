@@ -25,12 +25,13 @@ from sentence_transformers.models import Pooling, Transformer
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from transformers.utils import logging
 
-from asterisk.curves import read_curves
-from asterisk.distillation import Distillation
-from asterisk.store import EmbeddingStore
-from asterisk.student import save_student, student_tokenizer
-from asterisk.teacher import SentenceTransformerTeacher
-from asterisk.training_arguments import TrainingArguments
+from asterisk.distillation.arguments import TrainingArguments
+from asterisk.distillation.curves import read_curves
+from asterisk.distillation.loop import Distillation
+from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.models.checkpoints import save_student
+from asterisk.teachers.store import EmbeddingStore
+from asterisk.teachers.teacher import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 WARM_UP = 10

@@ -26,9 +26,9 @@ from records import machine, write_record
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from asterisk.encoders import load_encoder
-from asterisk.onnx_embedder import OnnxEmbedder
-from asterisk.teacher import computes_bfloat16
+from asterisk.models.load import load_encoder
+from asterisk.models.onnx import OnnxEmbedder
+from asterisk.models.precision import computes_bfloat16
 from modeling_asterisk import AsteriskModel
 from modeling_asterisk.modeling_asterisk import AsteriskLinear
 

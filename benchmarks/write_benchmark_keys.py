@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asterisk.benchmark_sentences import BENCHMARK_KEYS, benchmark_keys, benchmark_patterns
+from asterisk.data.decontamination import BENCHMARK_KEYS, benchmark_keys, benchmark_patterns
 
 TRAINED_ON = "SNLI.dev.parquet"
 

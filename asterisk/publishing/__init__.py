@@ -1,1 +1,1 @@
-"""A trained checkpoint into a Hub folder: files for every consumer, proof that they agree, a card, and the upload."""
+"""A checkpoint becomes a Hub folder that every consumer reads."""

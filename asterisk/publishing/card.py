@@ -9,14 +9,14 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from asterisk.cli import UserError
-from asterisk.curves import plot_curves
-from asterisk.evaluation import SentencePairs
-from asterisk.manifest import read_json
+from asterisk.core.errors import UserError
+from asterisk.core.files import read_json
+from asterisk.core.markdown import aligned_table
+from asterisk.distillation.curves import plot_curves
+from asterisk.evaluation.sts import SentencePairs
 from asterisk.publishing.checkpoint import Checkpoint
-from asterisk.publishing.scores import Scores, read_scores
+from asterisk.publishing.result_files import Scores, read_scores
 from asterisk.publishing.training_run import NOT_STATED, TrainingRun, read_training_run
-from asterisk.tables import aligned_table
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "model_card"
 FIGURES = "figures"
@@ -76,7 +76,7 @@ def check_measured_model(checkpoint: Checkpoint, path: Path) -> None:
     """
     content = read_json(path)
     if isinstance(content, dict) and "model" in content and "scores" in content:
-        from asterisk.encoders import load_encoder
+        from asterisk.models.load import load_encoder
 
         found, own = content["model"]["revision"], load_encoder(str(checkpoint.folder)).revision
         if found != own:

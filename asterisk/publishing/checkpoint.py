@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from asterisk.cli import UserError
-from asterisk.loading import load_asterisk, model_type
-from asterisk.manifest import read_json
-from asterisk.student import portable_tokenizer
+from asterisk.core.errors import UserError
+from asterisk.core.files import read_json
+from asterisk.models.checkpoints import load_asterisk, model_type
+from asterisk.models.tokenizers import portable_tokenizer
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
 
 # A tokenizer without a limit of its own reports one far beyond what any model reads.

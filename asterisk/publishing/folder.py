@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
-from asterisk.cli import UserError
-from asterisk.evaluation import SentencePairs
-from asterisk.manifest import appearing_folder, read_json, write_json
+from asterisk.core.checksums import SUMS, write_sums
+from asterisk.core.errors import UserError
+from asterisk.core.files import appearing_folder, read_json, write_json
+from asterisk.evaluation.sts import SentencePairs
+from asterisk.models.tokenizers import save_tokenizer
 from asterisk.publishing import handler
 from asterisk.publishing.card import CardFacts, read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint
@@ -16,8 +18,6 @@ from asterisk.publishing.native import write_native_model
 from asterisk.publishing.onnx_export import write_onnx_files
 from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
 from asterisk.publishing.verification import verify
-from asterisk.student import save_tokenizer
-from asterisk.sums import SUMS, write_sums
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

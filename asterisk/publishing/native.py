@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast, XLMRobertaXLConfig, XLMRobertaXLModel
 
-from asterisk.cli import UserError
+from asterisk.core.errors import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
 

@@ -19,7 +19,7 @@ import onnx
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from asterisk.cli import UserError
+from asterisk.core.errors import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 

@@ -7,8 +7,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
-from asterisk.cli import UserError
-from asterisk.sums import check_sums
+from asterisk.core.checksums import check_sums
+from asterisk.core.errors import UserError
 
 REFUSED = (401, 403)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from asterisk.manifest import write_json
+from asterisk.core.files import write_json
 from asterisk.publishing.checkpoint import Checkpoint
 
 # Our name of a pooling: that of sentence-transformers since 5.4, and the boolean before.

@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
-from asterisk.cli import UserError, parse_yaml, without_secrets
-from asterisk.curves import Point, read_curves
-from asterisk.manifest import read_json
-from asterisk.place import Place
+from asterisk.core.arguments import parse_yaml
+from asterisk.core.errors import UserError, without_secrets
+from asterisk.core.files import read_json
+from asterisk.distillation.curves import Point, read_curves
+from asterisk.teachers.remote_folder import Place
 
 # A table of licences beside the texts: source → licence and origin.
 LICENCES = "licences.yaml"

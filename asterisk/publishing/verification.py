@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from asterisk.cli import UserError
-from asterisk.evaluation import SentencePairs, sts_spearman
-from asterisk.publishing import forms
+from asterisk.core.errors import UserError
+from asterisk.evaluation.sts import SentencePairs, sts_spearman
+from asterisk.publishing import consumers
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.onnx_export import HALF, QUANTIZED, SMALLEST
 
@@ -65,9 +65,9 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
         return {"bytes": file.stat().st_size, **line}
 
     outputs = {"checkpoint": expected, **outputs_of_forms(folder, texts)}
-    record = {name: described(name, output) for name, output in outputs.items() if not name.endswith(forms.POOLED)}
+    record = {name: described(name, output) for name, output in outputs.items() if not name.endswith(consumers.POOLED)}
     for name, line in record.items():
-        if (pooled := outputs.get(name + forms.POOLED)) is not None:
+        if (pooled := outputs.get(name + consumers.POOLED)) is not None:
             lowest = min(_cosine(one, other) for one, other in zip(pooled, expected, strict=True))
             line["lowest_cosine"] = float(np.minimum(line["lowest_cosine"], lowest))  # keeps what is not a number
     record["checkpoint"].pop("bytes")
@@ -86,7 +86,7 @@ def outputs_of_forms(folder: Path, texts: list[str]) -> dict[str, np.ndarray]:
         source, target = Path(scratch) / "texts.json", Path(scratch) / "outputs.npz"
         source.write_text(json.dumps(texts), encoding="utf-8")
         result = subprocess.run(
-            [sys.executable, "-P", forms.__file__, str(folder.resolve()), str(source), str(target)],
+            [sys.executable, "-P", consumers.__file__, str(folder.resolve()), str(source), str(target)],
             cwd=scratch,
             # Its own cache of remote code, so that none of another folder's is used.
             env={**os.environ, "HF_MODULES_CACHE": f"{scratch}/modules", "HF_HUB_OFFLINE": "1"},

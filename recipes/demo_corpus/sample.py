@@ -13,8 +13,8 @@ from pathlib import Path
 
 import fsspec
 
-from asterisk.benchmark_sentences import benchmark_keys
-from asterisk.duplicates import sentence_key
+from asterisk.data.decontamination import benchmark_keys
+from asterisk.data.deduplication import sentence_key
 
 # How many sentences of each source, its licence and where it was taken from. Dialogue and captions-like text are drawn
 # more often than their share, encyclopedic text less: short everyday sentences are what most users embed.

@@ -1,0 +1,1 @@
+"""Errors, arguments, files, locks, checksums, processes, progress, Markdown tables, vectors."""

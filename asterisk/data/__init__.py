@@ -1,0 +1,1 @@
+"""Text and labels in: readers, sentences, deduplication, decontamination, corpus, labels, splits."""

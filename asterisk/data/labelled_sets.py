@@ -1,0 +1,170 @@
+"""data.labelled_sets"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from asterisk.core.errors import UserError
+from asterisk.data.readers import read_columns
+
+if TYPE_CHECKING:
+    pass
+
+
+# What MTEB's tasks set; its class AbsTaskClassification says 8. JigsawBalanced stands for ToxicConversations.
+SAMPLES_PER_LABEL = {
+    "AmazonCounterfactual": 32,
+    "Emotion": 16,
+    "JigsawBalanced": 16,
+    "TweetSentimentExtraction": 32,
+}
+
+
+MTEB_SAMPLES_PER_LABEL = 8
+
+
+MTEB_SEED = 42
+
+
+# The share of a set without splits that is kept for testing.
+TEST_SHARE = 0.2
+
+
+SPLITS = ("train", "dev", "test", "all")
+
+
+@dataclass
+class ClassificationSet:
+    """Labelled texts, apart for training and testing.
+
+    `classes` are those of the whole set, sorted, so that a part of it is no easier. Without training texts a set
+    serves only zero-shot. `descriptions` maps a class to the words that stand for it there, instead of its name.
+    """
+
+    name: str
+    classes: list[str]
+    test_texts: list[str]
+    test_labels: list[str]
+    train_texts: list[str] = field(default_factory=list)
+    train_labels: list[str] = field(default_factory=list)
+    samples_per_label: int = MTEB_SAMPLES_PER_LABEL
+    descriptions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class LocalSet:
+    """Where a set's splits (train, dev, test, or all for one without splits) lie, and which column has the label."""
+
+    name: str
+    files: dict[str, Path]
+    label_column: str = "label"
+
+
+def read_labelled(
+    source: str, text_column: str = "text", label_column: str = "label", split: str = "train"
+) -> tuple[list[str], list[str]]:
+    """Texts and their labels, of a Parquet, CSV or JSONL file, or of a Hub dataset's split.
+
+    Args:
+        source: As in [`asterisk.data.readers.read_columns`].
+        text_column: Holds strings.
+        label_column: Holds strings, whole numbers or truth values; they become strings.
+        split: The Hub dataset's split if `source` names none.
+
+    Raises:
+        UserError: The source is missing, cannot be read, lacks a column or rows, or a row has no text or no label.
+    """
+    columns = read_columns(source, [text_column, label_column], split)
+    if not columns[text_column]:
+        raise UserError(f"{source} has no rows; give at least one labelled text.")
+    for row, text in enumerate(columns[text_column]):
+        if not isinstance(text, str):
+            raise UserError(f"{source}: row {row} of column {text_column!r} holds {text!r} instead of text.")
+    labels = [_label(value, row, source, label_column) for row, value in enumerate(columns[label_column])]
+    return columns[text_column], labels
+
+
+def _label(value: Any, row: int, source: str, column: str) -> str:
+    if not isinstance(value, (str, Integral)) or not str(value).strip():
+        raise UserError(
+            f"{source}: row {row} of column {column!r} holds {value!r} instead of a label, a word or a whole number."
+        )
+    return str(value)
+
+
+def local_sets(folder: Path) -> dict[str, LocalSet]:
+    """The labelled sets of a folder, by name: files NAME.SPLIT.parquet with a column `text` and columns of labels.
+
+    A file with other label columns than `label` holds a set for each of them, called NAME-COLUMN.
+
+    Raises:
+        UserError: There is no such file, or one cannot be read or has no column of labels.
+    """
+    files: dict[str, dict[str, Path]] = defaultdict(dict)
+    for path in sorted(folder.glob("*.parquet")):
+        name, _, split = path.stem.rpartition(".")
+        if name and split in SPLITS:
+            files[name][split] = path
+    if not files:
+        raise UserError(f"{folder} holds no labelled sets: give a folder with files such as Banking77.test.parquet.")
+    sets = {}
+    for name, own in files.items():
+        for column in _label_columns(own):
+            title = name if column == "label" else f"{name}-{column}"
+            sets[title] = LocalSet(title, own, column)
+    return sets
+
+
+def _label_columns(files: dict[str, Path]) -> list[str]:
+    path = next(iter(files.values()))
+    try:
+        columns = pq.read_schema(path).names
+    except (OSError, ValueError) as error:  # pyarrow's own errors are of these two kinds
+        raise UserError(f"{path} cannot be read: {error}.") from None
+    labels = ["label"] if "label" in columns else [column for column in columns if column != "text"]
+    if not labels:
+        raise UserError(f"{path} has no column of labels beside {', '.join(columns)}; give a column 'label'.")
+    return labels
+
+
+def read_set(local: LocalSet, max_test_texts: int | None = None, seed: int = MTEB_SEED) -> ClassificationSet:
+    """Reads a set: training texts from `train`, test texts from `test`; `dev` lends only its classes.
+
+    One without splits is shuffled with the seed and cut, a fifth for testing.
+
+    Args:
+        local: As [`local_sets`] gives it.
+        max_test_texts: Test on so many texts at most, drawn with the seed; all classes stay.
+        seed: Of both draws.
+
+    Raises:
+        UserError: A file cannot be read or lacks a text or label, or the set has neither `test` nor `all`.
+    """
+    splits = {split: read_labelled(str(path), label_column=local.label_column) for split, path in local.files.items()}
+    classes = sorted({label for _, labels in splits.values() for label in labels})
+    if "test" not in splits:
+        if "all" not in splits:
+            raise UserError(f"{local.name} has no test split; give {local.name}.test.parquet.")
+        splits["train"], splits["test"] = _split(*splits["all"], seed)
+    texts, labels = splits["test"]
+    if max_test_texts is not None and max_test_texts < len(texts):
+        rows = np.sort(np.random.default_rng(seed).choice(len(texts), max_test_texts, replace=False))
+        texts, labels = _at(texts, rows), _at(labels, rows)
+    samples = SAMPLES_PER_LABEL.get(local.name, MTEB_SAMPLES_PER_LABEL)
+    return ClassificationSet(local.name, classes, texts, labels, *splits.get("train", ([], [])), samples)
+
+
+def _split(texts: list[str], labels: list[str], seed: int) -> list[tuple[list[str], list[str]]]:
+    """A training and a test part."""
+    order = np.random.default_rng(seed).permutation(len(texts))
+    test = max(1, round(TEST_SHARE * len(texts)))
+    return [(_at(texts, rows), _at(labels, rows)) for rows in (order[test:], order[:test])]
+
+
+def _at(values: list[str], rows: np.ndarray) -> list[str]:
+    return [values[row] for row in rows]

@@ -1,0 +1,1 @@
+"""The student's tokenizer and initial weights, objectives, the training loop, checkpoints and curves."""

@@ -1,0 +1,47 @@
+"""What a run measured on its way, as data and as a plot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from asterisk.core.files import appearing
+
+Point = dict[str, Any]
+"""One measurement: step, loss, scores (name → value), learning_rate, sentences_per_second, seconds."""
+
+
+def read_curves(path: Path) -> list[Point]:
+    """The points that a run measured, in order; a line cut short by a crash is left out."""
+    points = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            points.append(json.loads(line))
+        except ValueError:
+            break
+    return points
+
+
+def write_curves(points: list[Point], path: Path) -> None:
+    """Writes the points in the place of those that are there."""
+    with appearing(path) as temporary:
+        temporary.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
+
+
+def plot_curves(points: list[Point], path: Path) -> None:
+    """Draws the loss, and below it every score, over the steps."""
+    from matplotlib.figure import Figure
+
+    names = list(points[-1]["scores"]) if points else []
+    figure = Figure(figsize=(8, 3 + 2 * len(names)), layout="constrained")
+    panels = figure.subplots(1 + len(names), sharex=True, squeeze=False)[:, 0]
+    steps = [point["step"] for point in points]
+    panels[0].plot(steps, [point["loss"] for point in points], color="tab:orange", marker=".")
+    panels[0].set(ylabel="training loss", title="Distillation")
+    for panel, name in zip(panels[1:], names, strict=True):
+        panel.plot(steps, [point["scores"].get(name) for point in points], color="tab:blue", marker=".")
+        panel.set(ylabel="agreement\n(held-out cosine)" if name == "agreement" else name)
+    for panel in panels:
+        panel.grid(alpha=0.3)
+    panels[-1].set(xlabel="step")
+    with appearing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")

@@ -1,0 +1,241 @@
+"""An existing encoder as the student: all its layers or some, pooled and, if wanted, projected (HPD, DistilFACE)."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import (
+    Dense,
+    Normalize,
+    Pooling,
+    Transformer,
+    WeightedLayerPooling,
+)
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from asterisk.core.errors import UserError
+from asterisk.models.resolve import resolve_model
+from asterisk.models.tokenizers import portable_tokenizer
+
+POOLINGS = ("mean", "cls", "max")
+ACTIVATIONS = {"tanh": nn.Tanh, "linear": nn.Identity}
+
+
+@dataclass
+class EncoderStudentConfig:
+    """What an [`EncoderStudent`] is made of."""
+
+    encoder: str
+    projection_dim: int
+    keep_layers: list[int] = field(default_factory=list)
+    pooling: str = "mean"
+    average_layers: int = 1
+    activation: str = ""
+
+
+class EncoderStudent(nn.Module):
+    """A pretrained encoder that trains as an Asterisk does and is saved as a sentence-transformers model.
+
+    Its modules are sentence-transformers' own, so that what is saved computes what was trained.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        keep_layers: Sequence[int] = (),
+        pooling: str = "mean",
+        average_layers: int = 1,
+        projection_dim: int = 0,
+        activation: str = "tanh",
+        max_length: int = 128,
+    ):
+        """Loads the encoder; a projection starts at random, from torch's seed.
+
+        Args:
+            encoder: A transformers or sentence-transformers encoder: a folder, a Hub id or `package:NAME`. Of a
+                sentence-transformers model only the Transformer is used, not its own pooling or projection.
+            keep_layers: The layers to keep, counted from 0, in rising order; none means all.
+            pooling: "mean", "cls" or "max" over the tokens.
+            average_layers: Token vectors are the mean of the outputs of so many last layers (DistilFACE: 4); the
+                output of the token table counts as one.
+            projection_dim: If above 0, dimensions of a dense layer after the pooling (HPD: 128).
+            activation: Of that layer: "tanh" (HPD) or "linear".
+            max_length: Longest text in tokens; the encoder's own limit if that is lower.
+
+        Raises:
+            UserError: The encoder cannot be loaded, or an argument does not fit it.
+        """
+        super().__init__()
+        _check(pooling, projection_dim, activation)
+        transformer = _load_transformer(encoder)
+        assert transformer.tokenizer is not None  # checked there
+        if keep_layers:
+            transformer.model = _with_layers(transformer.model, list(keep_layers), encoder)
+        tokenizer = portable_tokenizer(
+            transformer.tokenizer, min(max_length, transformer.max_seq_length or max_length)
+        )
+        # Padding is masked, so any token will do.
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+        self.tokenizer = transformer.processor = tokenizer
+        # Nothing reads a BERT's own pooler: without gradient, it would stop distributed training.
+        for name, weight in transformer.model.named_parameters():
+            weight.requires_grad_(not name.startswith("pooler."))
+
+        width = transformer.get_embedding_dimension()
+        modules: list[nn.Module] = [transformer]
+        if average_layers != 1:
+            modules.append(_layer_average(transformer, average_layers, encoder))
+        modules.append(Pooling(width, pooling))
+        if projection_dim:
+            modules.append(Dense(width, projection_dim, activation_function=ACTIVATIONS[activation]()))
+        self.model = SentenceTransformer(modules=[*modules, Normalize()], device="cpu")
+        self.config = EncoderStudentConfig(
+            encoder=encoder,
+            projection_dim=projection_dim or width,
+            keep_layers=list(keep_layers),
+            pooling=pooling,
+            average_layers=average_layers,
+            activation=activation if projection_dim else "",
+        )
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """Embeds token sequences.
+
+        Args:
+            input_ids: (batch, length), int64 token ids.
+            attention_mask: (batch, length), 1 for tokens and 0 for padding; all ones if absent.
+            **kwargs: What else the encoder's own forward takes, such as `token_type_ids`.
+
+        Returns:
+            `last_hidden_state` (batch, length, width of the encoder): token vectors, averaged over layers;
+            `pooler_output` (batch, projection_dim): the unit-norm embedding.
+        """
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        features = self.model({"input_ids": input_ids, "attention_mask": mask, **kwargs})
+        return BaseModelOutputWithPooling(
+            last_hidden_state=features["token_embeddings"], pooler_output=features["sentence_embedding"]
+        )
+
+    def encode(
+        self,
+        texts: str | Sequence[str],
+        batch_size: int = 128,
+        truncate_dim: int | None = None,
+        show_progress: bool = False,
+        tokenizer: PreTrainedTokenizerFast | None = None,
+    ) -> np.ndarray:
+        """Embeds texts as `AsteriskModel.encode` does.
+
+        Args:
+            texts: One string or many.
+            batch_size: Texts per forward pass.
+            truncate_dim: Keep only the first so many dimensions.
+            show_progress: Show a progress bar.
+            tokenizer: Ignored: an encoder has its own. Here so that both kinds of student are called alike.
+
+        Returns:
+            Unit-norm float32 embeddings: (dimensions,) for one string, (number of texts, dimensions) for many.
+        """
+        was_training = self.training
+        embeddings = self.model.encode(
+            texts if isinstance(texts, str) else list(texts),
+            batch_size=batch_size,
+            truncate_dim=truncate_dim,
+            normalize_embeddings=True,
+            show_progress_bar=show_progress,
+        )
+        self.train(was_training)
+        return embeddings
+
+    def set_attn_implementation(self, implementation: str) -> None:
+        """Chooses the attention, as of any transformers model."""
+        self.encoder.set_attn_implementation(implementation)
+
+    def num_parameters(self) -> int:
+        """The number of weights, the encoder's unused ones included."""
+        return sum(weight.numel() for weight in self.parameters())
+
+    @property
+    def encoder(self) -> PreTrainedModel:
+        """The transformers model."""
+        return cast(Transformer, self.model[0]).model
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Writes a sentence-transformers model: Transformer, Pooling, Dense and Normalize, and the tokenizer."""
+        self.model.save_pretrained(str(folder), create_model_card=False)
+
+
+def _check(pooling: str, projection_dim: int, activation: str) -> None:
+    for name, value, allowed in (("pooling", pooling, POOLINGS), ("activation", activation, tuple(ACTIVATIONS))):
+        if value not in allowed:
+            raise UserError(f"The {name} of an encoder must be one of {', '.join(allowed)}, not {value!r}.")
+    if projection_dim < 0:
+        raise UserError(f"projection_dim must be 0 (no projection) or more, not {projection_dim}.")
+
+
+def _load_transformer(name: str) -> Transformer:
+    location = resolve_model(name)
+    load: dict[str, Any] = {"model_kwargs": {"dtype": torch.float32, "use_safetensors": True}}
+    transformer: nn.Module
+    try:
+        if Path(location).is_dir() and not (Path(location) / "modules.json").exists():
+            transformer = Transformer(location, **load)
+        else:
+            transformer = SentenceTransformer(location, device="cpu", **load)[0]
+    except Exception as error:  # whatever loading a stranger's model raises, the user wants one sentence
+        raise UserError(f"The encoder {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    if not isinstance(transformer, Transformer) or transformer.tokenizer is None:
+        raise UserError(f"{name} is no transformer encoder of text; give one that is, such as a BERT or a MiniLM.")
+    if broken := [each for each, weight in transformer.named_parameters() if not weight.isfinite().all()]:
+        raise UserError(
+            f"The encoder {name} cannot be loaded: {len(broken)} of its weights are not finite: {broken[0]}."
+        )
+    return transformer
+
+
+def _with_layers(model: PreTrainedModel, kept: list[int], name: str) -> PreTrainedModel:
+    """The model without the other layers, built anew from its changed config, as it will be when it is loaded."""
+    config = model.config
+    count = config.num_hidden_layers
+    stacks = [path for path, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == count]
+    if len(stacks) != 1:
+        raise UserError(f"The layers of {name} ({type(model).__name__}) cannot be told apart; keep all of them.")
+    if kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= count:
+        raise UserError(
+            f"The layers to keep of {name} must be different ones of 0 to {count - 1} in rising order, not {kept}."
+        )
+    layers = cast(nn.ModuleList, model.get_submodule(stacks[0]))
+    model.set_submodule(stacks[0], nn.ModuleList([layers[index] for index in kept]))
+    config.num_hidden_layers = len(kept)
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[index] for index in kept]
+    rebuilt = type(model)(config)
+    try:
+        rebuilt.load_state_dict(model.state_dict())
+    except RuntimeError:  # ModernBERT's first layer, for one, is made otherwise than the others
+        raise UserError(f"The layers {kept} of {name} do not fit the places they would move to; keep 0 too.") from None
+    return rebuilt.eval()
+
+
+def _layer_average(transformer: Transformer, count: int, name: str) -> WeightedLayerPooling:
+    """The plain mean of the last `count` layers, as the module that sentence-transformers has for it."""
+    layers = transformer.config.num_hidden_layers
+    if not 1 <= count <= layers + 1:
+        raise UserError(
+            f"average_layers must lie between 1 and {layers + 1}, the {layers} layers of {name} and its table, "
+            f"not {count}."
+        )
+    transformer.config.output_hidden_states = True
+    average = WeightedLayerPooling(
+        transformer.get_embedding_dimension(), num_hidden_layers=layers, layer_start=layers + 1 - count
+    )
+    return average.requires_grad_(False)

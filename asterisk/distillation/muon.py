@@ -1,0 +1,62 @@
+"""Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon): momentum whose matrices are made orthogonal."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from asterisk.models.precision import computes_bfloat16
+
+MOMENTUM = 0.95
+WEIGHT_DECAY = 0.1
+# Newton-Schulz: the number of iterations and the coefficients of the quintic polynomial (Jordan 2024).
+ITERATIONS = 5
+COEFFICIENTS = (3.4445, -4.775, 2.0315)
+
+
+class Muon(torch.optim.Optimizer):
+    """`torch.optim.Muon` in the precision that the processor multiplies fastest.
+
+    PyTorch's class always multiplies in bfloat16. A processor without bfloat16 instructions emulates them about forty
+    times slower than float32. The updates are scaled to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982).
+    """
+
+    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float):
+        """Takes matrices only.
+
+        Args:
+            params: Weights of two dimensions.
+            lr: The learning rate, on AdamW's scale.
+        """
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates every matrix that has a gradient."""
+        loss = closure() if closure else None
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(weight.grad)
+                momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
+                update = orthogonalised(weight.grad.lerp(momentum, MOMENTUM))
+                weight.mul_(1 - group["lr"] * WEIGHT_DECAY)
+                weight.add_(update, alpha=-0.2 * group["lr"] * max(weight.shape) ** 0.5)
+        return loss
+
+
+def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
+    """The matrix with all singular values near 1, by five Newton-Schulz iterations: same shape."""
+    a, b, c = COEFFICIENTS
+    result = matrix.to(torch.bfloat16 if computes_bfloat16() else torch.float32)
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    if is_tall:
+        result = result.T
+    result = result / result.norm().clamp(min=1e-7)
+    for _ in range(ITERATIONS):
+        gram = result @ result.T
+        result = torch.addmm(result, torch.addmm(gram, gram, gram, beta=b, alpha=c), result, beta=a)
+    return (result.T if is_tall else result).to(matrix.dtype)

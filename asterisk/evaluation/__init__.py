@@ -1,0 +1,1 @@
+"""Tasks, protocols, MTEB, agreement, retention, speed, and their report."""

@@ -1,0 +1,93 @@
+"""Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) on a classifier: put on it, and kept by themselves for peft."""
+
+import warnings
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from asterisk.core.errors import UserError
+from asterisk.core.files import appearing_folder, read_json, write_json
+from asterisk.models.resolve import resolve_model
+from modeling_asterisk import AsteriskForSequenceClassification
+
+# The matrices of every layer, and the projection; the token table is no matrix that LoRA could be beside cheaply.
+LORA_TARGETS = ("qkv_proj", "o_proj", "up_proj", "down_proj", "projection")
+HEAD = "classifier"
+
+ADAPTERS = "adapters"
+ADAPTERS_CARD = """---
+library_name: peft
+pipeline_tag: text-classification
+tags: [asterisk, text-classification, custom_code]
+---
+
+# Adapters and head of a text classifier on an Asterisk
+
+```python
+from peft import PeftModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+base, adapters = "{base}", "FOLDER_OR_ID"
+config = AutoConfig.from_pretrained(adapters, trust_remote_code=True)
+model = AutoModelForSequenceClassification.from_pretrained(
+    base, config=config, trust_remote_code=True, ignore_mismatched_sizes=True
+)
+model = PeftModel.from_pretrained(model, adapters).merge_and_unload()
+classify = pipeline("text-classification", model=model, tokenizer=AutoTokenizer.from_pretrained(base))
+print(classify("A text.", top_k=3))
+```
+"""
+
+
+def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:
+    """The model with LoRA adapters; of the rest only the head learns.
+
+    Raises:
+        UserError: peft is not installed.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise UserError("--mode lora needs the peft package: pip install peft.") from None
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.05,
+        target_modules=[*LORA_TARGETS],
+        modules_to_save=[HEAD],
+    )
+    with warnings.catch_warnings():
+        # peft asks for an attribute that transformers calls by another name now.
+        warnings.simplefilter("ignore", FutureWarning)
+        return get_peft_model(model, config)
+
+
+def adapters_folder(folder: Path) -> Path:
+    """Where the adapters of the training in a folder are kept, which itself is removed in the end."""
+    return folder.with_name(f"{folder.name}-{ADAPTERS}")
+
+
+def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: str, folder: Path) -> None:
+    """Saves what was trained of a classifier, without what its backbone has: a folder for peft.
+
+    Args:
+        model: The finished classifier, of which the head and the configuration are saved.
+        kept: The adapters that were merged into it, as [`fine_tune`] keeps them.
+        base: What was trained on.
+        folder: Appears whole or not at all.
+    """
+    location = resolve_model(base)
+    with appearing_folder(folder) as temporary:
+        # The configuration with its code: of the classes, and of what was decided after training.
+        model.config.save_pretrained(temporary)
+        settings = read_json(kept / "adapter_config.json")
+        write_json(temporary / "adapter_config.json", {**settings, "base_model_name_or_path": location})
+        weights = load_file(kept / "adapter_model.safetensors")
+        # As finished: the head of a regression is put on the labels' scale after training.
+        for name, weight in model.classifier.state_dict().items():
+            weights[f"base_model.model.{HEAD}.{name}"] = weight.contiguous()
+        save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
+        (temporary / "README.md").write_text(ADAPTERS_CARD.format(base=location), encoding="utf-8")
+        # safetensors writes files that only their owner may read.
+        (temporary / "adapter_model.safetensors").chmod((temporary / "README.md").stat().st_mode)

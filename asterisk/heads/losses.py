@@ -1,0 +1,66 @@
+"""What heads learn by: the loss of each kind of problem, and one that pulls texts of one label together."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, mse_loss, pad
+
+from asterisk.data.labels import REGRESSION, SINGLE
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def make_loss(problem_type: str, labels: torch.Tensor, is_weighted: bool) -> Loss:
+    """The loss of logits and labels, a mean over the batch: cross-entropy, binary cross-entropy or squared error.
+
+    Args:
+        problem_type: As in [`asterisk.data.labels`].
+        labels: Of training, as `label_array` gives them.
+        is_weighted: Weigh classes inversely to their frequency, so that each counts alike.
+    """
+    if problem_type == REGRESSION:
+        return mse_loss
+    if problem_type == SINGLE:
+        counts = torch.bincount(labels)
+        weights = len(labels) / (len(counts) * counts.clamp(min=1)) if is_weighted else None
+        return partial(_weighted_cross_entropy, weights=weights)
+    present = labels.sum(dim=0).clamp(min=1)
+    weights = (len(labels) - present).clamp(min=1) / present if is_weighted else None
+    return partial(_weighted_binary_cross_entropy, weights=weights)
+
+
+def _weighted_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    own = None
+    if weights is not None:  # draws need not hold the last classes, of which nothing is then known
+        own = pad(weights, (0, logits.shape[1] - len(weights)), value=1.0).to(logits)
+    return cross_entropy(logits, labels, weight=own)
+
+
+def _weighted_binary_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None
+) -> torch.Tensor:
+    return binary_cross_entropy_with_logits(
+        logits, labels, pos_weight=None if weights is None else weights.to(logits.device)
+    )
+
+
+def supervised_contrastive_loss(embeddings: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """How far each text is from those of its label, compared with all others of the batch.
+
+    Khosla et al. 2020 (arXiv:2004.11362), equation 2.
+
+    Args:
+        embeddings: (batch, dimensions), of unit length.
+        labels: (batch,) class numbers. A text alone with its label counts only as one to be apart from.
+        temperature: Divides the cosines.
+
+    Returns:
+        The mean over the texts that are not alone with their label; NaN if there are none.
+    """
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    cosines = (embeddings @ embeddings.T / temperature).masked_fill(itself, float("-inf"))
+    positive = (labels[:, None] == labels) & ~itself
+    shares = log_softmax(cosines, dim=1).masked_fill(~positive, 0)
+    count = positive.sum(dim=1)
+    return -(shares.sum(dim=1) / count.clamp(min=1))[count > 0].mean()

@@ -1,0 +1,1 @@
+"""Load, save and encode with any model: one loader per kind."""

@@ -1,0 +1,75 @@
+"""models.resolve"""
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from asterisk.core.errors import UserError
+from asterisk.core.files import read_json
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+
+
+def bytes_on_disk(location: str) -> int:
+    """The size of the weights that a model is loaded from; 0 if they are not on this machine."""
+    folder = Path(location)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(location, local_files_only=True))
+        except OSError:
+            return 0
+    parts: Sequence[str] = [""]
+    if (folder / "modules.json").exists():
+        parts = sorted({"", *(module["path"].strip("./") for module in read_json(folder / "modules.json"))})
+    return sum(file.stat().st_size for part in parts for file in weight_files(folder / part))
+
+
+def resolve_model(name: str) -> str:
+    """The folder or Hub id that a model's name stands for.
+
+    Raises:
+        UserError: The name is a path at which there is nothing, or of a package that is not installed.
+    """
+    if name.startswith("package:"):
+        package = name.removeprefix("package:")
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise UserError(
+                f"The model's package {package} is not installed; pip install '.[demo]' installs the demo's."
+            )
+        return str(Path(spec.submodule_search_locations[0]) / "model")
+    if name.startswith(("/", ".", "~")) or name.count("/") != 1:
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"There is no model folder {name}; give a folder, a Hub id (owner/name) or package:NAME.")
+        return str(folder)
+    return name
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """SHA-256 over the names, shapes and values of a model's weights, wherever and however they are stored."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def model_name(spec: str) -> str:
+    """A name of the form owner/name for what a user calls a model: of a path, its last two parts."""
+    for kind in ("package", "static"):
+        if spec.startswith(f"{kind}:"):
+            return f"{kind}/{model_name(spec.removeprefix(kind + ':')).rpartition('/')[2]}"
+    if not Path(spec).expanduser().exists():
+        return spec if spec.count("/") == 1 else f"local/{spec.strip('/').replace('/', '-')}"
+    parts = [part for part in Path(spec).expanduser().resolve().with_suffix("").parts if part != "/"]
+    return "/".join(["local", *parts][-2:])

@@ -1,0 +1,83 @@
+"""Any number of texts → a NumPy file of their vectors, by any number of processes, written as they come.
+
+Rows are in the order of the texts. Each process reads all texts, embeds every so-manieth chunk of them, and writes its
+rows at their place in a file that gets its name when all are there.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from accelerate import PartialState
+
+from asterisk.core.errors import UserError
+from asterisk.core.progress import progress_bar
+from asterisk.models.encoder import Encoder
+
+# Texts that one process embeds at a time: enough to be sorted by length.
+CHUNK = 8_192
+
+
+def write_embeddings(
+    encoder: Encoder,
+    texts: Callable[[], Iterator[str]],
+    file: Path,
+    processes: PartialState,
+    batch_size: int = 128,
+    dtype: str = "float32",
+) -> int:
+    """Writes the vectors (number of texts, dimensions) of all texts, of unit length, as `numpy.load` reads them.
+
+    Args:
+        encoder: What embeds.
+        texts: Gives the texts from the first on, the same ones each time: they are counted before.
+        file: Where they go; what was there is replaced.
+        processes: Those of the run, of which this is one; all call this alike.
+        batch_size: Texts of one forward pass.
+        dtype: "float32" or "float16".
+
+    Returns:
+        The number of texts.
+
+    Raises:
+        UserError: There are no texts, or the file cannot be written.
+    """
+    number = sum(1 for _ in texts())
+    if not number:
+        raise UserError("There are no texts to embed; give a file that holds some.")
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    row_bytes = encoder.dimension * np.dtype(dtype).itemsize
+    try:
+        if processes.is_main_process:
+            with unfinished.open("wb") as out:
+                header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (number, encoder.dimension)}
+                np.lib.format.write_array_header_1_0(out, header)
+                out.truncate(out.tell() + number * row_bytes)
+        processes.wait_for_everyone()
+        with unfinished.open("rb+") as out:
+            first_row = unfinished.stat().st_size - number * row_bytes
+            bar = progress_bar("Embedding", "texts", number, shown=processes.is_main_process)
+            rest = texts()
+            for index in range(math.ceil(number / CHUNK)):
+                chunk = list(islice(rest, CHUNK))
+                if index % processes.num_processes == processes.process_index:
+                    vectors = encoder.encode(chunk, batch_size)
+                    # Not mapped: pages that were written to would count as this process's memory.
+                    out.seek(first_row + index * CHUNK * row_bytes)
+                    out.write(vectors.astype(dtype).tobytes())
+                bar.update(len(chunk))
+            bar.close()
+            out.flush()
+            os.fsync(out.fileno())
+        processes.wait_for_everyone()
+        if processes.is_main_process:
+            unfinished.replace(file)
+    except OSError as error:
+        raise UserError(f"{file} could not be written: {error.strerror or error}.") from error
+    finally:
+        if processes.is_main_process:
+            unfinished.unlink(missing_ok=True)
+    return number

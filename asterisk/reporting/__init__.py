@@ -1,0 +1,1 @@
+"""The frame of an HTML page and the plots that several reports share."""

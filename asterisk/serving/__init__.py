@@ -1,0 +1,1 @@
+"""A published folder behind HTTP, by onnxruntime alone."""

@@ -1,0 +1,92 @@
+"""Each objective is what its paper says, on numbers small enough to check by hand."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from asterisk.distillation.objectives import (
+    contrastive_loss,
+    cosine_loss,
+    false_negatives,
+    mse_loss,
+    ranking_loss,
+    similarity_loss,
+    truncations,
+)
+
+
+@pytest.fixture
+def two() -> tuple[torch.Tensor, torch.Tensor]:
+    """A student's and a teacher's unit vectors: eight of sixteen dimensions each."""
+    first, second = normalize(torch.randn(2, 8, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+    return first, second
+
+
+@pytest.mark.parametrize("objective", [cosine_loss, mse_loss, similarity_loss])
+def test_is_zero_only_where_the_student_equals_the_teacher(objective: object, two: tuple) -> None:
+    first, second = two
+    assert objective(first, first).item() == pytest.approx(0, abs=1e-6)  # type: ignore[operator]
+    assert objective(first, second) > 0.01  # type: ignore[operator]
+
+
+def test_cosine_and_mse_differ_only_in_scale_between_unit_vectors(two: tuple) -> None:
+    assert mse_loss(*two).item() == pytest.approx(cosine_loss(*two).item() * 2 / 16, rel=1e-5)
+
+
+def test_the_papers_mixture_gives_its_published_losses() -> None:
+    # arXiv 2411.05691: 0.7080 for an untrained student (cosine near 0), 0.2427 at cosine 0.65.
+    for cosine, published in ((0.0, 0.7080), (0.65, 0.2427)):
+        teacher = torch.zeros(1, 256)
+        teacher[0, 0] = 1
+        student = torch.zeros(1, 256)
+        student[0, 0], student[0, 1] = cosine, math.sqrt(1 - cosine**2)
+        loss = 0.7 * cosine_loss(student, teacher) + 0.3 * mse_loss(student, teacher)
+        assert loss.item() == pytest.approx(published, abs=0.01)
+
+
+def test_similarity_ignores_rotations_and_dimensions(two: tuple) -> None:
+    student, teacher = two
+    rotation, _ = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(1)))
+    wider = torch.cat([teacher @ rotation, torch.zeros(8, 5)], dim=1)
+    assert similarity_loss(student, wider).item() == pytest.approx(similarity_loss(student, teacher).item(), rel=1e-4)
+
+
+def test_contrast_is_the_cross_entropy_of_finding_ones_own() -> None:
+    anchors = torch.eye(3)
+    assert contrastive_loss(anchors, anchors, 1.0).item() == pytest.approx(-math.log(math.e / (math.e + 2)))
+    # A hard negative that equals an anchor costs as much as another positive would.
+    with_negative = torch.cat([anchors, anchors[:1]])
+    first, others = -math.log(math.e / (2 * math.e + 2)), -math.log(math.e / (math.e + 3))
+    assert contrastive_loss(anchors, with_negative, 1.0).item() == pytest.approx((first + 2 * others) / 3)
+    excluded = torch.tensor([[False, False, False, True]] * 3)
+    assert contrastive_loss(anchors, with_negative, 1.0, excluded).item() == pytest.approx(
+        contrastive_loss(anchors, anchors, 1.0).item()
+    )
+
+
+def test_candidates_closer_than_the_positive_are_no_negatives() -> None:
+    anchors = normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), dim=-1)
+    candidates = normalize(torch.tensor([[1.0, 0.5], [0.2, 1.0], [1.0, 0.1]]), dim=-1)
+    assert false_negatives(anchors, candidates).tolist() == [[False, False, True], [False, False, False]]
+
+
+def test_truncations_are_of_unit_length(two: tuple) -> None:
+    first, second = two
+    for (student, target), kept in zip(truncations(first, second, [16, 4]), [16, 4], strict=True):
+        assert student.shape == target.shape == (8, kept)
+        torch.testing.assert_close(student.norm(dim=1), torch.ones(8))
+        torch.testing.assert_close(target, normalize(second[:, :kept], dim=-1))
+
+
+def test_order_costs_what_cosent_costs_and_groups_are_apart(two: tuple) -> None:
+    from sentence_transformers.losses import CoSENTLoss
+
+    first, second = two
+    scores = torch.tensor([0.0, 1.0, 2.0, 2.0, 3.0, 4.0, 5.0, 1.0])
+    ours = ranking_loss(first, second, scores, torch.zeros(8, dtype=torch.long), 0.05)
+    theirs = CoSENTLoss(None, scale=20.0)
+    torch.testing.assert_close(ours, theirs.compute_loss_from_embeddings([first, second], scores))
+    apart = ranking_loss(first, second, scores, torch.arange(8), 0.05)
+    assert apart.item() == 0

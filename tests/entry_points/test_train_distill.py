@@ -1,0 +1,187 @@
+"""train_distill.py as its users run it: a whole run, going on with one, and every kind of wrong input."""
+
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train_distill
+from asterisk.core.files import MANIFEST
+from asterisk.distillation.loop import read_curves
+from asterisk.teachers.store import EmbeddingStore
+from modeling_asterisk import AsteriskConfig, AsteriskModel
+from tests.support.mounting import read_only
+from tests.support.paths import REPOSITORY, TEACHER
+
+Distil = Callable[[dict[str, object]], tuple[int, str]]
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder, with its bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_run_ends_with_a_table_in_which_the_student_stands_between_static_model_and_teacher(small_run: Path) -> None:
+    teacher, static, student = json.loads((small_run / "results.json").read_text())
+    name = "STS-B captions"
+    assert teacher["sts"][name] > student["sts"][name] > 50
+    assert teacher["sts"][name] > static["sts"][name] > 50
+    assert teacher["dimensions"] == 384
+    assert static["dimensions"] == student["dimensions"] == 256
+    assert student["parameters"] == sum(
+        p.numel() for p in AsteriskModel.from_pretrained(small_run / "model").parameters()
+    )
+    assert all(line["sentences_per_second"] > 0 and line["bytes"] > 0 for line in (teacher, static, student))
+    assert "STS-B captions" in (small_run / "results.md").read_text()
+
+
+def test_run_leaves_its_curves_as_data_and_as_a_plot(small_run: Path) -> None:
+    curves = read_curves(small_run / "curves.jsonl")
+    assert curves[-1]["scores"]["agreement"] > curves[0]["scores"]["agreement"]
+    assert set(curves[0]) == {"step", "loss", "scores", "learning_rate", "sentences_per_second", "seconds"}
+    assert (small_run / "curves.png").stat().st_size > 10_000
+    assert json.loads((small_run / "run.json").read_text())["recipe"]["teacher"] == TEACHER
+
+
+def test_run_ends_with_a_report_on_how_far_student_and_teacher_agree(small_run: Path) -> None:
+    report = json.loads((small_run / "report" / "report.json").read_text())
+    (kept,) = report["retention"]
+    teacher, _, student = json.loads((small_run / "results.json").read_text())
+    assert kept["retention"] == pytest.approx(student["sts"]["STS-B captions"] / teacher["sts"]["STS-B captions"])
+    assert kept["low"] < kept["retention"] < kept["high"]
+    last = read_curves(small_run / "curves.jsonl")[-1]["scores"]["agreement"]
+    # Measured in training, perhaps in bfloat16, and again on what was saved.
+    assert report["agreement"]["cosines"]["mean"] == pytest.approx(last, abs=0.01)
+    assert "Texts that differ most" in (small_run / "report" / "report.html").read_text()
+
+
+@pytest.fixture
+def distil(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Distil:
+    """Runs train_distill.py in this process; gives its exit status and what it said on stderr."""
+    monkeypatch.chdir(REPOSITORY)
+
+    def run(flags: dict[str, object]) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["train_distill.py", *map(str, itertools.chain(*flags.items()))])
+        capsys.readouterr()
+        try:
+            train_distill.main()
+        except SystemExit as exit:
+            return int(exit.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return run
+
+
+def test_resuming_a_finished_run_changes_nothing_in_its_model(small_run: Path, distil: Distil) -> None:
+    before = (small_run / "model" / "model.safetensors").read_bytes()
+    # As if it had been killed between the model and the plot.
+    (small_run / "curves.png").unlink()
+    flags = {"--config": "recipes/demo.yaml", "--corpus": small_run.parent / "texts.txt", "--output_dir": small_run}
+    flags |= {"--batch_size": 64, "--num_epochs": 2, "--eval_steps": 50, "--resume": True}
+    assert distil(flags)[0] == 0
+    assert (small_run / "model" / "model.safetensors").read_bytes() == before
+    assert (small_run / "curves.png").exists()
+
+
+TINY: dict[str, object] = {
+    "--hidden_size": 32,
+    "--num_hidden_layers": 1,
+    "--intermediate_size": 32,
+    "--projection_dim": 16,
+}
+TINY |= {"--tokenizer": "trained:300", "--table": "random", "--batch_size": 8, "--num_epochs": 1, "--heldout": 8}
+
+
+def test_store_may_lie_at_a_url_and_benchmarks_that_are_measured_are_left_out(
+    distil: Distil, sentences: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "texts.txt").write_text("\n".join(sentences[:100]), encoding="utf-8")
+    rows = [{"sentence1": sentences[n], "sentence2": sentences[n + 1], "score": n} for n in range(0, 6, 2)]
+    (tmp_path / "sts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    common = {"--corpus": tmp_path / "texts.txt", "--teacher": TEACHER, **TINY}
+    stores = {"memory": f"memory://bucket/{tmp_path.name}", "file": f"file://{tmp_path}/store"}
+    for name, url in stores.items():
+        flags = {**common, "--output_dir": tmp_path / name, "--store_dir": url}
+        status, errors = distil({**flags, "--sts_dev": f"mine={tmp_path / 'sts.jsonl'}"})
+        assert (status, "warning" in errors) == (0, False), errors
+        store = EmbeddingStore(url)
+        assert not {row[side] for row in rows for side in ("sentence1", "sentence2")} & set(
+            store.texts(range(len(store)))
+        )
+    assert json.loads((tmp_path / "store" / "corpus" / MANIFEST).read_text())["counts"]["in a benchmark"] == 6
+    # From here on nobody may write to it; another benchmark comes too late to be left out of it.
+    (tmp_path / "late.jsonl").write_text((tmp_path / "sts.jsonl").read_text() + "\n", encoding="utf-8")
+    with read_only(tmp_path / "store"):
+        flags = {**common, "--output_dir": tmp_path / "third", "--store_dir": tmp_path / "store", "--simcse_weight": 1}
+        status, errors = distil({**flags, "--sts_test": f"mine={tmp_path / 'late.jsonl'}"})
+    assert status == 0, errors
+    warnings = [line for line in errors.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 2, errors
+    assert "late.jsonl was to be measured" in warnings[0]
+    assert "this student has none; set --dropout 0.1" in warnings[1]
+
+
+def test_dropout_makes_two_views_of_a_sentence() -> None:
+    config = AsteriskConfig(vocab_size=10, hidden_size=32, num_hidden_layers=1, intermediate_size=32)
+    assert train_distill.views_are_equal(AsteriskModel(config))
+    config.hidden_dropout_prob = 0.1
+    assert not train_distill.views_are_equal(AsteriskModel(config))
+
+
+def test_wrong_input_gets_one_sentence_and_status_2_and_leaves_nothing(
+    small_run: Path, tmp_path: Path, distil: Distil
+) -> None:
+    (tmp_path / "texts.txt").write_text("One apple.\nTwo pears.\n" * 3)
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "blank.txt").write_text(" \n\n\t\n")
+    (tmp_path / "bad.yaml").write_text("teachers: none\n")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "run.json").write_text('{"seed": 1}')
+    (tmp_path / "teacher").mkdir()
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path / "teacher" / "config.json")
+    # Vectors are there at once, where a model takes a second to load.
+    np.save(tmp_path / "vectors.npy", np.ones((2, 4)))
+    (tmp_path / "vectors.txt").write_text("One apple.\nTwo pears.\n")
+    vectors = f"vectors:{tmp_path / 'vectors.npy'}"
+    output = tmp_path / "out"
+    good = {"--corpus": tmp_path / "texts.txt", "--teacher": vectors, "--output_dir": output}
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"--corpus": tmp_path / "missing.txt"}, "There is no file"),
+        ({"--corpus": tmp_path / "empty.txt"}, "no sentence to train on"),
+        ({"--corpus": tmp_path / "blank.txt"}, "3 blank"),
+        ({"--teacher": tmp_path / "teacher"}, "holds no weights"),
+        ({"--config": tmp_path / "bad.yaml"}, "unknown field 'teachers'"),
+        ({"--output_dir": small_run}, "holds a run already"),
+        ({"--output_dir": tmp_path / "teacher"}, "is not empty and holds no run"),
+        ({"--output_dir": tmp_path / "damaged", "--resume": True}, "run.json is not the record of a run"),
+        ({"--num_attention_heads": 3}, "num_attention_heads must divide"),
+        ({"--sts_test": "recipes/sts_captions/test.jsonl"}, "take NAME=FILE"),
+        ({"--sts_test": f"mine={tmp_path / 'none.parquet'}"}, "There is no file"),
+        ({"--teacher": TEACHER, "--batch_size": 256}, "fewer than one batch"),
+    ]
+    before = snapshot(small_run), snapshot(tmp_path)
+    for change, message in cases:
+        status, errors = distil({**good, **change})
+        last = errors.strip().splitlines()[-1]
+        assert status == 2, change
+        assert last.startswith("error: "), change
+        assert message in last, change
+        if "fewer than one batch" not in message:  # found out only when the store is there, which is kept
+            assert (snapshot(small_run), snapshot(tmp_path)) == before, change
+            assert not output.exists(), change
+    assert distil({**good, "--teacher": TEACHER, "--batch_size": 1})[0] == 0
+
+
+def test_help_teaches(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["train_distill.py", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        train_distill.main()
+    shown = capsys.readouterr().out
+    assert "python train_distill.py --config recipes/demo.yaml" in shown
+    assert "peak learning rate of AdamW (default: 0.002)" in " ".join(shown.split())

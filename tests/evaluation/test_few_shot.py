@@ -1,0 +1,283 @@
+"""Zero-shot, frozen and few-shot classification: real texts, the real teacher, and MTEB's own figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from asterisk.core.errors import UserError
+from asterisk.data.labelled_sets import ClassificationSet, local_sets, read_labelled, read_set
+from asterisk.evaluation.few_shot import markdown_table, mean_results, measure_classification, mteb_draws
+from asterisk.evaluation.zero_shot import class_embeddings, label_text
+from asterisk.models.encoder import TextEncoder
+from asterisk.models.load import load_encoder
+from tests.support.paths import REPOSITORY, TEACHER
+
+EVALUATION = REPOSITORY.parent / "shared" / "data" / "eval" / "classification"
+needs_sets = pytest.mark.skipif(not EVALUATION.exists(), reason="the evaluation sets are not here")
+
+TOPICS = {
+    "football": [
+        "The goalkeeper saved a penalty in the last minute.",
+        "Their striker scored twice before half time.",
+        "The referee showed the defender a red card.",
+        "The league title goes to the team from Turin.",
+    ],
+    "cooking_recipes": [
+        "Simmer the tomatoes with garlic for ten minutes.",
+        "Fold the egg whites into the batter.",
+        "Season the soup with salt and pepper.",
+        "Bake the bread until the crust is golden.",
+    ],
+    "SpaceTravel": [
+        "The rocket reached orbit after nine minutes.",
+        "Two astronauts repaired the station's solar panel.",
+        "The probe sent pictures of the moons of Jupiter.",
+        "The capsule returned to Earth under parachutes.",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> TextEncoder:
+    return load_encoder(TEACHER)
+
+
+@pytest.fixture(scope="module")
+def shorter() -> TextEncoder:
+    found = load_encoder(TEACHER, truncate_dim=16)
+    found.name = "shorter"
+    return found
+
+
+@pytest.fixture
+def topics() -> ClassificationSet:
+    """Two texts of each topic to train on, and two to test."""
+    rows = [(text, topic) for topic, texts in TOPICS.items() for text in texts]
+    train, test = rows[::2], rows[1::2]
+    return ClassificationSet(
+        name="Topics",
+        classes=sorted(TOPICS),
+        test_texts=[text for text, _ in test],
+        test_labels=[topic for _, topic in test],
+        train_texts=[text for text, _ in train],
+        train_labels=[topic for _, topic in train],
+    )
+
+
+class Counting:
+    """An encoder that notes what it was given."""
+
+    def __init__(self, encoder: TextEncoder):
+        self.name, self.revision, self.prompts = encoder.name, encoder.revision, encoder.prompts
+        self.dimension, self.num_parameters, self.num_bytes = encoder.dimension, 0, 0
+        self.encoder = encoder
+        self.texts: list[str] = []
+
+    def encode(self, texts: list[str], batch_size: int = 64, prompt: str | None = None) -> np.ndarray:
+        self.texts += texts
+        return self.encoder.encode(texts, batch_size, prompt)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("card_payment_fee_charged", "card payment fee charged"),
+        ("not-counterfactual", "not counterfactual"),
+        ("AddToPlaylist", "Add To Playlist"),
+        ("ATMSupport", "ATM Support"),
+        ("comp.sys.mac", "comp sys mac"),
+        ("atis_airfare#atis_flight", "atis airfare atis flight"),
+        ("Sci/Tech", "Sci/Tech"),
+        ("_", "_"),
+    ],
+)
+def test_labels_become_words(label: str, words: str) -> None:
+    assert label_text(label) == words
+
+
+def test_obvious_topics_are_told_apart_by_their_names_alone(encoder: TextEncoder, topics: ClassificationSet) -> None:
+    topics.train_texts, topics.train_labels = [], []
+    results = measure_classification([encoder], [topics])
+    # Without training texts there is only zero-shot.
+    assert [result.setting for result in results] == ["zero-shot"]
+    assert results[0].accuracy == results[0].macro_f1 == 100
+    assert results[0].accuracy_sd is None
+
+
+def test_a_class_is_the_normalised_mean_of_its_prompts(encoder: TextEncoder) -> None:
+    found = class_embeddings(encoder, ["AtHome"], ["{}", "This is about {}."])
+    mean = encoder.encode(["At Home", "This is about At Home."]).mean(axis=0)
+    np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_descriptions_stand_for_classes_without_a_telling_name(
+    encoder: TextEncoder, topics: ClassificationSet
+) -> None:
+    number = {topic: str(index) for index, topic in enumerate(sorted(TOPICS))}
+    topics.classes = list(number.values())
+    topics.test_labels = [number[label] for label in topics.test_labels]
+    topics.train_texts, topics.train_labels = [], []
+    with pytest.raises(UserError, match="needs classes in words, not 0, 1, 2; give each a description"):
+        measure_classification([encoder], [topics])
+    topics.descriptions = {index: topic for topic, index in number.items()}
+    assert measure_classification([encoder], [topics])[0].accuracy > 80
+
+
+@pytest.mark.parametrize(
+    ("templates", "descriptions", "message"),
+    [
+        (["about"], {}, "not 'about'"),
+        ([], {}, "Templates must hold {}"),
+        (["{}"], {"no": "nothing"}, "There is no class 'no' to describe; the classes are football"),
+    ],
+)
+def test_wrong_zero_shot_arguments_are_refused(
+    encoder: TextEncoder, templates: list[str], descriptions: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        class_embeddings(encoder, ["football"], templates, descriptions)
+
+
+def test_settings_encoders_and_sets_make_one_table(
+    encoder: TextEncoder, shorter: TextEncoder, topics: ClassificationSet
+) -> None:
+    results = measure_classification([encoder, shorter], [topics], few_shot=(1, 2))
+    assert [(result.setting, result.model) for result in results] == [
+        (setting, model.name)
+        for setting in ("zero-shot", "frozen", "few-shot 1", "few-shot 2")
+        for model in (encoder, shorter)
+    ]
+    assert all(result.retention == 1 for result in results[::2])
+    assert results[1].retention == pytest.approx(results[1].accuracy / results[0].accuracy)
+    one = results[4]
+    assert len(one.accuracies) == 10
+    assert one.accuracy == pytest.approx(np.mean(one.accuracies))
+    assert one.accuracy_sd == pytest.approx(np.std(one.accuracies, ddof=1))
+    # MTEB's eight of a class are not there: both that are serve, so that all draws are one and the same.
+    frozen = results[2]
+    assert (frozen.short_classes, frozen.accuracy_sd) == (3, 0)
+    table = markdown_table([*results, *mean_results(results)]).splitlines()
+    assert len(table) == 2 + 8 + 8
+    assert f"| {frozen.accuracy:.2f} ± 0.00 |" in table[4]
+    assert table[4].endswith("| 33.33 | 6 | 3 (3 short) |")
+
+
+def test_each_text_is_embedded_once_for_all_settings(encoder: TextEncoder, topics: ClassificationSet) -> None:
+    counting = Counting(encoder)
+    measure_classification([counting], [topics], zero_shot=False)
+    assert sorted(counting.texts) == sorted(topics.test_texts + topics.train_texts)
+
+
+def test_impossible_measurements_are_refused(encoder: TextEncoder, topics: ClassificationSet) -> None:
+    with pytest.raises(UserError, match="2 models are called"):
+        measure_classification([encoder, encoder], [topics])
+    with pytest.raises(UserError, match="at least 1 text of a class, not 0"):
+        measure_classification([encoder], [topics], few_shot=(0,))
+    topics.train_labels = ["football"] * len(topics.train_labels)
+    with pytest.raises(UserError, match="training texts of a single class, football"):
+        measure_classification([encoder], [topics])
+
+
+def test_sets_of_a_folder_are_found_with_their_splits_and_label_columns(tmp_path: Path) -> None:
+    def write(name: str, **columns: Sequence[object]) -> None:
+        pd.DataFrame(columns).to_parquet(tmp_path / f"{name}.parquet")
+
+    texts = [f"text {number}" for number in range(50)]
+    write("A.test", text=texts[:2], label=[1, 0])
+    write("A.dev", text=texts[2:4], label=[2, 0])
+    write("Two.part.test", text=texts[:2], intent=["set", "get"], scenario=["alarm", "alarm"])
+    write("Whole.all", text=texts, label=["odd", "even"] * 25)
+    write("other", text=texts)
+    sets = local_sets(tmp_path)
+    assert sorted(sets) == ["A", "Two.part-intent", "Two.part-scenario", "Whole"]
+
+    data = read_set(sets["A"])
+    # The classes are the whole set's; dev is not trained on.
+    assert (data.classes, data.test_labels, data.train_texts) == (["0", "1", "2"], ["1", "0"], [])
+    assert read_set(sets["A"], max_test_texts=1).classes == ["0", "1", "2"]
+    assert read_set(sets["Two.part-scenario"]).test_labels == ["alarm", "alarm"]
+
+    whole, again = read_set(sets["Whole"]), read_set(sets["Whole"])
+    assert (len(whole.train_texts), len(whole.test_texts)) == (40, 10)
+    assert sorted(whole.train_texts + whole.test_texts) == sorted(texts)
+    assert whole == again
+    assert whole.test_texts != read_set(sets["Whole"], seed=1).test_texts
+
+
+def test_a_folder_or_set_without_what_is_needed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no labelled sets: give a folder with files such as Banking77\.test"):
+        local_sets(tmp_path)
+    pd.DataFrame({"text": ["a"], "label": ["b"]}).to_parquet(tmp_path / "A.train.parquet")
+    with pytest.raises(UserError, match=r"A has no test split; give A\.test\.parquet"):
+        read_set(local_sets(tmp_path)["A"])
+    pd.DataFrame({"text": ["a"]}).to_parquet(tmp_path / "B.train.parquet")
+    with pytest.raises(UserError, match="give a column 'label'"):
+        local_sets(tmp_path)
+    (tmp_path / "B.train.parquet").write_text("no table")
+    with pytest.raises(UserError, match=r"B\.train\.parquet cannot be read"):
+        local_sets(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "a"}', "has no column 'label'; its columns are text"),
+        ('{"text": "a", "label": null}', "row 0 of column 'label' holds None instead of a label"),
+        ('{"text": "a", "label": " "}', "row 0 of column 'label' holds ' ' instead of a label"),
+        ('{"text": "a", "label": NaN}', "holds nan instead of a label"),
+        ('{"text": "a", "label": 0.5}', "holds 0.5 instead of a label"),
+        ('{"text": 1, "label": "b"}', "row 0 of column 'text' holds 1 instead of text"),
+        ("", "has no rows"),
+    ],
+)
+def test_rows_without_text_or_label_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "set.jsonl"
+    file.write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_labelled(str(file))
+
+
+def test_labels_of_csv_files_are_strings(tmp_path: Path) -> None:
+    file = tmp_path / "set.csv"
+    file.write_text("title,class\nNA,1\nb,2\n")
+    assert read_labelled(str(file), "title", "class") == (["NA", "b"], ["1", "2"])
+
+
+def test_what_is_drawn_for_fewer_texts_of_a_class_is_among_what_is_drawn_for_more() -> None:
+    labels = ["a"] * 30 + ["b"] * 5
+    for few, many in zip(mteb_draws(labels, 4), mteb_draws(labels, 16), strict=True):
+        assert set(few) < set(many)
+        assert (len(few), len(many)) == (8, 16 + 5)
+
+
+@needs_sets
+def test_frozen_gives_what_mteb_gives(encoder: TextEncoder) -> None:
+    import mteb
+    from datasets import Dataset, DatasetDict
+    from sentence_transformers import SentenceTransformer
+
+    from asterisk.models.resolve import resolve_model
+
+    data = read_set(local_sets(EVALUATION)["Emotion"], max_test_texts=200)
+    data.train_texts, data.train_labels = data.train_texts[::20], data.train_labels[::20]
+    [ours] = measure_classification([encoder], [data], zero_shot=False, few_shot=())
+
+    task = mteb.get_task("EmotionClassification")
+    task.dataset = DatasetDict(
+        {
+            split: Dataset.from_dict({"text": texts, "label": [data.classes.index(label) for label in labels]})
+            for split, texts, labels in (
+                ("train", data.train_texts, data.train_labels),
+                ("test", data.test_texts, data.test_labels),
+            )
+        }
+    )
+    task.data_loaded = True
+    model = SentenceTransformer(resolve_model(TEACHER))
+    [result] = mteb.evaluate(model, task, cache=None).task_results
+    theirs = result.scores["test"][0]
+    assert ours.accuracies == pytest.approx([100 * one["accuracy"] for one in theirs["scores_per_experiment"]])
+    assert ours.macro_f1 == pytest.approx(100 * theirs["f1"])

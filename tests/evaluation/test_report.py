@@ -1,0 +1,143 @@
+"""The report as a user meets it: files that agree with each other, and a page that needs nothing else."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from asterisk.core.errors import UserError
+from asterisk.evaluation.agreement import Agreement, agreement
+from asterisk.evaluation.embedding_map import EmbeddingMap, embedding_map
+from asterisk.evaluation.plots import ComparedModel, comparison_figure
+from asterisk.evaluation.report import write_report
+from asterisk.evaluation.retention import Retention, TaskResult, retention
+from asterisk.teachers.teacher import SentenceTransformerTeacher
+
+HOSTILE = "<script>alert('|')</script> <img src=x onerror=alert(1)> `a|b` {{ 1 }}"
+MODELS = [ComparedModel("teacher <b>", 78.9, 400, 90_000_000), ComparedModel("student", 70.0, 4_000, 28_000_000)]
+
+
+@pytest.fixture(scope="module")
+def texts(sentences: list[str]) -> list[str]:
+    return [HOSTILE, *sentences[::60]]
+
+
+@pytest.fixture(scope="module")
+def vectors(texts: list[str], teacher: SentenceTransformerTeacher) -> np.ndarray:
+    return teacher.encode(texts)[0]
+
+
+@pytest.fixture(scope="module")
+def measured(texts: list[str], vectors: np.ndarray) -> Agreement:
+    # The student turns the hostile text round, so that it is first in every table.
+    student = vectors + 0.02 * np.random.default_rng(0).normal(size=vectors.shape)
+    student[0] = -vectors[0]
+    return agreement(student, vectors, texts, [text.split() for text in texts], np.eye(vectors.shape[1]))  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Retention]:
+    student = {"A": TaskResult(60.0, experiments=[59.0, 60.0, 61.0]), "B|": TaskResult(30.0)}
+    teacher = {"A": TaskResult(80.0, experiments=[81.0, 80.0, 79.0]), "B|": TaskResult(60.0)}
+    return retention(student, teacher, {"both": ["A", "B|"]})
+
+
+@pytest.fixture(scope="module")
+def space(texts: list[str], vectors: np.ndarray) -> EmbeddingMap:
+    return embedding_map(vectors, vectors, texts, ["a class"] + ["</script>"] * (len(texts) - 1))
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, measured: Agreement, kept: Sequence[Retention], space: EmbeddingMap
+) -> Path:
+    folder = tmp_path_factory.mktemp("report") / "new"
+    write_report(folder, "<i>student</i>", "teacher", measured, kept, space, MODELS)
+    return folder
+
+
+def test_the_files_hold_the_same_numbers(folder: Path, measured: Agreement) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "comparison.png",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+    content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert content["agreement"]["neighbour_overlap"] == measured.neighbour_overlap
+    assert content["retention"][0]["retention"] == 0.75
+    markdown, page = ((folder / name).read_text(encoding="utf-8") for name in ("report.md", "report.html"))
+    for number in ("75.0%", f"{measured.similarity_spearman:.4f}", f"{measured.neighbour_overlap:.1%}"):
+        assert number in markdown
+        assert number in page
+
+
+def test_the_page_loads_nothing_and_holds_every_plot_once(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"<(script|img|link|iframe)[^>]*\s(src|href)\s*=", page.replace("<img src=x", ""))
+    assert "default-src 'none'" in page
+    assert page.count("plotly.js v") == 1
+    for plot in ("retention", "comparison", "pairs", "similarities", "cosines", "length", "rarity"):
+        assert page.count(f'<div id="{plot}"') == 1
+    assert page.count('<div id="map-') == 2
+
+
+def test_texts_and_names_stay_texts(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "<i>student</i>" not in page
+    assert "&lt;script&gt;alert" in page
+    rows = [line for line in (folder / "report.md").read_text(encoding="utf-8").splitlines() if "alert" in line]
+    assert rows
+    assert all("<" not in row for row in rows)
+    # As many cells as the head has: a bar in a text ends none.
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+
+
+def test_parts_that_are_missing_are_left_out(tmp_path: Path, kept: Sequence[Retention], measured: Agreement) -> None:
+    write_report(tmp_path, "student", "teacher", retentions=kept)
+    assert "Held-out" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "comparison.png").exists()
+    write_report(tmp_path, "student", "teacher", measured)
+    assert "Retention" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_report_replaces_a_report_and_nothing_else(tmp_path: Path, kept: Sequence[Retention]) -> None:
+    folder = tmp_path / "report"
+    write_report(folder, "student", "teacher", retentions=kept, compared=MODELS)
+    write_report(folder, "student", "teacher", retentions=kept)
+    # The picture of the first would contradict the second.
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.md"]
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match="holds notes"):
+        write_report(tmp_path, "student", "teacher", retentions=kept)
+    with pytest.raises(UserError, match="could not be written"):
+        write_report(tmp_path / "notes.txt" / "report", "student", "teacher", retentions=kept)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "report"]
+
+
+def test_a_map_of_many_classes_draws_the_ten_most_frequent(texts: list[str], vectors: np.ndarray) -> None:
+    labels = [f"class {min(row // 4, 14)}" for row in range(len(texts))]
+    drawn = embedding_map(vectors, vectors, texts, labels)
+    assert len(set(drawn.labels)) == 10
+    assert (
+        len(drawn.texts) == len(drawn.student) == len(drawn.teacher) == sum(label in drawn.labels for label in labels)
+    )
+    assert "15 classes" in drawn.caption
+    # The same vectors from the same start lie in the same places.
+    np.testing.assert_allclose(drawn.student, drawn.teacher)
+
+
+def test_texts_without_labels_are_coloured_by_cluster(texts: list[str], vectors: np.ndarray) -> None:
+    assert set(embedding_map(vectors, vectors, texts).labels) == {f"cluster {number}" for number in range(1, 9)}
+    with pytest.raises(UserError, match="at least 12 texts"):
+        embedding_map(vectors[:5], vectors[:5], texts[:5])
+
+
+def test_models_of_alike_speed_still_have_ticks_between_them() -> None:
+    figure = comparison_figure([ComparedModel("a", 70, 2_300, 10), ComparedModel("b", 71, 2_400, 20)])
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2,000"]

@@ -1,0 +1,426 @@
+"""Whatever happens to a run, what bears a final name is whole, and the same command goes on or says what to do."""
+
+import ast
+import itertools
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+import publish
+import train_distill
+import train_head
+from asterisk.core.checksums import SUMS, check_sums, write_sums
+from asterisk.core.errors import UserError
+from asterisk.core.files import appearing_folder
+from asterisk.heads.fine_tuning import Progress
+from asterisk.heads.training import HeadTraining
+from asterisk.teachers.shards import shard_name
+from asterisk.teachers.store import embed_corpus
+from tests.support.flags import distillation_flags, head_flags
+from tests.support.labelled import topic_rows, write_table, write_tiny_asterisk
+from tests.support.mounting import enlarge, read_only, small_file_system
+from tests.support.paths import REPOSITORY, RunScript, soak
+from tests.support.stores import QuickTeacher, contents, quick_corpus, word_tokenizer
+
+Run = Callable[..., tuple[int, str]]
+
+CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "date.today", "os.path.getmtime"}
+PROGRAMS = sorted(path for pattern in ("*.py", "asterisk/**/*.py") for path in REPOSITORY.glob(pattern))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs an entry point in this process; gives its exit status and what it said on stderr."""
+
+    def run(door: ModuleType, flags: dict[str, object]) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [f"{door.__name__}.py", *map(str, itertools.chain(*flags.items()))])
+        capsys.readouterr()
+        try:
+            door.main()
+        except SystemExit as exit:
+            return int(exit.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts, the vectors of a teacher of them, a labelled table, and a model."""
+    folder = tmp_path_factory.mktemp("faults")
+    texts = [f"{text} {number}" for number, (text, _) in enumerate(topic_rows(300))]
+    (folder / "texts.txt").write_text("\n".join(texts))
+    (folder / "vectors.txt").write_text("\n".join(texts))
+    np.save(folder / "vectors.npy", np.random.default_rng(0).standard_normal((300, 32)).astype(np.float32))
+    write_table(folder / "labelled.csv", topic_rows(80))
+    write_tiny_asterisk(folder / "model")
+    return folder
+
+
+def final(folder: Path) -> dict[str, bytes]:
+    """The model that a run ends with; its card tells how fast it is."""
+    found = contents(folder / "model")
+    found.pop("README.md", None)
+    return found
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    """What a call refuses with; nothing if it does not."""
+    try:
+        call()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+# Killed
+
+
+@soak
+def test_a_stage_that_is_killed_goes_on_to_the_files_of_a_run_in_peace(run_script: RunScript) -> None:
+    """`make soak` kills a hundred times, in all stages."""
+    stages = ["embedding", "distillation", "head, full"]
+    result = run_script("benchmarks/faults.py", "--kills", 3, "--unrecorded", "--stages", *stages, timeout=1800)
+    assert result.returncode == 0, result.stderr[-3000:]
+    # Where a bar of progress was killed, its line is empty.
+    assert [line.partition(": ")[0] for line in result.stdout.splitlines() if line.strip()] == stages
+
+
+def replace_and_die(folder: Path, change: int) -> None:
+    """Replaces a folder, in a process that ends at a change to the file system."""
+    changes = itertools.count(1)
+
+    def count(event: str, _: tuple) -> None:
+        if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and next(changes) == change:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    replace(folder, "new")
+    os._exit(0)
+
+
+def replace(folder: Path, word: str) -> None:
+    with appearing_folder(folder) as temporary:
+        for name in ("a.txt", "b.txt"):
+            (temporary / name).write_text(word)
+        write_sums(temporary)
+
+
+def test_a_folder_that_is_replaced_is_whole_whenever_the_process_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "hub"
+    for change in itertools.count(1):
+        replace(folder, "old")
+        process = multiprocessing.get_context("fork").Process(target=replace_and_die, args=(folder, change))
+        process.start()
+        process.join()
+        there = folder if folder.exists() else tmp_path / ".hub.old"
+        check_sums(there, "this was half-written")
+        if process.exitcode == 0:
+            break
+        # What there was comes back if the next one fails, and goes if it does not.
+        with pytest.raises(ZeroDivisionError), appearing_folder(folder):
+            _ = 1 / 0
+        check_sums(folder, "what there was is lost")
+        replace(folder, "third")
+        assert {path.name for path in tmp_path.iterdir()} == {"hub"}
+    assert change > 10
+
+
+def test_a_run_that_is_killed_before_its_record_is_written_begins_again(
+    material: Path, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".run.json.elsewhere.123.tmp").write_text("{")
+    flags = head_flags(material, tmp_path / "out", "frozen")
+    status, errors = run(train_head, flags)
+    assert status == 0, errors
+
+
+RANK = """
+import sys, time
+sys.path[:0] = ["."]
+import asterisk.distillation.loop
+save = asterisk.distillation.Distillation._save_checkpoint
+def slow(self):
+    save(self)
+    time.sleep(0.5)
+asterisk.distillation.Distillation._save_checkpoint = slow
+import train_distill
+train_distill.main()
+"""
+
+
+@contextmanager
+def launched(script: Path | str, flags: dict[str, object]) -> Iterator[subprocess.Popen[str]]:
+    """Two processes of one run, and the one that watches them; none outlives the test."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    with subprocess.Popen(
+        [*command, *map(str, itertools.chain(*flags.items()))],
+        cwd=REPOSITORY,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@soak
+def test_a_run_ends_and_says_why_when_one_of_its_processes_is_killed_and_goes_on(
+    material: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rank.py").write_text(RANK)
+    flags = distillation_flags(material, tmp_path / "run") | {"--batch_size": 16}
+    with launched(tmp_path / "rank.py", flags) as killed:
+        while not list((tmp_path / "run" / "checkpoints").glob("step-*")):
+            assert killed.poll() is None, killed.communicate()[1][-3000:]
+            time.sleep(0.05)
+        ranks = {
+            process.environ()["RANK"]: process
+            for process in psutil.Process(killed.pid).children(recursive=True)
+            if "RANK" in process.environ()
+        }
+        ranks["1"].kill()
+        _, errors = killed.communicate(timeout=300)
+    assert killed.returncode != 0
+    assert "Signal 9 (SIGKILL) received by PID" in errors
+    assert not (tmp_path / "run" / "model").exists()
+    with launched("train_distill.py", flags) as resumed:
+        _, errors = resumed.communicate()
+    assert resumed.returncode == 0, errors[-3000:]
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+
+
+# No room
+
+
+def test_a_store_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus", shards=8, rows=100)
+
+    def make(folder: Path) -> None:
+        embed_corpus(corpus, QuickTeacher(), folder).tokens(word_tokenizer(), 8)
+
+    make(tmp_path / "undisturbed")
+    expected = contents(tmp_path / "undisturbed")
+    needed = sum(-(-len(content) // 4096) for content in expected.values()) * 4
+    moment = random.Random(0)
+    refused = 0
+    for turn in range(20):
+        disk = tmp_path / f"disk{turn}"
+        with small_file_system(disk, f"{moment.randint(4, needed)}k"):
+            if said := refusal(partial(make, disk / "store")):
+                assert "could not be written: No space left" in said
+                refused += 1
+            found = contents(disk / "store")
+            written = {name for name in found if not name.rpartition("/")[2].startswith((".", "manifest", "shard"))}
+            assert all(found[name] == expected[name] for name in written)
+            enlarge(disk, "16m")
+            make(disk / "store")
+            assert contents(disk / "store") == expected
+    assert refused >= 15
+
+
+@pytest.mark.parametrize("kind", ["distillation", "frozen", "full"])
+def test_training_goes_on_when_a_full_disk_has_room_again(material: Path, tmp_path: Path, run: Run, kind: str) -> None:
+    def flags(folder: Path) -> dict[str, object]:
+        return distillation_flags(material, folder) if kind == "distillation" else head_flags(material, folder, kind)
+
+    door = train_distill if kind == "distillation" else train_head
+    assert run(door, flags(tmp_path / "undisturbed"))[0] == 0
+    expected = final(tmp_path / "undisturbed")
+    moment = random.Random(0)
+    disk = tmp_path / "disk"
+    with small_file_system(disk, "8k"):
+        for size in sorted(moment.randint(8, 240) for _ in range(3)):
+            enlarge(disk, f"{size}k")
+            status, errors = run(door, flags(disk / "out"))
+            if status:
+                assert status == 2
+                last = errors.splitlines()[-1]
+                assert "could not be written" in last or "cannot be made" in last
+                assert "No space left" in last or "is the disk full?" in last
+        enlarge(disk, "64m")
+        status, errors = run(door, flags(disk / "out"))
+        assert status == 0, errors
+        assert final(disk / "out") == expected
+
+
+def test_publishing_on_a_full_disk_leaves_nothing(material: Path, tmp_path: Path, run: Run) -> None:
+    disk = tmp_path / "disk"
+    with small_file_system(disk, "8k"):
+        status, errors = run(publish, {"--checkpoint": material / "model", "--output_dir": disk / "hub"})
+        assert status == 2
+        assert f"{disk / 'hub'} could not be written" in errors.splitlines()[-1]
+        assert not list(disk.iterdir())
+
+
+def test_a_folder_that_nobody_may_write_to_is_named(material: Path, tmp_path: Path, run: Run) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    with read_only(closed):
+        for door, flags in (
+            (train_distill, distillation_flags(material, closed / "out")),
+            (train_head, head_flags(material, closed / "out", "frozen")),
+            (publish, {"--checkpoint": material / "model", "--output_dir": closed / "out"}),
+        ):
+            status, errors = run(door, flags)
+            last = errors.splitlines()[-1]
+            assert (status, str(closed) in last, "Read-only file system" in last) == (2, True, True), errors
+
+
+# Damage
+
+
+def damaged(content: bytes, moment: random.Random) -> bytes:
+    """The content with another byte somewhere, or without its end."""
+    place = moment.randrange(len(content))
+    if moment.random() < 0.5:
+        return content[:place]
+    return content[:place] + bytes([content[place] ^ moment.randint(1, 255)]) + content[place + 1 :]
+
+
+def test_damaged_token_ids_are_named_and_made_again_once_they_are_deleted(tmp_path: Path) -> None:
+    store = embed_corpus(quick_corpus(tmp_path / "corpus", shards=2), QuickTeacher(), tmp_path / "store")
+    store.tokens(word_tokenizer(), 8)
+    whole = contents(tmp_path / "store")
+    (folder,) = (tmp_path / "store").glob("tokens-*")
+    moment = random.Random(0)
+    for turn in range(40):
+        file = folder / (shard_name(1) if turn % 2 else "shard-00001.sha256")
+        file.write_bytes(damaged(file.read_bytes(), moment))
+        with pytest.raises(UserError, match=rf"{folder.name}/shard-00001\.arrow is missing or damaged; delete it and"):
+            store.tokens(word_tokenizer(), 8)
+        (folder / shard_name(1)).unlink()
+        store.tokens(word_tokenizer(), 8)
+        assert contents(tmp_path / "store") == whole
+
+
+def test_a_damaged_corpus_is_refused_or_gives_its_sentences(tmp_path: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus", shards=1, rows=200)
+    sentences = corpus.shard(0)
+    (path,) = corpus.folder.glob("*.parquet")
+    content = path.read_bytes()
+    moment = random.Random(0)
+    refused = 0
+    for _ in range(100):
+        path.write_bytes(damaged(content, moment))
+        if said := refusal(lambda: corpus.shard(0)):
+            assert f"delete {corpus.folder} and run the command again" in said
+            refused += 1
+        else:
+            assert corpus.shard(0) == sentences
+    assert refused > 50
+
+
+def test_a_damaged_checkpoint_of_a_distillation_is_named(material: Path, tmp_path: Path, run: Run) -> None:
+    flags = distillation_flags(material, tmp_path / "run")
+    assert run(train_distill, flags)[0] == 0
+    expected = final(tmp_path / "run")
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    moment = random.Random(0)
+    for path in sorted(checkpoint.iterdir()):
+        content = path.read_bytes()
+        path.write_bytes(damaged(content, moment))
+        status, errors = run(train_distill, flags)
+        assert status == 2, path.name
+        assert str(checkpoint / SUMS) in errors
+        assert path.name in errors
+        assert f"delete {checkpoint} and run the command again" in errors
+        path.write_bytes(content)
+    path.unlink()
+    (checkpoint / SUMS).write_text("")
+    for each in [*checkpoint.iterdir()]:
+        each.unlink()
+    checkpoint.rmdir()
+    assert run(train_distill, flags)[0] == 0
+    assert final(tmp_path / "run") == expected
+
+
+def test_a_damaged_checkpoint_of_a_head_is_named(
+    material: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = head_flags(material, tmp_path / "head", "full")
+    steps = itertools.count(1)
+
+    def stop(self: Progress, *_: Any, **__: Any) -> None:
+        if next(steps) == 8:  # in the third pass of three steps
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Progress, "on_step_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(train_head, flags)
+    folder = tmp_path / "head" / "training" / "repeat-0"
+    checkpoint = folder / "checkpoint-6"
+    moment = random.Random(0)
+    for path in sorted(checkpoint.iterdir()):
+        content = path.read_bytes()
+        path.write_bytes(damaged(content, moment))
+        status, errors = run(train_head, flags)
+        assert status == 2, path.name
+        assert path.name in errors
+        assert f"delete {folder} and run the command again" in errors
+        path.write_bytes(content)
+    # Half of a checkpoint, as a run leaves it that is killed while it writes one, is no checkpoint.
+    (folder / "checkpoint-9").mkdir()
+    (folder / "checkpoint-9" / "trainer_state.json").write_text("{")
+    assert run(train_head, flags)[0] == 0
+    assert run(train_head, head_flags(material, tmp_path / "undisturbed", "full"))[0] == 0
+    assert final(tmp_path / "head") == final(tmp_path / "undisturbed")
+
+
+def test_damaged_embeddings_of_a_head_are_made_again_and_its_damaged_best_model_is_named(
+    material: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = head_flags(material, tmp_path / "head", "frozen")
+    with monkeypatch.context() as stopping:
+        stopping.setattr(train_head, "decide", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(train_head, flags)
+    training = tmp_path / "head" / "training"
+    embeddings, moment = (training / "embeddings.npy").read_bytes(), random.Random(0)
+    (training / "embeddings.npy").write_bytes(damaged(embeddings, moment))
+    (training / "repeats.json").unlink()
+    weights = training / "best" / "model.safetensors"
+    with monkeypatch.context() as damaging:
+        best_model = HeadTraining.best_model
+
+        def damage(self: HeadTraining) -> Any:
+            assert (training / "embeddings.npy").read_bytes() == embeddings
+            weights.write_bytes(damaged(weights.read_bytes(), moment))
+            return best_model(self)
+
+        damaging.setattr(HeadTraining, "best_model", damage)
+        status, errors = run(train_head, flags)
+    assert status == 2
+    assert f"model.safetensors is changed since; delete {training} and run the command again" in errors
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_program_asks_what_time_it_is(path: Path) -> None:
+    """So that it does not matter when the clock jumps; what something takes is told by clocks that do not."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not {name for name in called if any(name.endswith(clock) for clock in CLOCKS)}

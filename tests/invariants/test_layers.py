@@ -1,0 +1,84 @@
+"""The rooms of `asterisk/` form layers: each imports only itself and the rooms above it."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+ROOMS = (
+    "core",
+    "reporting",
+    "data",
+    "models",
+    "teachers",
+    "evaluation",
+    "distillation",
+    "heads",
+    "publishing",
+    "serving",
+)
+PACKAGE = REPOSITORY / "asterisk"
+
+# Imports that the order allows and the design forbids.
+FORBIDDEN = {"heads": {"distillation"}, "serving": {*ROOMS} - {"core", "models", "serving"}}
+
+# Packages that a room must not load when it is imported, neither directly nor through others.
+LIGHT = {
+    "asterisk.core": ("torch", "transformers"),
+    "asterisk.models.onnx": ("torch", "transformers"),
+    "asterisk.serving": ("torch", "transformers"),
+}
+
+
+def modules(room: str) -> list[str]:
+    names = (path.relative_to(PACKAGE.parent).with_suffix("") for path in sorted((PACKAGE / room).rglob("*.py")))
+    return [".".join(name.parts).removesuffix(".__init__") for name in names]
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and name of every import in a file, including those in functions and under TYPE_CHECKING."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} is a relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def test_each_room_imports_only_rooms_above_it() -> None:
+    wrong = []
+    for position, room in enumerate(ROOMS):
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            for line, name in imported(path):
+                parts = name.split(".")
+                if parts[0] != "asterisk":
+                    continue
+                allowed = parts[1] in ROOMS[: position + 1] and parts[1] not in FORBIDDEN.get(room, set())
+                if not allowed:
+                    wrong.append(f"{path.relative_to(REPOSITORY)}:{line} imports {name}")
+    assert not wrong
+
+
+def test_every_module_belongs_to_a_room() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    files = {path.name for path in PACKAGE.glob("*.py")}
+    assert folders == set(ROOMS)
+    assert files <= {"__init__.py", "command_line.py"}
+
+
+@pytest.mark.parametrize("name", [*(f"asterisk.{room}" for room in ROOMS), "asterisk.models.onnx"])
+def test_a_room_imports_alone(name: str) -> None:
+    wanted = modules(name.split(".")[1]) if name.count(".") == 1 else [name]
+    heavy = LIGHT.get(name, ())
+    code = (
+        f"import importlib, sys\nfor name in {wanted}: importlib.import_module(name)\n"
+        f"print(*[name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""

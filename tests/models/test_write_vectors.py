@@ -1,0 +1,133 @@
+"""embed.py writes the vectors of any number of texts, by one process or several, whole or not at all."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asterisk.core.errors import UserError
+from asterisk.core.processes import this_process
+from asterisk.models import write_vectors as embedding_file
+from asterisk.models.write_vectors import CHUNK, write_embeddings
+from modeling_asterisk import AsteriskModel
+from tests.support.mounting import small_file_system
+from tests.support.paths import REPOSITORY, RunScript
+
+
+@pytest.fixture(scope="module")
+def texts(sentences: list[str]) -> list[str]:
+    """More than one chunk of them."""
+    return ["", *sentences, *sentences[: CHUNK // 2]]
+
+
+@pytest.fixture(scope="module")
+def file(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "texts.txt"
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_rows_are_the_models_vectors_in_the_order_of_the_texts(
+    small_run: Path, file: Path, texts: list[str], tmp_path: Path, processes: int
+) -> None:
+    assert len(texts) > CHUNK
+    output = tmp_path / "vectors.npy"
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
+    result = subprocess.run(
+        [sys.executable, *launch, "embed.py", file, "--model", small_run / "model", "--output_file", output],
+        cwd=REPOSITORY,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(f"{len(texts):,} vectors of") == 1
+    vectors = np.load(output, mmap_mode="r")
+    model = AsteriskModel.from_pretrained(small_run / "model")
+    some = [0, 1, CHUNK - 1, CHUNK, len(texts) - 1]
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(texts), model.config.projection_dim)
+    np.testing.assert_allclose(vectors[some], model.encode([texts[row] for row in some]), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors.npy"]
+
+
+class Counting:
+    """An encoder whose vectors are the text's number."""
+
+    dimension = 16
+
+    def encode(self, texts: list[str], batch_size: int = 64, prompt: str | None = None) -> np.ndarray:
+        return np.repeat(np.array([[float(text)] for text in texts], dtype=np.float32), self.dimension, axis=1)
+
+
+COUNTING: Any = Counting()
+
+
+def numbers(count: int) -> Iterator[str]:
+    return map(str, range(count))
+
+
+def test_memory_does_not_grow_with_the_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding_file, "CHUNK", 500)
+    peaks = []
+    for count in (2_000, 40_000):
+        tracemalloc.start()
+        write_embeddings(COUNTING, partial(numbers, count), tmp_path / "v.npy", this_process())
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        np.testing.assert_array_equal(np.load(tmp_path / "v.npy")[:, 3], np.arange(count))
+    # The larger file has 2.4 MB more.
+    assert peaks[1] < peaks[0] + 200_000
+
+
+def test_half_precision_halves_the_file(tmp_path: Path) -> None:
+    for dtype in ("float32", "float16"):
+        write_embeddings(COUNTING, lambda: numbers(100), tmp_path / f"{dtype}.npy", this_process(), dtype=dtype)
+    assert np.load(tmp_path / "float16.npy").nbytes * 2 == np.load(tmp_path / "float32.npy").nbytes
+    np.testing.assert_array_equal(np.load(tmp_path / "float16.npy"), np.load(tmp_path / "float32.npy"))
+
+
+def test_full_disk_is_named_and_the_older_file_stays(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with small_file_system(disk, "256k"):
+        write_embeddings(COUNTING, lambda: numbers(100), disk / "v.npy", this_process())
+        with pytest.raises(UserError, match=r"v\.npy could not be written: No space left on device"):
+            write_embeddings(COUNTING, lambda: numbers(20_000), disk / "v.npy", this_process())
+        assert len(np.load(disk / "v.npy")) == 100
+        assert [path.name for path in disk.iterdir()] == ["v.npy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--texts is missing"),
+        (["{file}"], "--model is missing"),
+        (["{file}", "--model", "m"], "--output_file is missing"),
+        (["{file}", "--model", "m", "--output_file", "v.txt"], "must end in .npy"),
+        (["{file}", "--model", "m", "--output_file", "nowhere/v.npy"], "There is no folder nowhere"),
+        (["{file}", "--model", "m", "--output_file", "v.npy", "--dtype", "int4"], "--dtype must be"),
+        (["{file}", "--model", "m", "--output_file", "v.npy", "--batch_size", "0"], "at least 1"),
+        (["missing.txt", "--model", "m", "--output_file", "v.npy"], "There is no file missing.txt"),
+    ],
+)
+def test_wrong_arguments_get_a_sentence(file: Path, run_script: RunScript, arguments: list[str], message: str) -> None:
+    result = run_script("embed.py", *(each.format(file=file) for each in arguments))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_no_texts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no texts to embed"):
+        write_embeddings(COUNTING, lambda: numbers(0), tmp_path / "v.npy", this_process())
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,100 @@
+"""What users of each consumer write gives the model's own vectors; a folder of another kind is refused."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from asterisk.models.tokenizers import save_tokenizer
+from asterisk.publishing.checkpoint import load_checkpoint
+from asterisk.publishing.native import write_native_model
+from modeling_asterisk import AsteriskModel
+from tests.support.paths import REPOSITORY, RunScript
+from tests.support.published import BACKBONE_TEXTS
+
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+from consumer_snippets import (
+    ENCODE,
+    NATIVE,
+    ONNX,
+    ONNXRUNTIME,
+    PIPELINE,
+    PYTHON_FRAME,
+    REMOTE,
+    SENTENCE_TRANSFORMERS,
+)
+from consumers import CONSUMERS, ENVIRONMENTS, ConsumerFailure, answer, compare, real_texts
+
+TEXTS = [*BACKBONE_TEXTS, " ", "🙂"]
+
+
+@pytest.fixture(scope="module")
+def expected(small_run: Path) -> np.ndarray:
+    return AsteriskModel.from_pretrained(small_run / "model").encode(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def native(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkpoint, folder = load_checkpoint(small_run / "model"), tmp_path_factory.mktemp("native")
+    write_native_model(checkpoint, folder, torch.float32)
+    save_tokenizer(checkpoint.tokenizer, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("snippet", "form"),
+    [
+        (ENCODE, REMOTE),
+        (SENTENCE_TRANSFORMERS, REMOTE),
+        (SENTENCE_TRANSFORMERS, NATIVE),
+        (PIPELINE, REMOTE),
+        (PIPELINE, NATIVE),
+        *((ONNXRUNTIME, form) for form in ONNX),
+    ],
+)
+def test_snippet_gives_the_models_vectors(
+    snippet: str, form: str, published: Path, native: Path, expected: np.ndarray
+) -> None:
+    folder = native if form == NATIVE else published
+    names = {"folder": str(folder), "form": form, "remote": form == REMOTE, "texts": TEXTS, "json": json, "Path": Path}
+    exec(snippet, names)
+    assert compare(np.array(names["vectors"]), expected, form, TEXTS)["verdict"] == "same"
+
+
+def test_a_process_of_its_own_tells_vectors_versions_and_reasons(published: Path, expected: np.ndarray) -> None:
+    command = [sys.executable, "-P", "-c"]
+    packages, vectors = answer(command, PYTHON_FRAME, ONNXRUNTIME, published, ONNX[0], TEXTS)
+    assert {"onnxruntime", "tokenizers"} <= packages.keys()
+    assert compare(vectors, expected, ONNX[0], TEXTS)["verdict"] == "same"
+    with pytest.raises(ConsumerFailure, match=r"^ModuleNotFoundError: No module named 'absent'$"):
+        answer(command, PYTHON_FRAME, "import absent", published, ONNX[0], TEXTS)
+
+
+def test_what_differs_is_named(expected: np.ndarray) -> None:
+    changed = expected.copy()
+    changed[1] += 0.03 * np.eye(len(expected[1]))[0]  # a cosine of about 0.9995
+    changed[2] = np.nan
+    assert compare(changed, expected, REMOTE, TEXTS)["different"] == TEXTS[1:3]
+    assert compare(changed, expected, ONNX[3], TEXTS)["verdict"] == f"1 of {len(TEXTS)} differ"
+    with pytest.raises(ConsumerFailure, match="shape"):
+        compare(expected[:, :3], expected, REMOTE, TEXTS)
+
+
+def test_every_consumer_has_its_environment_and_the_texts_are_varied() -> None:
+    assert {name for each in CONSUMERS.values() for name in each.forms} == set(ENVIRONMENTS)
+    texts = real_texts(200)
+    assert len(set(texts)) == len(texts) >= 200
+    assert max(len(text.split()) for text in texts) >= 300
+
+
+def test_a_folder_of_another_kind_is_refused(published: Path, tmp_path: Path, run_script: RunScript) -> None:
+    for model, native, message in (
+        (tmp_path, published, "is no published embedding model; give a folder that publish.py wrote."),
+        (published, published, "is published with remote code; give what publish.py --native wrote."),
+    ):
+        result = run_script("benchmarks/consumers.py", "--model", model, "--native", native)
+        assert result.returncode == 2
+        assert result.stderr.strip() == f"error: {model} {message}"

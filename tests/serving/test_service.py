@@ -1,0 +1,275 @@
+"""serve.py with OpenAI's own client: the model's vectors, a sentence for each limit, an end in order."""
+
+import asyncio
+import base64
+import json
+import re
+import shutil
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import openai
+import pytest
+from fastapi import HTTPException, Request
+from onnx import TensorProto, helper
+
+import serve
+from asterisk.serving.service import EmbeddingsSpec, Settings
+from modeling_asterisk import AsteriskModel
+from tests.support.paths import REPOSITORY
+from tests.support.published import BACKBONE_TEXTS
+from tests.support.serving import Serving, free_port, serving
+
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+import service_load
+
+LIMITS = ("--max_body_bytes", 100_000, "--max_texts", 60, "--max_waiting", 20)
+
+TEXTS = [text for text in BACKBONE_TEXTS if text] + [" "]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("service") / "stderr.txt"
+
+
+@pytest.fixture(scope="module")
+def service(published: Path, log: Path) -> Iterator[Serving]:
+    with serving(published, log, *LIMITS) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def model(published: Path) -> AsteriskModel:
+    return AsteriskModel.from_pretrained(published).eval()
+
+
+def client(service: Serving) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0)
+
+
+def vectors(answer: openai.types.CreateEmbeddingResponse) -> np.ndarray:
+    assert [each.index for each in answer.data] == list(range(len(answer.data)))
+    return np.array([each.embedding for each in answer.data])
+
+
+def post(service: Serving, body: bytes) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(f"{service.url}/v1/embeddings", body)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_floats_and_base64_are_the_models_vectors(service: Serving, model: AsteriskModel) -> None:
+    create, expected = client(service).embeddings.create, model.encode(TEXTS)
+    np.testing.assert_allclose(vectors(create(model="m", input=TEXTS)), expected, atol=1e-5)
+    np.testing.assert_allclose(vectors(create(model="m", input=TEXTS, encoding_format="float")), expected, atol=1e-5)
+    encoded: Any = create(model="m", input=TEXTS[0], encoding_format="base64").data[0].embedding
+    np.testing.assert_allclose(np.frombuffer(base64.b64decode(encoded), "<f4"), expected[0], atol=1e-5)
+
+
+def test_dimensions_are_truncated_and_of_unit_length_again(service: Serving, model: AsteriskModel) -> None:
+    answer = client(service).embeddings.create(model="m", input=TEXTS, dimensions=64)
+    np.testing.assert_allclose(vectors(answer), model.encode(TEXTS, truncate_dim=64), atol=1e-5)
+
+
+def test_usage_counts_the_tokens_that_the_model_reads(service: Serving, model: AsteriskModel) -> None:
+    limit = model.config.max_position_embeddings
+    for text, tokens in (("Rain", 3), ("rain " * (limit - 2), limit), ("rain " * 3 * limit, limit)):
+        usage = client(service).embeddings.create(model="m", input=text).usage
+        assert usage.prompt_tokens == usage.total_tokens == tokens
+
+
+def test_any_model_name_is_taken_and_the_answer_names_the_folder(service: Serving, published: Path) -> None:
+    answer = client(service).embeddings.create(model="text-embedding-3-small", input="Rain")
+    assert answer.model == published.name
+    assert post(service, b'{"input": "Rain"}')[1]["model"] == published.name
+
+
+def test_requests_that_come_together_are_each_answered_with_their_own_vectors(
+    service: Serving, model: AsteriskModel, sentences: list[str]
+) -> None:
+    lists = [sentences[start : start + 50 - start] for start in range(20)]  # of 50 texts, 49, …
+    expected = [model.encode(texts) for texts in lists]
+    create = client(service).embeddings.create
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda texts: create(model="m", input=texts), lists))
+    for answer, wanted in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(vectors(answer), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ('{"input": ["a"', "The body is wrong: Invalid JSON: EOF while parsing a list at line 1 column 14."),
+        ('["a"]', "The body is wrong: Input should be an object."),
+        ('{"model": "m"}', "`input` is wrong: Field required."),
+        ('{"input": null}', "`input` must be a text or a list of texts, not NoneType."),
+        ('{"input": []}', "`input` is an empty list; it must hold one text at least."),
+        ('{"input": ""}', "Text number 1 of `input` is empty; leave it out."),
+        ('{"input": ["a", ""]}', "Text number 2 of `input` is empty; leave it out."),
+        ('{"input": ["a", null]}', "`input` must hold texts, but number 2 is NoneType."),
+        ('{"input": [1, 2]}', "`input` seems to hold token ids, which differ between models; send texts."),
+        ('{"input": [[1, 2]]}', "`input` seems to hold token ids, which differ between models; send texts."),
+        (json.dumps({"input": ["a"] * 61}), "`input` may hold 60 texts at most, not 61."),
+        ('{"input": "a", "dimensions": 0}', "`dimensions` must lie between 1 and 256, not be 0."),
+        ('{"input": "a", "dimensions": 257}', "`dimensions` must lie between 1 and 256, not be 257."),
+        ('{"input": "a", "dimensions": "64"}', "`dimensions` is wrong: Input should be a valid integer."),
+        ('{"input": "a", "encoding_format": ""}', "`encoding_format` is wrong: Input should be 'float' or 'base64'."),
+    ],
+)  # fmt: skip
+def test_a_wrong_request_is_answered_with_400_and_a_sentence(service: Serving, body: str, sentence: str) -> None:
+    status, answer = post(service, body.encode())
+    assert (status, answer["error"]["message"]) == (400, sentence)
+
+
+def test_half_a_character_is_refused_without_harm(service: Serving) -> None:
+    status, answer = post(service, b'{"input": ["\\ud800"]}')
+    assert status == 400
+    assert "Invalid JSON" in answer["error"]["message"]
+    assert post(service, b'{"input": "a\xff"}')[0] == 400
+
+
+def test_clients_see_the_sentence(service: Serving) -> None:
+    with pytest.raises(openai.BadRequestError, match="must lie between 1 and 256, not be 1000"):
+        client(service).embeddings.create(model="m", input="Rain", dimensions=1000)
+    with pytest.raises(openai.APIStatusError, match="A request may have 100,000 bytes at most") as error:
+        client(service).embeddings.create(model="m", input="x" * 20_000_000)
+    assert error.value.status_code == 413
+
+
+def test_neither_torch_nor_transformers_is_imported_where_texts_are_embedded(service: Serving, log: Path) -> None:
+    client(service).embeddings.create(model="m", input="Rain")
+    # Each interpreter heads its list of imports: first the one that reads the flags, then the service's.
+    _, flags, *rest = re.split(r"import time: .*imported package\n", log.read_text())
+    imported = [set(re.findall(r"^import time:.*\| +(\S+)$", each, re.MULTILINE)) for each in rest]
+    assert re.search(r"\| +transformers$", flags, re.MULTILINE)
+    assert sum("onnxruntime" in each for each in imported) == 2  # the server's, and the worker's
+    assert not {"torch", "transformers"} & set.union(*imported)
+
+
+def ask_while(service: Serving, condition: Callable[[], bool]) -> None:
+    while condition():
+        client(service).embeddings.create(model="m", input="Rain")
+
+
+def test_too_many_requests_are_turned_away_and_sigterm_lets_the_others_finish(
+    published: Path, model: AsteriskModel, tmp_path: Path
+) -> None:
+    long = ["rain " * 200] * 200
+    with serving(published, tmp_path / "log", "--max_waiting", 1) as service, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client(service).with_options(max_retries=9).embeddings.create, model="m", input=long)
+        with pytest.raises(openai.RateLimitError, match="The queue is full, with room for 1"):
+            ask_while(service, lambda: not answer.done())
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(30) == 0
+        np.testing.assert_allclose(vectors(answer.result()), model.encode(long[:1]).repeat(200, axis=0), atol=1e-5)
+    with pytest.raises(urllib.error.URLError):
+        post(service, b"{}")
+
+
+def test_many_clients_are_all_answered_and_cost_no_memory(service: Serving) -> None:
+    asyncio.run(service_load.sustain(service.url, 10, 1, TEXTS))
+    before = service_load.memory(service.process.pid)
+    answers = asyncio.run(service_load.sustain(service.url, 10, 2, TEXTS)).answers
+    assert set(answers) == {"200"}
+    assert service_load.memory(service.process.pid) < before + 50_000_000
+
+
+def test_beyond_the_limits_all_is_answered_and_clients_that_went_away_leave_nothing_running(service: Serving) -> None:
+    """The service's limits here are far below those that are pressed."""
+    found = asyncio.run(service_load.press(service.url, max_waiting=20, slow=False))
+    crowd = found.pop("more at once than may wait")
+    assert set(crowd) == {"200", "429"}
+    assert crowd["200"] >= 20
+    assert {name: set(answers) for name, answers in found.items() if isinstance(answers, dict)} == {
+        "too large a body": {"413"},
+        "too many texts": {"400"},
+        "no JSON": {"400"},
+        "no HTTP": {"400"},
+        "beside 100 bodies that do not come": {"200"},
+    }
+    assert found["room for all after clients that went away"]
+
+
+def test_a_body_that_does_not_come_is_answered_with_408(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asterisk.serving.service.BODY_SECONDS", 0.01)
+    settings = Settings("", "", 1, "", 0, 0, max_body_bytes=10, max_texts=1, max_waiting=1)
+
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(EmbeddingsSpec(settings).body(Request({"type": "http"}, receive)))
+    assert refused.value.status_code == 408
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs serve.py in this process with what it must refuse; gives what it said."""
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["serve.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            serve.main()
+        assert exit.value.code == 2
+        return capsys.readouterr().err
+
+    return run
+
+
+def test_what_cannot_be_served_is_said_in_one_sentence(refusal: Any, published: Path, tmp_path: Path) -> None:
+    assert refusal() == "error: The folder is missing; --help shows whole commands.\n"
+    assert (
+        refusal(tmp_path / "none")
+        == f"error: There is no folder {tmp_path / 'none'}; give one that publish.py made.\n"
+    )
+    assert f"{tmp_path} has no ONNX files in onnx/" in refusal(tmp_path)
+    said = refusal(published, "--form", "model_int4")
+    assert "has no onnx/model_int4.onnx; there are model, model_fp16, model_int8, model_quantized." in said
+    assert "--host must be one of 127.0.0.1, 0.0.0.0, ::, not 'example.org'" in refusal(
+        published, "--host", "example.org"
+    )
+    assert "--port must lie between 1024 and 65535, not be 80" in refusal(published, "--port", 80)
+    assert "--max_texts must be at least 1, not 0" in refusal(published, "--max_texts", 0)
+    assert "There is no option '--workers'" in refusal(published, "--workers", 3)
+
+
+def test_a_taken_port_is_said_in_one_sentence(refusal: Any, published: Path, service: Serving) -> None:
+    said = refusal(published, "--port", service.port)
+    assert said == (
+        f"error: 127.0.0.1:{service.port} cannot be listened at (Address already in use); give another --port.\n"
+    )
+
+
+def test_classifiers_and_broken_files_are_refused(refusal: Any, published: Path, tmp_path: Path) -> None:
+    file = tmp_path / "onnx" / "model.onnx"
+    file.parent.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(published / name, tmp_path)
+    port = ("--port", free_port())
+    onnx.save(graph_of("logits"), file)
+    assert f"{file} is a classifier; give the folder of an embedding model" in refusal(tmp_path, *port)
+    onnx.save(graph_of("last_hidden_state"), file)
+    assert f"{file} is a model that gives last_hidden_state; give the folder of" in refusal(tmp_path, *port)
+    file.write_bytes(b"half")
+    assert f"{file} cannot be loaded: " in refusal(tmp_path, *port)
+
+
+def graph_of(output: str) -> onnx.ModelProto:
+    """The least graph with an output of this name."""
+    inputs, outputs = (
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])] for name in ("input_ids", output)
+    )
+    graph = helper.make_graph([helper.make_node("Identity", ["input_ids"], [output])], "least", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)

@@ -1,0 +1,16 @@
+"""Flags of short trainings."""
+
+from pathlib import Path
+
+
+def distillation_flags(material: Path, output: Path) -> dict[str, object]:
+    teacher = {"--teacher": f"vectors:{material / 'vectors.npy'}", "--corpus": material / "texts.txt"}
+    sizes = {"--hidden_size": 32, "--num_hidden_layers": 1, "--intermediate_size": 32, "--projection_dim": 16}
+    pace = {"--batch_size": 32, "--heldout": 20, "--eval_steps": 2, "--checkpoint_steps": 2, "--resume": True}
+    student = {"--tokenizer": "trained:300", "--table": "random", "--mixed_precision": "no"}
+    return {**teacher, **sizes, **pace, **student, "--output_dir": output}
+
+
+def head_flags(material: Path, output: Path, mode: str) -> dict[str, object]:
+    data = {"--model": material / "model", "--train_file": material / "labelled.csv", "--mode": mode}
+    return {**data, "--num_epochs": 3, "--learning_curve": False, "--resume": True, "--output_dir": output}

