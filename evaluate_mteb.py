@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
-from asterisk.core.files import appearing, make_folder, write_json
+from asterisk.core.files import atomic_file, make_folder, write_json
 from asterisk.data.labelled_sets import LocalSet, local_sets, read_set
 from asterisk.data.readers import files_of, read_columns, read_texts
 from asterisk.evaluation.comparison_report import write_comparison_report
@@ -220,7 +220,7 @@ def write_classification(
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
-    with appearing(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -25,10 +25,10 @@ from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.arguments import parse_arguments
-from asterisk.core.errors import UserError, entry_point, without_secrets
-from asterisk.core.files import read_json, remove_folder, writable, write_json
+from asterisk.core.errors import UserError, entry_point, redact
+from asterisk.core.files import read_json, remove_folder, writable_folder, write_json
 from asterisk.core.processes import this_process
-from asterisk.core.run_folder import RUN, check_folder
+from asterisk.core.run_folder import RUN_FILE, check_run_folder
 from asterisk.data.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
 from asterisk.distillation.arguments import TrainingArguments
 from asterisk.distillation.curves import plot_curves, read_curves
@@ -154,13 +154,11 @@ def main() -> None:
         if not getattr(arguments, name):
             raise UserError(f"--{name} is missing; give it as a flag or in a recipe (--config recipes/demo.yaml).")
     folder = Path(arguments.output_dir)
-    recipe = without_secrets(
-        {name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_THE_RUN}
-    )
+    recipe = redact({name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_THE_RUN})
     state = this_process()
     # What is wrong with the input shows before anything is written.
     if state.is_main_process:
-        check_folder(folder, recipe, arguments.resume)
+        check_run_folder(folder, recipe, arguments.resume)
     check_student(arguments)
     set_seed(arguments.seed)
     existing = load_student_encoder(arguments) if arguments.encoder else None
@@ -206,7 +204,7 @@ def main() -> None:
     tokens = (
         store.tokens(tokenizer, longest)
         if store
-        else tokenize_corpus(corpus, tokenizer, longest, writable(store_folder))
+        else tokenize_corpus(corpus, tokenizer, longest, writable_folder(store_folder))
     )
     distillation = Distillation(
         student,
@@ -229,9 +227,7 @@ def main() -> None:
             )
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(
-            folder / RUN, {"recipe": recipe, "versions": versions(), "store_dir": without_secrets(str(store_dir))}
-        )
+        write_json(folder / RUN_FILE, {"recipe": recipe, "versions": versions(), "store_dir": redact(str(store_dir))})
     trained = distillation.train(on_best=lambda model: save_student(model, tokenizer, folder / "best"))
     if state.is_main_process:
         # The plot is made last: where it is, all else is.
@@ -263,7 +259,7 @@ def read_corpus(
     state.print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
     if state.is_main_process and (included := [source for source in measured if not corpus.leaves_out(source)]):
         print(
-            f"warning: {folder} was made before {without_secrets(', '.join(included))} was to be measured, so that "
+            f"warning: {folder} was made before {redact(', '.join(included))} was to be measured, so that "
             "sentences of it may be trained on; give another --store_dir to have them left out.",
             file=sys.stderr,
         )

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from asterisk.core.arguments import parse_arguments
-from asterisk.core.errors import UserError, entry_point, without_secrets
-from asterisk.core.files import appearing_folder, make_folder, read_json, remove_folder, write_json
-from asterisk.core.run_folder import RUN, check_folder
+from asterisk.core.errors import UserError, entry_point, redact
+from asterisk.core.files import atomic_folder, make_folder, read_json, remove_folder, write_json
+from asterisk.core.run_folder import RUN_FILE, check_run_folder
 from asterisk.data.labels import label_array
 from asterisk.data.splits import DataArguments, HeadData, head_data_of, read_head_data, read_unlabelled, warn
 from asterisk.heads.arguments import HeadArguments, resolve_arguments
@@ -59,15 +59,13 @@ def main() -> None:
     check_decisions(arguments)
     folder = Path(arguments.output_dir)
     data, zero_shot = read_data(arguments)
-    recipe = without_secrets(
-        {name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_THE_RUN}
-    )
+    recipe = redact({name: value for name, value in dataclasses.asdict(settings).items() if name not in NOT_THE_RUN})
     parts = {"train": data.train, "development": data.development, "test": data.test}
     recipe["data"] = {name: part.content_hash() for name, part in parts.items() if part}
     for name, texts in (("development_none", data.development_none), ("test_none", data.test_none)):
         if texts:
             recipe["data"][name] = dataclasses.replace(data.train, texts=texts, labels=[]).content_hash()
-    check_folder(folder, recipe, arguments.resume)
+    check_run_folder(folder, recipe, arguments.resume)
     if (folder / "report.json").exists():
         remove_folder(folder / TRAINING)  # a run that is killed may leave it
         print(f"{folder} is finished: its model is in {folder / MODEL}, its report in {folder / 'report.html'}.")
@@ -104,7 +102,7 @@ def main() -> None:
         "decisions": decisions,
         **measure_head(training, model),
     }
-    with appearing_folder(folder / MODEL) as temporary:
+    with atomic_folder(folder / MODEL) as temporary:
         save_student(model, training.tokenizer, temporary)
         write_head_card(temporary, report, training.names)
     if settings.keep_adapters:
@@ -144,13 +142,13 @@ def read_data(arguments: TrainHeadArguments) -> tuple[HeadData, dict[str, Any] |
 
 def settings_of_search(training: HeadTraining, folder: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     """Searches for settings if that is asked for and not done yet, and has the training use the best."""
-    record = read_json(folder / RUN) if (folder / RUN).exists() else {"recipe": recipe}
+    record = read_json(folder / RUN_FILE) if (folder / RUN_FILE).exists() else {"recipe": recipe}
     if training.arguments.search and "search" not in record:
         from asterisk.heads.search import search_settings  # optuna takes a moment to import
 
         record["search"] = search_settings(training)
     make_folder(folder)
-    write_json(folder / RUN, record)
+    write_json(folder / RUN_FILE, record)
     search = record.get("search")
     if search:
         training.arguments = dataclasses.replace(training.arguments, **search["settings"])

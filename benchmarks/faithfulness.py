@@ -15,7 +15,7 @@ from mteb.cache import ResultCache
 
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
-from asterisk.core.files import appearing, read_json, write_json
+from asterisk.core.files import atomic_file, read_json, write_json
 from asterisk.core.markdown import aligned_table
 from asterisk.evaluation.local_tasks import LOCAL_TASKS, EvaluationTask, LocalTask, find_tasks, local_rows, local_task
 from asterisk.evaluation.mteb_runner import MtebEncoder, evaluate, finished_score
@@ -95,7 +95,7 @@ def write(
         lines.append(compare(row, task.files, result.score if result else None, error, published))
     about = {"teacher": TEACHER, "revision": encoder.revision, "published": PUBLISHED_NAME}
     write_json(RESULTS / "faithfulness.json", {**about, "tasks": [asdict(line) for line in lines]})
-    with appearing(RESULTS / "faithfulness.md") as temporary:
+    with atomic_file(RESULTS / "faithfulness.md") as temporary:
         temporary.write_text(markdown(lines), encoding="utf-8")
 
 

@@ -130,7 +130,7 @@ def run_door(door: Any, *arguments: object) -> None:
 
 def make_material(material: Path) -> None:
     """What the stages begin with."""
-    from asterisk.core.checksums import write_sums
+    from asterisk.core.checksums import write_checksums
 
     texts: list[str] = []
     for path in sorted((REPOSITORY / "recipes" / "demo_corpus").glob("*.txt.xz")):
@@ -145,7 +145,7 @@ def make_material(material: Path) -> None:
     shutil.rmtree(material / "run")
     (material / "earlier").mkdir()
     (material / "earlier" / "README.md").write_text("# An earlier model\n", encoding="utf-8")
-    write_sums(material / "earlier")
+    write_checksums(material / "earlier")
 
 
 # --- A run in a process of its own -----------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def refuse_half_written(folder: Path, expected: dict[str, Any]) -> None:
     """Looks at what a killed run left: all that bears its final name is whole."""
-    from asterisk.core.checksums import SUMS, check_sums
+    from asterisk.core.checksums import CHECKSUMS, verify_checksums
 
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
@@ -288,12 +288,12 @@ def refuse_half_written(folder: Path, expected: dict[str, Any]) -> None:
             json.loads(path.read_text(encoding="utf-8"))
         if path.suffix == ".safetensors":
             safe_open(path, "pt").keys()
-        if path.name == SUMS:
-            check_sums(path.parent, "this was half-written")
+        if path.name == CHECKSUMS:
+            verify_checksums(path.parent, "this was half-written")
         elif not {*CHANGING, "hub"} & {*parts} and expected.get(name) is not None:
             assert path.read_bytes() == expected[name], f"{name} is half-written"
     if (folder / ".hub.old").exists() and not (folder / "hub").exists():
-        check_sums(folder / ".hub.old", "what was to be replaced is lost")
+        verify_checksums(folder / ".hub.old", "what was to be replaced is lost")
 
 
 def set_times(folder: Path, moment: random.Random) -> None:

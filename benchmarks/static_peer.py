@@ -19,7 +19,7 @@ import numpy as np
 from model2vec.distill import distill
 from tokenlearn.train import train_model
 
-from asterisk.core.files import appearing_folder, write_json
+from asterisk.core.files import atomic_folder, write_json
 from asterisk.models.resolve import resolve_model
 from asterisk.teachers.store import EmbeddingStore
 
@@ -41,7 +41,7 @@ def main() -> None:
     start = time.perf_counter()
     model = distill(resolve_model(options.teacher), pca_dims=options.dimensions, quantize_to="float32")
     model = train_model(model, texts, vectors, pca_dims=options.dimensions)
-    with appearing_folder(options.output_dir) as temporary:
+    with atomic_folder(options.output_dir) as temporary:
         model.save_pretrained(str(temporary))
         write_json(temporary / "training.json", {"sentences": len(store), "seconds": time.perf_counter() - start})
 

@@ -4,19 +4,19 @@ import hashlib
 from pathlib import Path
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing
+from asterisk.core.files import atomic_file
 
-SUMS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 
 
-def write_sums(folder: Path) -> None:
+def write_checksums(folder: Path) -> None:
     """Writes SHA256SUMS: `sha256sum --check SHA256SUMS` in the folder verifies it."""
     lines = [f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
-    with appearing(folder / SUMS) as temporary:
+    with atomic_file(folder / CHECKSUMS) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def check_sums(folder: Path, remedy: str) -> list[Path]:
+def verify_checksums(folder: Path, remedy: str) -> list[Path]:
     """The files that the folder's SHA256SUMS names, itself among them.
 
     Args:
@@ -26,9 +26,9 @@ def check_sums(folder: Path, remedy: str) -> list[Path]:
     Raises:
         UserError: There is no SHA256SUMS, a file is missing or changed, or there is one that it does not name.
     """
-    sums = folder / SUMS
+    sums = folder / CHECKSUMS
     if not sums.is_file():
-        raise UserError(f"{folder} holds no {SUMS}; {remedy}.")
+        raise UserError(f"{folder} holds no {CHECKSUMS}; {remedy}.")
     # Of what is damaged itself, no line fits.
     lines = sums.read_text(encoding="utf-8", errors="replace").splitlines()
     wanted = {folder / name: digest for digest, _, name in (line.partition("  ") for line in lines)}
@@ -41,7 +41,7 @@ def check_sums(folder: Path, remedy: str) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CHECKSUMS)
 
 
 def file_hash(path: Path) -> str:

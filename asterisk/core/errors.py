@@ -15,14 +15,14 @@ _SECRETS = re.compile(
 )
 
 
-def without_secrets(value: Any) -> Any:
+def redact(value: Any) -> Any:
     """The same text, or list or dictionary of such, without what its URLs hold that only the user may know."""
     if isinstance(value, str):
         return _SECRETS.sub(lambda found: f"{found[1]}…" if found[1] else "", value)
     if isinstance(value, dict):
-        return {name: without_secrets(each) for name, each in value.items()}
+        return {name: redact(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [without_secrets(each) for each in value]
+        return [redact(each) for each in value]
     return value
 
 
@@ -33,7 +33,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str):
-        super().__init__(without_secrets(message))
+        super().__init__(redact(message))
 
 
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
@@ -58,7 +58,7 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
             # Raised of the tokenizer's Rust code, it is no Exception, and its class can be had from nowhere.
             if type(error).__name__ != "PanicException":
                 raise
-            reason = without_secrets(" ".join(str(error).split())[:300])
+            reason = redact(" ".join(str(error).split())[:300])
             print(f"error: A text cannot be tokenised ({reason}); tokenizer.json may be damaged.", file=sys.stderr)
             sys.exit(2)
 

@@ -21,12 +21,12 @@ WRITE_ERRORS = ("os error", "inline_container", "iostream error")
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path` to write to; it takes the name `path` when the block ends without error."""
     # The name says whose it is, for `remove_leftovers`; a folder may be shared by machines.
     temporary = path.with_name(f".{path.name}.{node_name()}.{os.getpid()}.tmp")
     try:
-        with writing(path):
+        with report_write_errors(path):
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -36,7 +36,7 @@ def appearing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def appearing_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Gives a temporary folder beside `path`; it takes the place of `path` when the block ends without error.
 
     After an error all is as it was: nothing is left, not even the parent folders that had to be made. A process that
@@ -48,7 +48,7 @@ def appearing_folder(path: Path) -> Iterator[Path]:
     if replaced.exists() and not path.exists():  # killed between the two renamings
         replaced.rename(path)
     try:
-        with writing(path):
+        with report_write_errors(path):
             temporary.mkdir(parents=True)
             yield temporary
             shutil.rmtree(replaced, ignore_errors=True)
@@ -76,7 +76,7 @@ def remove_folder(path: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def report_write_errors(path: Path) -> Iterator[None]:
     """Makes a failure to write, by whatever library, a [`UserError`] that names `path`."""
     try:
         yield
@@ -121,7 +121,7 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
 
 
-def writable(folder: Path) -> Path:
+def writable_folder(folder: Path) -> Path:
     """The folder, or ~/.cache/asterisk where it may not be written to: for files whose names tell them from others."""
     if os.access(folder, os.W_OK):
         return folder
@@ -135,7 +135,7 @@ def cache_folder() -> Path:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as JSON, whole or not at all."""
-    with appearing(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

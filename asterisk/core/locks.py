@@ -31,7 +31,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
 
 @contextmanager
-def making(folder: Path) -> Iterator[None]:
+def creation_lock(folder: Path) -> Iterator[None]:
     """Holds the lock on making `folder`, whose parents are made first; removes the lock, and parents that stay empty.
 
     Whoever waited for the lock has to look whether the folder is there now.

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.errors import UserError, without_secrets
+from asterisk.core.errors import UserError, redact
 from asterisk.core.files import read_json, remove_temporary_files
 
 # What the folder of a training says of itself.
-RUN = "run.json"
+RUN_FILE = "run.json"
 
 
 def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
@@ -16,7 +16,7 @@ def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str,
 
     What an older version did not know of was not asked for; secrets of URLs are no setting.
     """
-    found, wanted = without_secrets(found), without_secrets(wanted)
+    found, wanted = redact(found), redact(wanted)
     for name in {**wanted, **found}:
         if found.get(name) != wanted.get(name) and (name in found or wanted[name]):
             raise UserError(
@@ -25,7 +25,7 @@ def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str,
             )
 
 
-def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
+def check_run_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
     """Refuses a folder that is not free for, or already the place of, the run that `recipe` describes.
 
     What a run that was killed had begun to write there is removed.
@@ -33,7 +33,7 @@ def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
     Raises:
         UserError: The folder holds another run, or this one and `resume` is not asked for, or things that are no run.
     """
-    record = folder / RUN
+    record = folder / RUN_FILE
     if record.exists():
         if not resume:
             raise UserError(f"{folder} holds a run already; continue it with --resume, or give another --output_dir.")
@@ -48,7 +48,7 @@ def check_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
 
 def _is_free(folder: Path) -> bool:
     """Whether a folder holds nothing but what a run may leave that is killed before it has written its record."""
-    return all(entry.name == "store" or entry.match(f".{RUN}.*.tmp") for entry in folder.iterdir())
+    return all(entry.name == "store" or entry.match(f".{RUN_FILE}.*.tmp") for entry in folder.iterdir())
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)), 1e-12)[:, None]
 
 
-def align_projection(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
+def orthogonal_map(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
     """The orthonormal map that brings the teacher's vectors closest to those of a student that has been trained.
 
     Its dimensions stand for directions of the teacher already, and another choice of them would undo what it learnt

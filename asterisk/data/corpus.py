@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError, without_secrets
-from asterisk.core.files import MANIFEST, appearing_folder, read_json, write_json
-from asterisk.core.locks import making, remove_lock
+from asterisk.core.errors import UserError, redact
+from asterisk.core.files import MANIFEST, atomic_folder, read_json, write_json
+from asterisk.core.locks import creation_lock, remove_lock
 from asterisk.core.run_folder import refuse_difference
 from asterisk.data.decontamination import benchmark_files, benchmark_keys
 from asterisk.data.deduplication import NearDuplicates
@@ -223,14 +223,14 @@ def build_corpus(
     if corpus := _found(folder, settings):
         remove_lock(folder)
         return corpus
-    with making(folder):
+    with creation_lock(folder):
         # Another process may have made it in the meantime.
         if corpus := _found(folder, settings):
             return corpus
         excluded = benchmark_keys([*(exclude or []), *(measured or [])], split_sentences)
         counts = dict.fromkeys(("read", *(["sentences"] if split else []), *DROPPED, ADDED, RECOMBINED, "kept"), 0)
         near = None if near_duplicates is None else NearDuplicates(near_duplicates)
-        with appearing_folder(folder) as temporary:
+        with atomic_folder(folder) as temporary:
             # The labelled first: of what is drawn from the others, nothing of them may depend.
             shares = [
                 *((file, Share()) for file in whole),
@@ -308,7 +308,7 @@ def _identity(file: str) -> list[str]:
     """The name of a source, and of a local file what tells its content from others."""
     path = Path(file)
     if not path.is_file():
-        return [without_secrets(file)]
+        return [redact(file)]
     status = path.stat()
     if status.st_size > LARGEST_HASHED:
         return [path.name, f"{status.st_size} bytes of {status.st_mtime_ns}"]

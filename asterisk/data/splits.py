@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from asterisk.core.errors import UserError, without_secrets
+from asterisk.core.errors import UserError, redact
 from asterisk.data.labels import (
     MULTI,
     REGRESSION,
@@ -81,7 +81,7 @@ def read_head_data(arguments: DataArguments, none_label: str, samples_per_label:
         warn(sentence)
     names = class_names(without_label(train, none_label)[0])
     kind = "numbers to predict" if train.problem_type == REGRESSION else f"{len(names):,} labels"
-    print(f"{without_secrets(arguments.train_file)}: {len(train):,} texts, {kind}.")
+    print(f"{redact(arguments.train_file)}: {len(train):,} texts, {kind}.")
     development, test = _read_others(arguments, train)
     if development is None:
         train, development = split_development(train, seed)

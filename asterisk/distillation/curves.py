@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.files import appearing
+from asterisk.core.files import atomic_file
 
 Point = dict[str, Any]
 """One measurement: step, loss, scores (name → value), learning_rate, sentences_per_second, seconds."""
@@ -23,7 +23,7 @@ def read_curves(path: Path) -> list[Point]:
 
 def write_curves(points: list[Point], path: Path) -> None:
     """Writes the points in the place of those that are there."""
-    with appearing(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
 
 
@@ -43,5 +43,5 @@ def plot_curves(points: list[Point], path: Path) -> None:
     for panel in panels:
         panel.grid(alpha=0.3)
     panels[-1].set(xlabel="step")
-    with appearing(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=120, format="png")

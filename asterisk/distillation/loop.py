@@ -17,10 +17,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
-from asterisk.core.checksums import SUMS, check_sums, write_sums
+from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
 from asterisk.core.errors import UserError
-from asterisk.core.files import read_json, remove_folder, write_json, writing
-from asterisk.core.vectors import align_projection
+from asterisk.core.files import read_json, remove_folder, report_write_errors, write_json
+from asterisk.core.vectors import orthogonal_map
 from asterisk.distillation.arguments import TrainingArguments, check_arguments, precision
 from asterisk.distillation.batching import length_batches, pair_batch, split_rows
 from asterisk.distillation.curves import Point, read_curves, write_curves
@@ -143,7 +143,7 @@ class Distillation:
         for part in np.array_split(rows, max(1, len(rows) // 256)):
             ids, mask = map(torch.from_numpy, self.tokens.padded(part))
             parts.append(student(input_ids=ids, attention_mask=mask).pooler_output.float().numpy())
-        return align_projection(store.embeddings(rows), np.concatenate(parts))
+        return orthogonal_map(store.embeddings(rows), np.concatenate(parts))
 
     def _prepare(self, student: Any) -> None:
         arguments = self.arguments
@@ -413,7 +413,7 @@ class Distillation:
     def _record(self, point: Point) -> str:
         """Writes the point to the curves and the tracker; returns it as a line to print."""
         curves = self.folder / "curves.jsonl"
-        with writing(curves), curves.open("a", encoding="utf-8") as file:
+        with report_write_errors(curves), curves.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")
         numbers = {"loss": point["loss"], **point["scores"]}
         if self.arguments.log_with:
@@ -431,7 +431,7 @@ class Distillation:
         if self.accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        with writing(final):
+        with report_write_errors(final):
             self.accelerator.save_state(str(temporary))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
@@ -439,7 +439,7 @@ class Distillation:
                 save_model(self.average, str(temporary / AVERAGE))
             progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
             write_json(temporary / "progress.json", progress)
-            write_sums(temporary)
+            write_checksums(temporary)
             temporary.rename(final)
             for older in sorted(folder.glob("step-*"))[: -self.arguments.average_checkpoints]:
                 remove_folder(older)
@@ -458,8 +458,10 @@ class Distillation:
                 shutil.rmtree(begun, ignore_errors=True)
         found = sorted(folder.glob("step-*"))
         for checkpoint in found:
-            if (checkpoint / SUMS).exists():  # older versions wrote none
-                check_sums(checkpoint, f"delete {checkpoint} and run the command again, which then repeats some steps")
+            if (checkpoint / CHECKSUMS).exists():  # older versions wrote none
+                verify_checksums(
+                    checkpoint, f"delete {checkpoint} and run the command again, which then repeats some steps"
+                )
         if found:
             try:
                 self._load_checkpoint(found[-1])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing
+from asterisk.core.files import atomic_file
 from asterisk.data.corpus import Corpus
 from asterisk.data.deduplication import sentence_key
 from asterisk.data.readers import read_columns
@@ -93,7 +93,7 @@ def read_pairs(sources: list[str], columns: list[str]) -> list[list[str]]:
 def write_pair_texts(texts: list[list[str]], path: Path) -> None:
     """Writes the pairs' texts, a line each, to be a source of the corpus: so the teacher embeds them with the rest."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with appearing(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("\n".join(text for column in texts for text in column) + "\n", encoding="utf-8")
 
 

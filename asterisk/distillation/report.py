@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asterisk.core.files import appearing, write_json
+from asterisk.core.files import atomic_file, write_json
 from asterisk.distillation.loop import Distillation
 from asterisk.evaluation.agreement import agreement
 from asterisk.evaluation.embedding_map import embedding_map
@@ -51,7 +51,7 @@ def measure_models(
 
 def write_measurements(folder: Path, measurements: Sequence[Measurement]) -> None:
     """Writes results.json and results.md."""
-    with appearing(folder / "results.md") as temporary:
+    with atomic_file(folder / "results.md") as temporary:
         temporary.write_text(markdown_table(list(measurements)) + "\n", encoding="utf-8")
     write_json(folder / "results.json", [line.numbers() for line in measurements])
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing, make_folder, read_json
+from asterisk.core.files import atomic_file, make_folder, read_json
 from asterisk.data.labelled_sets import ClassificationSet
 from asterisk.evaluation.few_shot import ClassificationResult, single_result
 
@@ -46,7 +46,7 @@ def measure_fine_tuned(
             ("train", data.train_texts, data.train_labels),
             ("test", data.test_texts, data.test_labels),
         ):
-            with appearing(own / f"{split}.parquet") as temporary:
+            with atomic_file(own / f"{split}.parquet") as temporary:
                 pq.write_table(pa.table({"text": texts, "label": labels}), temporary)
         command = [sys.executable, str(door), "--model", spec, "--mode", "full", "--resume"]
         command += ["--train_file", str(own / "train.parquet"), "--test_file", str(own / "test.parquet")]

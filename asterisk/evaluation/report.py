@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing_folder, write_json
+from asterisk.core.files import atomic_folder, write_json
 from asterisk.evaluation.agreement import Agreement, Band
 from asterisk.evaluation.embedding_map import EmbeddingMap
 from asterisk.evaluation.plots import (
@@ -63,7 +63,7 @@ def write_report(
     }
     page = _page(student, teacher, agreement, retentions, space, compared)
     text = report_markdown(student, teacher, agreement, retentions, compared)
-    with appearing_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         write_json(temporary / "report.json", content)
         (temporary / "report.md").write_text(text, encoding="utf-8")
         (temporary / "report.html").write_text(page, encoding="utf-8")

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing_folder, read_json, write_json
+from asterisk.core.files import atomic_folder, read_json, write_json
 from asterisk.models.resolve import resolve_model
 from modeling_asterisk import AsteriskForSequenceClassification
 
@@ -78,7 +78,7 @@ def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: st
         folder: Appears whole or not at all.
     """
     location = resolve_model(base)
-    with appearing_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         # The configuration with its code: of the classes, and of what was decided after training.
         model.config.save_pretrained(temporary)
         settings = read_json(kept / "adapter_config.json")

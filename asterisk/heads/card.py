@@ -5,7 +5,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from asterisk.core.files import appearing
+from asterisk.core.files import atomic_file
 from asterisk.heads.report import score_table
 
 CARD = "README.md"
@@ -62,7 +62,7 @@ def write_head_card(folder: Path, report: dict[str, Any], names: list[str]) -> N
         scores=score_table(report),
         remarks="\n".join(_remarks(report)),
     )
-    with appearing(folder / CARD) as temporary:
+    with atomic_file(folder / CARD) as temporary:
         temporary.write_text(str(card).rstrip() + "\n", encoding="utf-8")
 
 

@@ -24,9 +24,9 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-from asterisk.core.checksums import SUMS, check_sums, write_sums
+from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
 from asterisk.core.errors import UserError
-from asterisk.core.files import remove_folder, writing
+from asterisk.core.files import remove_folder, report_write_errors
 from asterisk.core.progress import progress_bar
 from asterisk.data.labels import REGRESSION
 from asterisk.heads.adapters import adapters_folder, with_adapters
@@ -165,7 +165,7 @@ class Checkpoints(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Called when a checkpoint is written."""
         folder = Path(str(args.output_dir))
-        write_sums(folder / f"checkpoint-{state.global_step}")
+        write_checksums(folder / f"checkpoint-{state.global_step}")
         for step, checkpoint in _checkpoints(folder).items():
             if step not in (state.global_step, state.best_global_step):
                 remove_folder(checkpoint)
@@ -297,7 +297,7 @@ def fine_tune(
     with parts as (own, other):
         trainer = make_trainer(trained, own, other, loss, problem_type, arguments, folder, seed)
         try:
-            with writing(folder):
+            with report_write_errors(folder):
                 trainer.train(resume_from_checkpoint=last)
         except DAMAGED as error:
             raise UserError(f"The checkpoint {last} is damaged; delete it, and run the command again.") from error
@@ -348,8 +348,8 @@ def last_checkpoint(folder: Path) -> str | None:
         UserError: A checkpoint was damaged since.
     """
     for checkpoint in _checkpoints(folder).values():
-        if (checkpoint / SUMS).exists():
-            check_sums(checkpoint, f"delete {folder} and run the command again")
+        if (checkpoint / CHECKSUMS).exists():
+            verify_checksums(checkpoint, f"delete {folder} and run the command again")
         else:
             remove_folder(checkpoint)
     found = _checkpoints(folder)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from asterisk.core.files import appearing, write_json
+from asterisk.core.files import atomic_file, write_json
 from asterisk.core.markdown import aligned_table
 from asterisk.data.labels import MULTI, REGRESSION, SINGLE, classes_of, label_array
 from asterisk.heads.calibration import given_labels, measure_none, probabilities, reliability
@@ -149,9 +149,9 @@ def measure_latency(
 def write_head_report(folder: Path, report: dict[str, Any]) -> str:
     """Writes report.json, report.md and report.html; gives the table of scores, the first of report.md."""
     scores = score_table(report)
-    with appearing(folder / "report.md") as temporary:
+    with atomic_file(folder / "report.md") as temporary:
         temporary.write_text(_markdown(report, scores), encoding="utf-8")
-    with appearing(folder / "report.html") as temporary:
+    with atomic_file(folder / "report.html") as temporary:
         temporary.write_text(head_page(report), encoding="utf-8")
     write_json(folder / "report.json", report)  # the last, for it says that the run is finished
     return scores

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from transformers import set_seed
 
-from asterisk.core.checksums import check_sums, file_hash, write_sums
+from asterisk.core.checksums import file_hash, verify_checksums, write_checksums
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing, make_folder, read_json, remove_folder, write_json
+from asterisk.core.files import atomic_file, make_folder, read_json, remove_folder, write_json
 from asterisk.core.processes import this_process
 from asterisk.data.labels import REGRESSION, SINGLE, LabelledTexts, label_array
 from asterisk.data.splits import HeadData, draw
@@ -135,7 +135,7 @@ class HeadTraining:
             model, line = self._train(self.draws[repeat], self.arguments.seed + repeat, own_folder)
             if not done or _rank(line) > max(map(_rank, done)):
                 save_student(model, self.tokenizer, self.best_folder)
-                write_sums(self.best_folder)
+                write_checksums(self.best_folder)
             done.append(line)
             write_json(record, [dataclasses.asdict(entry) for entry in done])
             on_repeat(line)
@@ -152,7 +152,7 @@ class HeadTraining:
         Raises:
             UserError: It was damaged since it was trained.
         """
-        check_sums(self.best_folder, f"delete {self.folder} and run the command again")
+        verify_checksums(self.best_folder, f"delete {self.folder} and run the command again")
         return AsteriskForSequenceClassification.from_pretrained(self.best_folder)
 
     def adapters_of(self, repeat: int) -> Path:
@@ -308,7 +308,7 @@ class HeadTraining:
             text = distinct[int(np.flatnonzero(~finite)[0])]
             raise UserError(f"{self.spec} gives a vector that is not finite for the text {text[:60]!r}.")
         make_folder(self.folder)
-        with appearing(cache) as temporary, temporary.open("wb") as file:
+        with atomic_file(cache) as temporary, temporary.open("wb") as file:
             np.save(file, vectors)
         write_json(digest, file_hash(cache))
         return torch.from_numpy(vectors)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing_folder, read_json
+from asterisk.core.files import atomic_folder, read_json
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
 from modeling_asterisk.modeling_asterisk import check_weights
 
@@ -97,7 +97,7 @@ class SavesItself(Protocol):
 
 def save_student(model: SavesItself, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Saves the model, an Asterisk with its code, and a portable tokenizer; the folder appears whole or not at all."""
-    with appearing_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         save_tokenizer(tokenizer, temporary)
         # safetensors writes files that only their owner may read; tokenizer.json has the mode that the umask gives.

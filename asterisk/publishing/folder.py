@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from asterisk.core.checksums import SUMS, write_sums
+from asterisk.core.checksums import CHECKSUMS, write_checksums
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing_folder, read_json, write_json
+from asterisk.core.files import atomic_folder, read_json, write_json
 from asterisk.evaluation.sts import SentencePairs
 from asterisk.models.tokenizers import save_tokenizer
 from asterisk.publishing import handler
@@ -55,7 +55,7 @@ def build_folder(
         raise UserError(f"--dtype must be {' or '.join(DTYPES)}, not {dtype!r}.")
     check_target(output)
     content = read_card_content(checkpoint, facts)
-    with appearing_folder(output) as folder:
+    with atomic_folder(output) as folder:
         write_model(checkpoint, folder, dtype, facts.native)
         save_tokenizer(checkpoint.tokenizer, folder)
         write_onnx_files(checkpoint, folder / "onnx", compact)
@@ -66,13 +66,13 @@ def build_folder(
         for path in folder.rglob("*"):
             if path.is_file():
                 path.chmod(0o644)  # safetensors are written for their owner's eyes only
-        write_sums(folder)
+        write_checksums(folder)
     return record
 
 
 def check_target(output: Path) -> None:
     """Refuses to replace what is not a published folder."""
-    if output.exists() and not (output / SUMS).exists() and not (output.is_dir() and not any(output.iterdir())):
+    if output.exists() and not (output / CHECKSUMS).exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output} is there, but is no published folder; give an --output_dir that may be replaced.")
 
 

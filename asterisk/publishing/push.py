@@ -7,7 +7,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id
 
-from asterisk.core.checksums import check_sums
+from asterisk.core.checksums import verify_checksums
 from asterisk.core.errors import UserError
 
 REFUSED = (401, 403)
@@ -49,7 +49,7 @@ def check_published(folder: Path) -> list[Path]:
     Raises:
         UserError: The folder is not whole.
     """
-    return check_sums(folder, "publish the checkpoint again")
+    return verify_checksums(folder, "publish the checkpoint again")
 
 
 def list_files(folder: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from asterisk.core.arguments import parse_yaml
-from asterisk.core.errors import UserError, without_secrets
+from asterisk.core.errors import UserError, redact
 from asterisk.core.files import read_json
 from asterisk.distillation.curves import Point, read_curves
 from asterisk.teachers.remote_folder import Place
@@ -62,7 +62,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
     if not (folder / "run.json").is_file():
         # Without a run to tell which texts were used, the table says.
         return TrainingRun(sources=[TextSource(name, *about) for name, about in known.items()])
-    record = without_secrets(read_json(folder / "run.json"))  # an older version wrote them down
+    record = redact(read_json(folder / "run.json"))  # an older version wrote them down
     run = TrainingRun(record.get("recipe", {}), record.get("versions", {}), read_curves(folder / "curves.jsonl"))
     if run.curves:
         run.seconds = run.curves[-1].get("seconds")
@@ -76,7 +76,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
         corpus = run.recipe.get("corpus", [])
         names = [Path(source).name if not source.startswith("hub:") else source for source in corpus]
         if manifest.is_file():
-            content = without_secrets(read_json(manifest))
+            content = redact(read_json(manifest))
             names = [name for name, *_ in content["settings"]["sources"]]
             run.sentences = content["counts"]["kept"]
             run.recombined = content["counts"].get("recombined", 0)

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from asterisk.core.arguments import parse_arguments
-from asterisk.core.errors import UserError, entry_point, without_secrets
+from asterisk.core.errors import UserError, entry_point, redact
 from asterisk.data.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
 from asterisk.teachers.remote_folder import Place
 from asterisk.teachers.store import EmbeddingStore, embed_shards
@@ -151,7 +151,7 @@ def check(arguments: ClusterArguments) -> None:
         raise UserError("--partition is missing; `sinfo` lists those of the cluster.")
     if arguments.tasks < 1 or arguments.workers == 0 or arguments.workers < -1:
         raise UserError("--tasks must be at least 1, and --workers at least 1, or -1 for as many as tasks.")
-    if without_secrets(arguments.store_dir) != arguments.store_dir:
+    if redact(arguments.store_dir) != arguments.store_dir:
         raise UserError(
             "--store_dir holds a password or key, which datatrove would write to the store's logs; leave it to the "
             "protocol's own settings on the workers, such as AWS_ACCESS_KEY_ID."

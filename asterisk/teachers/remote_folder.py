@@ -11,8 +11,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError, without_secrets
-from asterisk.core.files import appearing, cache_folder, make_folder, read_json, write_json
+from asterisk.core.errors import UserError, redact
+from asterisk.core.files import atomic_file, cache_folder, make_folder, read_json, write_json
 from asterisk.core.locks import locked
 
 
@@ -42,7 +42,7 @@ class Place:
             self.folder = Path(self._root)
             return
         self.remote = system
-        self.folder = cache_folder() / hashlib.sha256(without_secrets(self.name).encode()).hexdigest()[:16]
+        self.folder = cache_folder() / hashlib.sha256(redact(self.name).encode()).hexdigest()[:16]
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -97,7 +97,7 @@ class Place:
             make_folder(self.folder)
             with locked(path):
                 if not _holds(path, sha256) and self.exists(name):
-                    with self._reaching(), appearing(path) as temporary:
+                    with self._reaching(), atomic_file(path) as temporary:
                         self.remote.get_file(f"{self._root}/{name}", str(temporary))
             if _holds(path, sha256):
                 return path

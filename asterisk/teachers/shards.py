@@ -9,7 +9,7 @@ import pyarrow as pa
 from tqdm.auto import tqdm
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing
+from asterisk.core.files import atomic_file
 from asterisk.core.locks import locked
 
 # How often a process looks whether another has finished.
@@ -25,7 +25,7 @@ def write_shard(path: Path, table: pa.Table) -> None:
     """Writes a table as one record batch, so that each column is one piece of memory, whole or not at all."""
     table = table.combine_chunks()
     # Through Python's file, whose errors say in words what is wrong with the disk.
-    with appearing(path) as temporary, temporary.open("wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+    with atomic_file(path) as temporary, temporary.open("wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 

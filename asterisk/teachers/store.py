@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from asterisk.core.checksums import file_hash
 from asterisk.core.errors import UserError
-from asterisk.core.files import MANIFEST, make_folder, writable
+from asterisk.core.files import MANIFEST, make_folder, writable_folder
 from asterisk.core.locks import locked, remove_leftovers
 from asterisk.core.processes import this_process
 from asterisk.core.progress import progress_bar
@@ -126,7 +126,7 @@ class EmbeddingStore:
             self._checksum,
             tokenizer,
             max_length,
-            writable(self.folder),
+            writable_folder(self.folder),
         )
 
     def _shards_of(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:

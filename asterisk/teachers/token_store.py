@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from asterisk.core.checksums import file_hash
 from asterisk.core.errors import UserError
-from asterisk.core.files import MANIFEST, appearing, make_folder
+from asterisk.core.files import MANIFEST, atomic_file, make_folder
 from asterisk.core.locks import remove_leftovers
 from asterisk.core.processes import this_process
 from asterisk.core.progress import progress_bar
@@ -113,7 +113,7 @@ def tokenize_shards(
 
     def make(index: int) -> None:
         write_shard(paths[index], pa.table({"input_ids": _tokenize(texts(index), tokenizer, max_length)}))
-        with appearing(_digest_file(paths[index])) as temporary:
+        with atomic_file(_digest_file(paths[index])) as temporary:
             temporary.write_text(file_hash(paths[index]), encoding="utf-8")
         progress.update(rows_per_shard[index])
 

@@ -9,7 +9,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Split
 
 from asterisk.core.arguments import parse_arguments
-from asterisk.core.errors import UserError, entry_point, without_secrets
+from asterisk.core.errors import UserError, entry_point, redact
 
 
 @dataclass
@@ -89,8 +89,8 @@ def test_missing_recipe_and_unknown_option_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_told_of_a_url_holds_nothing_secret(text: str, told: str) -> None:
-    assert without_secrets({"corpus": [text, 3, None]}) == {"corpus": [told, 3, None]}
-    assert without_secrets(told) == told
+    assert redact({"corpus": [text, 3, None]}) == {"corpus": [told, 3, None]}
+    assert redact(told) == told
     assert str(UserError(text)) == told
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from asterisk.core.checksums import SUMS, write_sums
+from asterisk.core.checksums import CHECKSUMS, write_checksums
 from asterisk.core.errors import UserError
 from asterisk.data.corpus import build_corpus
 from asterisk.distillation.batching import length_batches, pair_batch, split_rows
@@ -391,12 +391,12 @@ def test_no_file_of_a_checkpoint_can_run_code(
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     names = {path.name for path in checkpoint.iterdir()}
     pickles = {"optimizer.bin", "optimizer_1.bin", "optimizer_2.bin", "random_states_0.pkl"}
-    assert names == {*pickles, "model.safetensors", "average.safetensors", "progress.json", SUMS}
+    assert names == {*pickles, "model.safetensors", "average.safetensors", "progress.json", CHECKSUMS}
     marker = tmp_path / "was run"
     for name in (*sorted(pickles), "custom_checkpoint_0.pkl"):
         good = (checkpoint / name).read_bytes() if name in names else None
         torch.save(Code(marker), checkpoint / name)
-        write_sums(checkpoint)  # as who changes a file would change them, too
+        write_checksums(checkpoint)  # as who changes a file would change them, too
         resumed = start(store, teacher, tmp_path / "run", **fields)
         if name == "random_states_0.pkl":  # which Accelerate then does without
             resumed.train()
@@ -408,7 +408,7 @@ def test_no_file_of_a_checkpoint_can_run_code(
             (checkpoint / name).unlink()
         else:
             (checkpoint / name).write_bytes(good)
-    write_sums(checkpoint)
+    write_checksums(checkpoint)
     start(store, teacher, tmp_path / "run", **fields).train()
     # The test can fail.
     torch.load(_saved(Code(marker), tmp_path / "any.bin"), weights_only=False)

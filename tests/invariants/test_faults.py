@@ -23,9 +23,9 @@ import pytest
 import publish
 import train_distill
 import train_head
-from asterisk.core.checksums import SUMS, check_sums, write_sums
+from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
 from asterisk.core.errors import UserError
-from asterisk.core.files import appearing_folder
+from asterisk.core.files import atomic_folder
 from asterisk.heads.fine_tuning import Progress
 from asterisk.heads.training import HeadTraining
 from asterisk.teachers.shards import shard_name
@@ -114,10 +114,10 @@ def replace_and_die(folder: Path, change: int) -> None:
 
 
 def replace(folder: Path, word: str) -> None:
-    with appearing_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         for name in ("a.txt", "b.txt"):
             (temporary / name).write_text(word)
-        write_sums(temporary)
+        write_checksums(temporary)
 
 
 def test_a_folder_that_is_replaced_is_whole_whenever_the_process_is_killed(tmp_path: Path) -> None:
@@ -128,13 +128,13 @@ def test_a_folder_that_is_replaced_is_whole_whenever_the_process_is_killed(tmp_p
         process.start()
         process.join()
         there = folder if folder.exists() else tmp_path / ".hub.old"
-        check_sums(there, "this was half-written")
+        verify_checksums(there, "this was half-written")
         if process.exitcode == 0:
             break
         # What there was comes back if the next one fails, and goes if it does not.
-        with pytest.raises(ZeroDivisionError), appearing_folder(folder):
+        with pytest.raises(ZeroDivisionError), atomic_folder(folder):
             _ = 1 / 0
-        check_sums(folder, "what there was is lost")
+        verify_checksums(folder, "what there was is lost")
         replace(folder, "third")
         assert {path.name for path in tmp_path.iterdir()} == {"hub"}
     assert change > 10
@@ -342,12 +342,12 @@ def test_a_damaged_checkpoint_of_a_distillation_is_named(material: Path, tmp_pat
         path.write_bytes(damaged(content, moment))
         status, errors = run(train_distill, flags)
         assert status == 2, path.name
-        assert str(checkpoint / SUMS) in errors
+        assert str(checkpoint / CHECKSUMS) in errors
         assert path.name in errors
         assert f"delete {checkpoint} and run the command again" in errors
         path.write_bytes(content)
     path.unlink()
-    (checkpoint / SUMS).write_text("")
+    (checkpoint / CHECKSUMS).write_text("")
     for each in [*checkpoint.iterdir()]:
         each.unlink()
     checkpoint.rmdir()

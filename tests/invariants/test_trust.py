@@ -21,7 +21,7 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 import publish
 import train_distill
 import train_head
-from asterisk.core.checksums import write_sums
+from asterisk.core.checksums import write_checksums
 from asterisk.heads.head_model import load_classifier
 from asterisk.models.checkpoints import load_asterisk
 from asterisk.models.load import load_encoder
@@ -303,7 +303,7 @@ def test_a_change_to_a_published_folder_is_noticed_by_the_lines_of_the_readme(
         file.write("import os\n")
     assert noticed() == [True, True, True]
     # Someone who changes the sums, too, is found out by the third line.
-    write_sums(folder)
+    write_checksums(folder)
     assert noticed() == [False, False, True]
 
 

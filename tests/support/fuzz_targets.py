@@ -25,7 +25,7 @@ from asterisk.core.arguments import read_recipe
 from asterisk.core.checksums import file_hash
 from asterisk.core.errors import UserError
 from asterisk.core.files import MANIFEST
-from asterisk.core.run_folder import RUN, check_folder
+from asterisk.core.run_folder import RUN_FILE, check_run_folder
 from asterisk.data.labels import check_training, class_names, label_array, read_labelled_texts
 from asterisk.data.readers import read_texts
 from asterisk.heads.arguments import HeadArguments
@@ -213,8 +213,8 @@ class Targets:
             (self.folder / "store" / MANIFEST).write_bytes(content[1:])
             return answers("store", lambda: EmbeddingStore(self.folder / "store"))
         (self.folder / "run").mkdir(exist_ok=True)
-        (self.folder / "run" / RUN).write_bytes(content[1:])
-        return answers("run", lambda: check_folder(self.folder / "run", {"seed": 0}, resume=True))
+        (self.folder / "run" / RUN_FILE).write_bytes(content[1:])
+        return answers("run", lambda: check_run_folder(self.folder / "run", {"seed": 0}, resume=True))
 
     def recipe(self, content: bytes) -> bool:
         """Recipes, of both kinds of training."""
