@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from asterisk.core.errors import UserError
-from asterisk.reporting.page import CLASS_COLOURS
+from asterisk.reporting.plots import CLASS_COLOURS
 
 # Enough to see the classes by; t-SNE takes a minute of more.
 MAP_TEXTS = 1_000

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from asterisk.core.errors import UserError
-from asterisk.evaluation.metrics import load_metric
+from asterisk.evaluation.metrics.functions import load_metric
 from asterisk.models.encoder import Encoder
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from asterisk.evaluation.agreement import Agreement, Band, Histogram
 from asterisk.evaluation.embedding_map import EmbeddingMap
 from asterisk.evaluation.retention import Retention
-from asterisk.reporting.page import CLASS_COLOURS, FIRST, NEUTRAL, SECOND, Plot, bold, plot_html, shortened
+from asterisk.reporting.page import shortened
+from asterisk.reporting.plots import CLASS_COLOURS, FIRST, NEUTRAL, SECOND, Plot, bold, plot_html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

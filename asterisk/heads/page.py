@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asterisk.reporting.page import FIRST, NEUTRAL, SECOND, Plot, plot_html, render_page
+from asterisk.reporting.page import render_page
+from asterisk.reporting.plots import FIRST, NEUTRAL, SECOND, Plot, plot_html
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from asterisk.data.labels import MULTI, REGRESSION
-from asterisk.evaluation.metrics import load_metric
+from asterisk.evaluation.metrics.functions import load_metric
 
 # Name → value: accuracy and macro_f1 × 100, or pearson and spearman × 100, None where these are not defined.
 Scores = dict[str, float | None]

@@ -1,35 +1,48 @@
-"""What our HTML pages share: their frame and style, and how plots stand in them. A page needs no other file."""
+"""The frame, style and tables of the HTML pages; a page needs no other file and no network."""
 
 import html
 import textwrap
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-# Colours that stay apart for most eyes (Okabe and Ito 2008), and a grey.
-FIRST, SECOND, NEUTRAL = "#0072B2", "#E69F00", "#8C939B"
-# Tableau's ten, which stay apart for most eyes.
-CLASS_COLOURS = (
-    *("#4E79A7", "#F28E2B", "#E15759", "#59A14F", "#B07AA1"),
-    *("#9C755F", "#EDC948", "#FF9DA7", "#76B7B2", "#BAB0AC"),
-)
 SHOWN_CHARACTERS = 240
 
 
-@dataclass
-class Plot:
-    """A plot of the page: its heading, one sentence on how to read it, and its HTML."""
+class Card(NamedTuple):
+    """A headline figure of a page."""
 
-    title: str
+    value: str
+    name: str
     note: str
-    figure: str
+
+
+@dataclass
+class Table:
+    """A table that a page and a Markdown file show alike.
+
+    Attributes:
+        head: The columns' titles.
+        rows: Cells as plain text, as many per row as the head has.
+        align: One letter per column: "l" for text, "r" for numbers.
+        bold_rows: Indices of the rows that stand out.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    align: str
+    bold_rows: Collection[int] = ()
+
+    def markdown(self) -> str:
+        """The table as Markdown, with long cells shortened."""
+        rules = ["---:" if letter == "r" else "---" for letter in self.align]
+        head, *rows = [[markdown_text(cell) for cell in row] for row in (self.head, *self.rows)]
+        return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rows))
 
 
 def render_page(template: Path, **content: Any) -> str:
-    """Renders a Jinja template that extends `page.html`, the frame beside this file."""
+    """Render a Jinja template that extends `page.html`; it can import the macros of `macros.html`."""
     import jinja2
     from plotly.offline import get_plotlyjs
 
@@ -43,42 +56,17 @@ def render_page(template: Path, **content: Any) -> str:
     return environment.get_template(template.name).render(plotly=get_plotlyjs(), **content)
 
 
-def plot_html(figure: "go.Figure", name: str, height: int) -> str:
-    """A plot as a part of a page, in the style of all our plots.
-
-    Args:
-        figure: The plot; its legend, margins and fonts are set here.
-        name: Its id in the page.
-        height: In pixels; it is as wide as there is room.
-    """
-    from plotly.io import to_html
-
-    figure.update_layout(
-        template="plotly_white",
-        height=height,
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        font={"family": "system-ui, sans-serif", "size": 13, "color": "#22272e"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        hoverlabel={"align": "left"},
-    )
-    figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
-    config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
-    return to_html(
-        figure, config=config, include_plotlyjs=False, full_html=False, default_height=f"{height}px", div_id=name
-    )
+def markdown_text(text: str) -> str:
+    """Text on one line, escaped so that Markdown shows it literally, and shortened."""
+    escaped = html.escape(shortened(text), quote=False)
+    return "".join("\\" + character if character in "\\|`*_[]" else character for character in escaped)
 
 
 def shortened(text: str) -> str:
-    """The text, cut at a word if it is long."""
+    """The text, cut after a word if it is longer than `SHOWN_CHARACTERS`."""
     return textwrap.shorten(text, SHOWN_CHARACTERS, placeholder=" …") if len(text) > SHOWN_CHARACTERS else text
 
 
-def bold(text: str) -> str:
-    """Text in bold, in what Plotly shows."""
-    return f"<b>{html.escape(text)}</b>"
-
-
 def percent(share: float | None) -> str:
-    """A share from 0 to 1 as a percentage, a dash for None."""
+    """A share from 0 to 1 as a percentage, or a dash for None."""
     return "–" if share is None else f"{share:.1%}"

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from asterisk.evaluation.metrics import load_metric
+from asterisk.evaluation.metrics.functions import load_metric
 from tests.support.paths import REPOSITORY
 
 SCRIPT = """
 from asterisk.core.arguments import entry_point
-from asterisk.evaluation.metrics import load_metric
+from asterisk.evaluation.metrics.functions import load_metric
 
 @entry_point
 def main():

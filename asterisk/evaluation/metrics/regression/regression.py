@@ -1,13 +1,9 @@
-"""Pearson and Spearman correlation of predicted with true numbers, for `evaluate.load("asterisk/metrics/regression")`.
-
-Both are NaN where all predictions or all references are equal.
-"""
+"""Pearson and Spearman correlation of predicted with true numbers, for `evaluate.load`."""
 
 import datasets
 import evaluate
-from scipy.stats import pearsonr, spearmanr
 
-DESCRIPTION = "Pearson and Spearman correlation of predicted with true numbers, from -1 to 1."
+from asterisk.evaluation.metrics.functions import correlations
 
 INPUTS = """
 Args:
@@ -15,11 +11,9 @@ Args:
     references: As many numbers.
 
 Returns:
-    pearson: The linear correlation.
-    spearman: The correlation of the ranks.
+    pearson: The linear correlation; NaN where all predictions or all references are equal.
+    spearman: The correlation of the ranks; NaN in the same cases.
 """
-
-CITATION = "Virtanen et al.: SciPy 1.0: Fundamental Algorithms for Scientific Computing in Python, Nature Methods 17."
 
 
 class Regression(evaluate.Metric):
@@ -28,14 +22,12 @@ class Regression(evaluate.Metric):
     def _info(self) -> evaluate.MetricInfo:
         number = datasets.Value("float64")
         return evaluate.MetricInfo(
-            description=DESCRIPTION,
-            citation=CITATION,
+            description="Pearson and Spearman correlation of predicted with true numbers, from -1 to 1.",
+            citation="Virtanen et al.: SciPy 1.0: Fundamental Algorithms for Scientific Computing in Python, "
+            "Nature Methods 17 (2020), 261-272.",
             inputs_description=INPUTS,
             features=datasets.Features({"predictions": number, "references": number}),
         )
 
     def _compute(self, predictions: list[float], references: list[float]) -> dict[str, float]:
-        return {
-            "pearson": float(pearsonr(predictions, references).statistic),
-            "spearman": float(spearmanr(predictions, references).statistic),
-        }
+        return correlations(predictions, references)
