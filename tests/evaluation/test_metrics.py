@@ -11,7 +11,7 @@ from asterisk.evaluation.metrics.functions import load_metric
 from tests.support.paths import REPOSITORY
 
 SCRIPT = """
-from asterisk.core.arguments import entry_point
+from asterisk.core.errors import entry_point
 from asterisk.evaluation.metrics.functions import load_metric
 
 @entry_point
