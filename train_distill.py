@@ -14,7 +14,6 @@ import dataclasses
 import platform
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ from asterisk.core.errors import UserError, entry_point, redact
 from asterisk.core.files import read_json, remove_folder, writable_folder, write_json
 from asterisk.core.processes import this_process
 from asterisk.core.run_folder import RUN_FILE, check_run_folder
-from asterisk.data.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
-from asterisk.distillation.arguments import TrainingArguments
+from asterisk.data.corpus import Corpus, build_corpus, corpus_options, describe_counts
+from asterisk.distillation.arguments import DistillationArguments
 from asterisk.distillation.curves import plot_curves, read_curves
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.pairs import (
@@ -55,96 +54,6 @@ from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 # Fields that may differ when a run is resumed: they change where things are or what is measured, not what is trained.
 NOT_THE_RUN = ("output_dir", "store_dir", "resume", "sts_test")
-
-
-@dataclass
-class DistillationArguments(TrainingArguments, CorpusArguments):
-    """What is distilled from what, and into what."""
-
-    teacher: str = field(
-        default="",
-        metadata={"help": "an encoder (folder, Hub id, package:NAME), vectors:PATH[#COLUMN], or api:MODEL"},
-    )
-    teacher_pooling: str = field(
-        default="mean", metadata={"help": "mean, cls, max or lasttoken: for a teacher that does not say itself"}
-    )
-    base_url: str = field(default="", metadata={"help": "of an embeddings API (default: OpenAI's)"})
-    key_variable: str = field(
-        default="OPENAI_API_KEY", metadata={"help": "the environment variable that holds the API's key"}
-    )
-    teacher_dtype: str = field(
-        default="auto", metadata={"help": "auto, float32 or bfloat16, for embedding the corpus"}
-    )
-    hidden_size: int = field(default=256, metadata={"help": "width of the student"})
-    num_hidden_layers: int = field(default=2, metadata={"help": "layers of the student"})
-    num_attention_heads: int = field(default=2, metadata={"help": "attention heads of each layer"})
-    intermediate_size: int = field(default=512, metadata={"help": "width of the feed-forward networks"})
-    projection_dim: int = field(default=256, metadata={"help": "dimensions of the student's embedding"})
-    max_length: int = field(default=128, metadata={"help": "longest text of the student, in tokens"})
-    position_encoding: str = field(default="learned", metadata={"help": "learned or none"})
-    is_causal: bool = field(default=False, metadata={"help": "let tokens attend only to earlier ones"})
-    dropout: float = field(default=0.0, metadata={"help": "dropout of a new Asterisk, or of one that is trained on"})
-    tokenizer: str = field(
-        default="teacher",
-        metadata={
-            "help": "teacher, extended:VOCAB_SIZE (the teacher's WordPiece and the most frequent words it splits), "
-            "gpt2, gpt2:FOLDER, trained:VOCAB_SIZE, or a folder or Hub id with a fast tokenizer"
-        },
-    )
-    table: str = field(
-        default="teacher",
-        metadata={
-            "help": "start the token table from the teacher's vectors of the same strings (teacher) or at random"
-        },
-    )
-    encoder: str = field(
-        default="",
-        metadata={"help": "train this existing encoder (folder, Hub id or package:NAME) instead of a new Asterisk"},
-    )
-    keep_layers: list[int] = field(
-        default_factory=list, metadata={"help": "layers of the encoder to keep, counted from 0 (default: all)"}
-    )
-    encoder_pooling: str = field(default="mean", metadata={"help": "mean, cls or max over the encoder's tokens"})
-    average_layers: int = field(
-        default=1, metadata={"help": "average the encoder's last so many layers before pooling (DistilFACE: 4)"}
-    )
-    encoder_activation: str = field(
-        default="tanh",
-        metadata={"help": "of the encoder's dense layer to projection_dim (0: no such layer): tanh (HPD) or linear"},
-    )
-    pairs: list[str] = field(
-        default_factory=list, metadata={"help": "tables of labelled pairs, to be contrasted beside the distillation"}
-    )
-    pair_columns: list[str] = field(
-        default_factory=lambda: ["anchor", "positive"],
-        metadata={"help": "the pairs' columns: what belongs together, and, as a third, what does not"},
-    )
-    scored_pairs: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "tables of sentence1, sentence2 and score, whose order the student learns, too; "
-            "TABLE#FIRST,SECOND,SCORE names the columns, -SCORE one that is higher for what is less close"
-        },
-    )
-    sts_dev: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "NAME=FILE or NAME=HUB_DATASET: measured every eval_steps; the first decides what is best/; its "
-            "sentences are left out of the corpus"
-        },
-    )
-    sts_test: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "NAME=FILE or NAME=HUB_DATASET: sentence pairs with scores, for the table at the end; they are "
-            "left out of the corpus"
-        },
-    )
-    output_dir: str = field(default="", metadata={"help": "where the run goes"})
-    store_dir: str = field(
-        default="", metadata={"help": "folder or URL of the teacher's vectors (default: OUTPUT_DIR/store)"}
-    )
-    resume: bool = field(default=False, metadata={"help": "continue the run in OUTPUT_DIR, or begin it"})
 
 
 @entry_point

@@ -55,7 +55,6 @@ ROWS: dict[str, list[str]] = {
     "mse": ["--cosine_weight", "0", "--mse_weight", "64"],
     "similarity": ["--similarity_weight", "1"],
     "matryoshka": ["--matryoshka_dims", "128", "64"],
-    "ema": ["--ema_decay", "0.995"],
     "no_positions": ["--position_encoding", "none"],
     "causal": ["--is_causal"],
     "heads_4": ["--num_attention_heads", "4"],
@@ -175,8 +174,8 @@ def held_out_texts(data: Path) -> list[str]:
 
 
 def write(results: dict[str, Any]) -> None:
-    """Writes the record, in the order of the rows."""
-    results = {name: results[name] for name in ROWS if name in results}
+    """Writes the record, in the order of the rows; results of options that were removed since stay, at the end."""
+    results = {name: results[name] for name in [*ROWS, *results] if name in results}
     if not results:
         return
     base = results.get("baseline", next(iter(results.values())))["development"]

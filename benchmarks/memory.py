@@ -62,7 +62,7 @@ def run_phase(phase: str, folder: Path, count: int) -> dict[str, float]:
     from accelerate import Accelerator  # noqa: F401  imports count as there before
 
     from asterisk.data.corpus import build_corpus
-    from asterisk.distillation.arguments import TrainingArguments
+    from asterisk.distillation.arguments import LoopArguments
     from asterisk.distillation.loop import Distillation
     from asterisk.distillation.student_tokenizer import student_tokenizer
     from asterisk.teachers.store import EmbeddingStore, embed_corpus
@@ -91,7 +91,7 @@ def run_phase(phase: str, folder: Path, count: int) -> dict[str, float]:
     else:
         (folder / "run").mkdir()
         opened = EmbeddingStore(store)
-        arguments = TrainingArguments(batch_size=512, eval_steps=10**9, checkpoint_steps=10**9)
+        arguments = LoopArguments(batch_size=512, eval_steps=10**9, checkpoint_steps=10**9)
         assert tokenizer is not None
         Distillation(student, opened.tokens(tokenizer, 64), opened, arguments, folder / "run").train()
         shutil.rmtree(folder / "run")

@@ -25,7 +25,7 @@ from sentence_transformers.models import Pooling, Transformer
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 from transformers.utils import logging
 
-from asterisk.distillation.arguments import TrainingArguments
+from asterisk.distillation.arguments import LoopArguments
 from asterisk.distillation.curves import read_curves
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.student_tokenizer import student_tokenizer
@@ -78,7 +78,7 @@ class Chosen:
 
 def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps: int, bf16: bool) -> float:
     """Sentences/s of our loop, after a warm-up."""
-    arguments = TrainingArguments(
+    arguments = LoopArguments(
         batch_size=batch_size,
         max_steps=steps + WARM_UP,
         # Measured windows end here: one for the warm-up, one for the rest.
@@ -93,7 +93,6 @@ def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps
     )
     with tempfile.TemporaryDirectory() as folder:
         run = Distillation(student, tokens, store, arguments, Path(folder))
-        run._save_checkpoint = lambda: None  # type: ignore[method-assign]
         run.train()
         points = read_curves(Path(folder) / "curves.jsonl")
     AcceleratorState._reset_state(reset_partial_state=True)

@@ -14,11 +14,12 @@ RUN_FILE = "run.json"
 def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
     """Raises a [`UserError`] that names the first setting in which `found`, read from `path`, is not `wanted`.
 
-    What an older version did not know of was not asked for; secrets of URLs are no setting.
+    A setting that only one version knows counts as off in the other; secrets of URLs are no setting.
     """
     found, wanted = redact(found), redact(wanted)
     for name in {**wanted, **found}:
-        if found.get(name) != wanted.get(name) and (name in found or wanted[name]):
+        is_known_to_both = name in found and name in wanted
+        if found.get(name) != wanted.get(name) and (is_known_to_both or found.get(name) or wanted.get(name)):
             raise UserError(
                 f"{path} was made with {name} = {_short(found.get(name))}, but "
                 f"{_short(wanted.get(name))} is asked for; {remedy}."

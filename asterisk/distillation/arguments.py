@@ -1,37 +1,86 @@
-"""How a student is trained: what may be chosen, and what is out of range."""
+"""The arguments of a distillation, one class per group of `--help`, and the check of their ranges."""
 
 from dataclasses import dataclass, field
 
 from asterisk.core.errors import UserError
-from asterisk.models.precision import computes_bfloat16
+from asterisk.data.corpus import CorpusArguments
 
 
 @dataclass
-class TrainingArguments:
-    """How a student is trained."""
+class TeacherArguments:
+    """Teacher: the model whose vectors the student learns."""
 
-    num_epochs: float = field(default=1.0, metadata={"help": "passes over the training sentences"})
-    max_steps: int = field(default=0, metadata={"help": "if above 0, the number of steps, instead of num_epochs"})
-    batch_size: int = field(default=256, metadata={"help": "sentences on each process at a time"})
-    gradient_accumulation_steps: int = field(
-        default=1, metadata={"help": "batches of each process that make one step together"}
+    teacher: str = field(
+        default="",
+        metadata={"help": "an encoder (folder, Hub id, package:NAME), vectors:PATH[#COLUMN], or api:MODEL"},
     )
-    learning_rate: float = field(default=2e-3, metadata={"help": "peak learning rate of AdamW"})
-    warmup_ratio: float = field(default=0.05, metadata={"help": "share of the steps in which the learning rate rises"})
-    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW, on matrices alone"})
-    muon_factor: float = field(
-        default=2.5,
+    teacher_pooling: str = field(
+        default="mean",
+        metadata={"help": "mean, cls, max or lasttoken, for a teacher whose files name no pooling"},
+    )
+    teacher_dtype: str = field(
+        default="auto", metadata={"help": "auto, float32 or bfloat16, for embedding the corpus"}
+    )
+    base_url: str = field(default="", metadata={"help": "URL of an embeddings API; empty means OpenAI's"})
+    key_variable: str = field(
+        default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the API key"}
+    )
+
+
+@dataclass
+class StudentArguments:
+    """Student: its sizes and its tokenizer, or the encoder that becomes the student."""
+
+    hidden_size: int = field(default=256, metadata={"help": "width of the student"})
+    num_hidden_layers: int = field(default=2, metadata={"help": "number of layers"})
+    num_attention_heads: int = field(default=2, metadata={"help": "attention heads per layer"})
+    intermediate_size: int = field(default=512, metadata={"help": "width of the feed-forward networks"})
+    projection_dim: int = field(default=256, metadata={"help": "dimensions of the student's embedding"})
+    max_length: int = field(default=128, metadata={"help": "maximum text length of the student, in tokens"})
+    position_encoding: str = field(default="learned", metadata={"help": "learned or none"})
+    is_causal: bool = field(default=False, metadata={"help": "let a token attend to earlier tokens only"})
+    dropout: float = field(default=0.0, metadata={"help": "dropout of an Asterisk, new or given by --encoder"})
+    tokenizer: str = field(
+        default="teacher",
         metadata={
-            "help": "an Asterisk's layers are trained by Muon (Jordan 2024), at so many times the learning rate; "
-            "0: by AdamW, as all else"
+            "help": "teacher; extended:VOCAB_SIZE (the teacher's WordPiece plus the most frequent words it splits); "
+            "gpt2; gpt2:FOLDER; trained:VOCAB_SIZE; or a folder or Hub id with a fast tokenizer"
         },
     )
-    max_grad_norm: float = field(default=1.0, metadata={"help": "the gradient is scaled down to this norm"})
+    table: str = field(
+        default="teacher",
+        metadata={"help": "initial token table: the teacher's vectors of the token strings (teacher), or random"},
+    )
+    encoder: str = field(
+        default="",
+        metadata={"help": "train this encoder (folder, Hub id or package:NAME) instead of a new Asterisk"},
+    )
+    keep_layers: list[int] = field(
+        default_factory=list,
+        metadata={"help": "layers of the encoder to keep, counted from 0; none given means all"},
+    )
+    encoder_pooling: str = field(default="mean", metadata={"help": "mean, cls or max over the encoder's tokens"})
+    average_layers: int = field(
+        default=1, metadata={"help": "number of last encoder layers to average before pooling (DistilFACE: 4)"}
+    )
+    encoder_activation: str = field(
+        default="tanh",
+        metadata={
+            "help": "tanh (HPD) or linear: activation of the encoder's dense layer to projection_dim; "
+            "projection_dim 0 means no dense layer"
+        },
+    )
+
+
+@dataclass
+class ObjectiveArguments:
+    """Objectives: the losses, their weights and the labelled pairs."""
+
     cosine_weight: float = field(
-        default=1.0, metadata={"help": "weight of 1 - cosine to the teacher's projected vector (Asterisk*)"}
+        default=1.0, metadata={"help": "weight of 1 - cosine to the projected teacher vector (Asterisk*)"}
     )
     mse_weight: float = field(
-        default=0.0, metadata={"help": "weight of the mean squared error to the same (Asterisk*, HPD)"}
+        default=0.0, metadata={"help": "weight of the mean squared error to the same vector (Asterisk*, HPD)"}
     )
     similarity_weight: float = field(
         default=0.0, metadata={"help": "weight of the error in the batch's pairwise cosines (Jasper and Stella)"}
@@ -39,43 +88,113 @@ class TrainingArguments:
     simcse_weight: float = field(
         default=0.0, metadata={"help": "weight of the contrast between two dropout masks (SimCSE, DistilFACE)"}
     )
-    pair_weight: float = field(
-        default=1.0, metadata={"help": "weight of the contrast between labelled pairs, if there are any (SimCSE)"}
+    pairs: list[str] = field(
+        default_factory=list, metadata={"help": "tables of labelled pairs for a contrastive loss (SimCSE)"}
     )
+    pair_columns: list[str] = field(
+        default_factory=lambda: ["anchor", "positive"],
+        metadata={"help": "columns of the pairs: anchor, positive and, optionally, hard negative"},
+    )
+    pair_weight: float = field(default=1.0, metadata={"help": "weight of the contrast between labelled pairs"})
+    scored_pairs: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "tables with sentence1, sentence2 and score, whose order the student learns (CoSENT); "
+            "TABLE#FIRST,SECOND,SCORE names the columns, -SCORE a column where lower means closer"
+        },
+    )
+    ranking_weight: float = field(default=1.0, metadata={"help": "weight of the order of the scored pairs"})
     pair_ratio: float = field(
-        default=0.25, metadata={"help": "labelled and scored pairs of a batch, as a share of its other sentences"}
-    )
-    ranking_weight: float = field(
-        default=1.0, metadata={"help": "weight of the order of the scored pairs' cosines, if there are any (CoSENT)"}
+        default=0.25,
+        metadata={"help": "labelled and scored pairs of a batch, as a fraction of its sentences"},
     )
     guided_negatives: bool = field(
         default=True, metadata={"help": "drop negatives the teacher finds closer than the positive (GISTEmbed)"}
     )
-    temperature: float = field(default=0.05, metadata={"help": "temperature of the contrasts and of the order"})
+    temperature: float = field(default=0.05, metadata={"help": "temperature of the contrastive and ranking losses"})
     matryoshka_dims: list[int] = field(
         default_factory=list,
-        metadata={"help": "also learn to be truncated to each of these numbers of dimensions (Matryoshka)"},
+        metadata={"help": "truncated sizes to train as well, in dimensions (Matryoshka)"},
     )
-    ema_decay: float = field(
-        default=0.0, metadata={"help": "if above 0, the student is an exponential moving average with this decay"}
+
+
+@dataclass
+class OptimizationArguments:
+    """Training: steps, optimizer, precision and measurements."""
+
+    num_epochs: float = field(default=1.0, metadata={"help": "passes over the training sentences"})
+    max_steps: int = field(default=0, metadata={"help": "number of steps; above 0, it overrides num_epochs"})
+    batch_size: int = field(default=256, metadata={"help": "sentences per process and batch"})
+    gradient_accumulation_steps: int = field(default=1, metadata={"help": "batches per process and step"})
+    learning_rate: float = field(default=2e-3, metadata={"help": "peak learning rate of AdamW"})
+    warmup_ratio: float = field(default=0.05, metadata={"help": "fraction of the steps for warm-up"})
+    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW, on matrices alone"})
+    muon_factor: float = field(
+        default=2.5,
+        metadata={
+            "help": "Muon (Jordan 2024) trains an Asterisk's layers at this multiple of the learning rate; "
+            "0 means AdamW for all weights"
+        },
     )
-    average_checkpoints: int = field(default=1, metadata={"help": "average so many last checkpoints at the end"})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "clip the gradient to this norm"})
+    average_checkpoints: int = field(default=1, metadata={"help": "number of last checkpoints to average at the end"})
     mixed_precision: str = field(
-        default="auto", metadata={"help": "auto (bf16 where the processor computes in it), no, bf16 or fp16"}
+        default="auto",
+        metadata={"help": "auto (bf16 where the processor computes in it), no, bf16 or fp16"},
     )
     torch_compile: bool = field(default=False, metadata={"help": "compile the student (on a CPU, needs g++)"})
-    log_with: str = field(default="", metadata={"help": "a tracker of Accelerate: tensorboard, wandb, ..."})
+    seed: int = field(default=0, metadata={"help": "seed of the initial weights and of the sentence order"})
     heldout: int = field(default=1000, metadata={"help": "sentences kept out of training, to measure agreement on"})
+    sts_dev: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "NAME=FILE or NAME=HUB_DATASET: benchmarks to measure every eval_steps; the first selects best/; "
+            "their sentences are left out of the corpus"
+        },
+    )
     eval_steps: int = field(default=100, metadata={"help": "steps between measurements"})
     checkpoint_steps: int = field(default=500, metadata={"help": "steps between checkpoints, for --resume"})
-    seed: int = field(default=0, metadata={"help": "seed of the initial weights and of the order of the sentences"})
+    log_with: str = field(default="", metadata={"help": "a tracker of Accelerate: tensorboard, wandb, ..."})
 
 
-def check_arguments(arguments: TrainingArguments, dimensions: int, has_teacher: bool) -> None:
-    """Refuses what is out of range for a student of so many dimensions.
+@dataclass
+class OutputArguments:
+    """Output: where the run goes and what it is measured on at the end."""
+
+    output_dir: str = field(default="", metadata={"help": "folder of the run"})
+    store_dir: str = field(
+        default="", metadata={"help": "folder or URL of the teacher's vectors; empty means OUTPUT_DIR/store"}
+    )
+    resume: bool = field(default=False, metadata={"help": "continue the run in OUTPUT_DIR, or start it"})
+    sts_test: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "NAME=FILE or NAME=HUB_DATASET: benchmarks for the table at the end; their sentences are left out "
+            "of the corpus"
+        },
+    )
+
+
+@dataclass
+class LoopArguments(OptimizationArguments, ObjectiveArguments):
+    """The arguments of the training loop."""
+
+
+@dataclass
+class DistillationArguments(OutputArguments, LoopArguments, StudentArguments, TeacherArguments, CorpusArguments):
+    """All arguments of train_distill.py."""
+
+
+def check_arguments(arguments: LoopArguments, dimensions: int, has_teacher: bool) -> None:
+    """Check the ranges of the loop's arguments.
+
+    Args:
+        arguments: The arguments to check.
+        dimensions: The dimensions of the student's embedding.
+        has_teacher: Whether there are teacher vectors to learn from.
 
     Raises:
-        UserError: Says which argument, and what would be right.
+        UserError: An argument is out of range; the message names it and what would be right.
     """
     positive = ("batch_size", "gradient_accumulation_steps", "average_checkpoints", "heldout", "eval_steps")
     for name in (*positive, "checkpoint_steps"):
@@ -85,24 +204,11 @@ def check_arguments(arguments: TrainingArguments, dimensions: int, has_teacher: 
         raise UserError(f"num_epochs must be above 0, not {arguments.num_epochs}.")
     if arguments.muon_factor < 0:
         raise UserError(f"muon_factor must be 0 or above, not {arguments.muon_factor}.")
-    if not 0 <= arguments.ema_decay < 1:
-        raise UserError(f"ema_decay must lie from 0 up to, not including, 1, not {arguments.ema_decay}.")
-    if arguments.ema_decay and arguments.average_checkpoints > 1:
-        raise UserError("Give either ema_decay or average_checkpoints: both average the student's weights.")
-    if wrong := [own for own in arguments.matryoshka_dims if not 0 < own < dimensions]:
+    if arguments.mixed_precision not in ("auto", "no", "bf16", "fp16"):
+        raise UserError(f"mixed_precision must be auto, no, bf16 or fp16, not {arguments.mixed_precision!r}.")
+    if wrong := [size for size in arguments.matryoshka_dims if not 0 < size < dimensions]:
         raise UserError(f"matryoshka_dims must lie between 1 and {dimensions - 1}, not {wrong[0]}.")
     if not has_teacher and not arguments.simcse_weight:
-        raise UserError("Without a teacher only contrast can teach: set --simcse_weight above 0, or give a --teacher.")
-
-
-def precision(name: str) -> str:
-    """What Accelerate is to compute in: `name`, or for auto what suits the processor.
-
-    Raises:
-        UserError: There is no such precision.
-    """
-    if name == "auto":
-        return "bf16" if computes_bfloat16() else "no"
-    if name not in ("no", "bf16", "fp16"):
-        raise UserError(f"mixed_precision must be auto, no, bf16 or fp16, not {name!r}.")
-    return name
+        raise UserError(
+            "Without a teacher only the contrast trains the student: set --simcse_weight above 0, or give a --teacher."
+        )

@@ -12,8 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, load_model, save_model
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from safetensors.torch import load_file
 from tqdm.auto import tqdm
 from transformers import get_cosine_schedule_with_warmup
 
@@ -21,7 +20,7 @@ from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json, remove_folder, report_write_errors, write_json
 from asterisk.core.vectors import orthogonal_map
-from asterisk.distillation.arguments import TrainingArguments, check_arguments, precision
+from asterisk.distillation.arguments import LoopArguments, check_arguments
 from asterisk.distillation.batching import length_batches, pair_batch, split_rows
 from asterisk.distillation.curves import Point, read_curves, write_curves
 from asterisk.distillation.muon import Muon
@@ -35,11 +34,11 @@ from asterisk.distillation.objectives import (
     truncations,
 )
 from asterisk.distillation.projection import ALIGNMENT_ROWS, fit_projection
+from asterisk.models.parameter_groups import parameter_groups
+from asterisk.models.precision import computes_bfloat16
 from asterisk.teachers.store import EmbeddingStore, TokenStore
 from modeling_asterisk import AsteriskModel
 
-# The averaged weights of a checkpoint.
-AVERAGE = "average.safetensors"
 # Steps between looks at the loss: each look makes a GPU wait.
 LOOK_STEPS = 20
 # Tokens, padding included, that go through the student at a time: 256 texts of 128. More of them are gone through in
@@ -76,7 +75,7 @@ class Distillation:
         student: Any,
         tokens: TokenStore,
         store: EmbeddingStore | None,
-        arguments: TrainingArguments,
+        arguments: LoopArguments,
         folder: Path,
         pairs: Pairs | None = None,
         scored: ScoredPairs | None = None,
@@ -107,7 +106,7 @@ class Distillation:
         self.pairs, self.scored = pairs, scored
         self.train_rows, self.heldout_rows = split_rows(len(tokens.lengths), arguments.heldout, arguments.seed)
         self.accelerator = Accelerator(
-            mixed_precision=precision(arguments.mixed_precision),
+            mixed_precision=_precision(arguments.mixed_precision),
             log_with=arguments.log_with or None,
             project_dir=folder,
         )
@@ -165,18 +164,13 @@ class Distillation:
         self.schedules = [get_cosine_schedule_with_warmup(part, warmup, self.num_steps) for part in optimizers]
         if arguments.torch_compile:
             student.compile(dynamic=True)
-        self.average = None
-        if arguments.ema_decay:
-            # Copied before Accelerate wraps the student.
-            average = get_ema_multi_avg_fn(arguments.ema_decay)
-            self.average = AveragedModel(student.to(self.accelerator.device), multi_avg_fn=average)
         # Nothing is registered with Accelerate for its checkpoints, since it unpickles that without any restriction.
         self.model, *self.optimizers = self.accelerator.prepare(student, *optimizers)
 
     @property
     def student(self) -> Any:
-        """The student as it is now: the averaged one, if there is one."""
-        return self.average.module if self.average else self.accelerator.unwrap_model(self.model)
+        """The student as it is now."""
+        return self.accelerator.unwrap_model(self.model)
 
     def train(self, on_best: Callable[[Any], None] | None = None) -> bool:
         """Trains to the end, from the last checkpoint if there is one.
@@ -255,8 +249,6 @@ class Distillation:
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-        if self.average:
-            self.average.update_parameters(self.accelerator.unwrap_model(self.model))
         return torch.stack(losses).sum()
 
     def _pieces(self, rows: np.ndarray) -> list[np.ndarray]:
@@ -435,8 +427,6 @@ class Distillation:
             self.accelerator.save_state(str(temporary))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            if self.average:
-                save_model(self.average, str(temporary / AVERAGE))
             progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
             write_json(temporary / "progress.json", progress)
             write_checksums(temporary)
@@ -484,14 +474,12 @@ class Distillation:
         progress = read_json(folder / "progress.json")
         self.step, self.seconds, self.best = progress["step"], progress["seconds"], progress["best"]
         self.accelerator.load_state(str(folder))
-        if self.average:
-            load_model(self.average, folder / AVERAGE)
         for schedule in self.schedules:
             schedule.last_epoch = self.step
 
 
 def _optimizers(
-    student: torch.nn.Module, table: torch.nn.Parameter | None, arguments: TrainingArguments
+    student: torch.nn.Module, table: torch.nn.Parameter | None, arguments: LoopArguments
 ) -> list[torch.optim.Optimizer]:
     """AdamW; Muon for the matrices of an Asterisk's layers; Adam for the rows that a batch reads of a sparse table."""
     matrices = []
@@ -499,10 +487,7 @@ def _optimizers(
         matrices = [weight for weight in student.layers.parameters() if weight.dim() == 2]
     others = {id(weight) for weight in [table, *matrices]}
     dense = [weight for weight in student.parameters() if id(weight) not in others]
-    groups = [
-        {"params": [weight for weight in dense if weight.dim() > 1], "weight_decay": arguments.weight_decay},
-        {"params": [weight for weight in dense if weight.dim() <= 1], "weight_decay": 0.0},
-    ]
+    groups = parameter_groups(dense, arguments.weight_decay)
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=arguments.learning_rate, fused=True)]
     if matrices:
         rate = arguments.learning_rate * arguments.muon_factor
@@ -510,3 +495,8 @@ def _optimizers(
     if table is not None:
         optimizers.append(torch.optim.SparseAdam([table], lr=arguments.learning_rate))
     return optimizers
+
+
+def _precision(name: str) -> str:
+    """The mixed precision that Accelerate trains in."""
+    return ("bf16" if computes_bfloat16() else "no") if name == "auto" else name

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from asterisk.data.corpus import build_corpus
-from asterisk.distillation.arguments import TrainingArguments
+from asterisk.distillation.arguments import LoopArguments
 from asterisk.distillation.curves import read_curves
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.student import new_student
@@ -32,7 +32,7 @@ def loss_curve(folder: Path) -> list[float]:
     tokenizer = student_tokenizer(teacher, 32, "trained:1000", lines[:600])
     torch.manual_seed(0)
     config = AsteriskConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, projection_dim=32)
-    arguments = TrainingArguments(batch_size=32, max_steps=30, eval_steps=1, heldout=20, mixed_precision="no")
+    arguments = LoopArguments(batch_size=32, max_steps=30, eval_steps=1, heldout=20, mixed_precision="no")
     student = new_student(config, teacher, tokenizer)
     Distillation(student, store.tokens(tokenizer, 32), store, arguments, folder).train()
     return [point["loss"] for point in read_curves(folder / "curves.jsonl")]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from asterisk.distillation.arguments import TrainingArguments
+from asterisk.distillation.arguments import LoopArguments
 from asterisk.distillation.loop import Distillation, Pairs, ScoredPairs
 from asterisk.distillation.student import new_student
 from asterisk.distillation.student_tokenizer import student_tokenizer
@@ -35,7 +35,7 @@ def start(
         projection_dim=32,
         hidden_dropout_prob=dropout,
     )
-    arguments = TrainingArguments(
+    arguments = LoopArguments(
         **{"batch_size": 64, "num_epochs": 2, "eval_steps": 10, "mixed_precision": "no", **fields}  # type: ignore[arg-type]
     )
     folder.mkdir(exist_ok=True)

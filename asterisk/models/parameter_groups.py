@@ -1,0 +1,27 @@
+"""The parameter groups of AdamW: weight decay on matrices alone."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+
+def parameter_groups(
+    parameters: Iterable[nn.Parameter], weight_decay: float, **options: float
+) -> list[dict[str, Any]]:
+    """Split parameters into matrices, which decay, and biases and norms, which do not.
+
+    Args:
+        parameters: The parameters to train.
+        weight_decay: The decay of the matrices.
+        **options: Further options of both groups, such as `lr`.
+
+    Returns:
+        Groups for a torch optimizer; an empty one is left out.
+    """
+    parameters = list(parameters)
+    groups: list[dict[str, Any]] = [
+        {"params": [weight for weight in parameters if weight.dim() > 1], "weight_decay": weight_decay, **options},
+        {"params": [weight for weight in parameters if weight.dim() <= 1], "weight_decay": 0.0, **options},
+    ]
+    return [group for group in groups if group["params"]]
