@@ -1,0 +1,54 @@
+"""Fills the documentation's tables from result files, and writes the page of options from the programs themselves.
+
+    python -m benchmarks.write_pages
+
+The content of the file replaces everything between `<!-- benchmarks/results/NAME.md -->` and `<!-- end -->`.
+"""
+
+import importlib
+import re
+from pathlib import Path
+
+from asterisk.core.arguments import option_groups
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+OPTIONS = REPOSITORY / "docs" / "options.md"
+SLOT = re.compile(r"(<!-- (benchmarks/results/[\w.]+\.md) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PROGRAMS = ("train_distill", "train_head", "evaluate_mteb", "publish", "embed", "serve")
+
+
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    named = [REPOSITORY / name for name in ("README.md", "release/README.md", "benchmarks/where_time_goes.md")]
+    return [*named, *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def filled(page: str) -> str:
+    """A page's text with every slot filled from its file."""
+    return SLOT.sub(lambda slot: slot[1] + (REPOSITORY / slot[2]).read_text(encoding="utf-8") + slot[4], page)
+
+
+def options_page() -> str:
+    """The page that lists every option of every program: its default and its help text."""
+    parts = [
+        "# Options\n\nEvery field of every recipe and command. `python benchmarks/write_pages.py` writes this page "
+        "from the programs. A recipe is a YAML file with these fields; `--config FILE.yaml` reads it, and flags win "
+        "over it.\n"
+    ]
+    for program in PROGRAMS:
+        parts.append(f"\n## {program}.py\n")
+        for group, fields in option_groups(importlib.import_module(program).Arguments):
+            parts.append(f"\n### {group}\n\n| field | default | meaning |\n| --- | --- | --- |\n")
+            parts += [f"| `{name}` | {default} | {help_text} |\n" for name, default, help_text in fields]
+    return "".join(parts)
+
+
+def main() -> None:
+    """Rewrites all pages."""
+    OPTIONS.write_text(options_page(), encoding="utf-8")
+    for page in pages():
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
