@@ -5,11 +5,10 @@
 The content of the file replaces everything between `<!-- benchmarks/results/NAME.md -->` and `<!-- end -->`.
 """
 
+import dataclasses
 import importlib
 import re
 from pathlib import Path
-
-from asterisk.core.arguments import option_groups
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OPTIONS = REPOSITORY / "docs" / "options.md"
@@ -37,10 +36,26 @@ def options_page() -> str:
     ]
     for program in PROGRAMS:
         parts.append(f"\n## {program}.py\n")
-        for group, fields in option_groups(importlib.import_module(program).Arguments):
-            parts.append(f"\n### {group}\n\n| field | default | meaning |\n| --- | --- | --- |\n")
-            parts += [f"| `{name}` | {default} | {help_text} |\n" for name, default, help_text in fields]
+        for group in reversed(arguments_of(program).__mro__[:-1]):
+            fields = [field for field in dataclasses.fields(group) if field.name in group.__annotations__]
+            if fields:
+                parts.append(f"\n{group.__doc__}\n\n| field | default | meaning |\n| --- | --- | --- |\n")
+                parts += [f"| `{field.name}` | {default(field)} | {field.metadata['help']} |\n" for field in fields]
     return "".join(parts)
+
+
+def arguments_of(program: str) -> type:
+    """The dataclass of a program's arguments: the one with most fields."""
+    classes = [each for each in vars(importlib.import_module(program)).values() if dataclasses.is_dataclass(each)]
+    return max((each for each in classes if isinstance(each, type)), key=lambda each: len(dataclasses.fields(each)))
+
+
+def default(field: dataclasses.Field) -> str:
+    """The default as a recipe has it; nothing for an empty one."""
+    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return (
+        "" if value in ("", None) or value == [] else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    )
 
 
 def main() -> None:
