@@ -94,8 +94,6 @@ def train_head_by(mode: str) -> Callable[[Path, Path], None]:
         flags = ["--samples_per_label", "40", "--repeats", "2", "--num_epochs", "3", "--resume"]
         if mode == "lora":
             flags.append("--keep_adapters")
-        if mode == "full":
-            flags += ["--contrastive_epochs", "1"]
         place = ["--model", material / "student", "--train_file", material / "labelled.csv", "--output_dir"]
         run_door(train_head, *place, folder / "head", "--mode", mode, *flags)
 

@@ -1,15 +1,18 @@
-"""How a head is trained: what may be chosen, each mode's defaults, and what is out of range."""
+"""The command-line arguments of a head's training, each mode's defaults, and the checks of their ranges."""
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
 
 from asterisk.core.errors import UserError
+from asterisk.data.splits import DataArguments
+
+# Joins the templates of --label_template.
+TEMPLATE_SEPARATOR = "|"
 
 
 @dataclass(frozen=True)
 class ModeDefaults:
-    """What a mode is trained with unless something else is asked for."""
+    """The settings of a mode for which the user gave none."""
 
     learning_rate: float
     num_epochs: int
@@ -27,104 +30,175 @@ MODES = {
 
 @dataclass
 class HeadArguments:
-    """How a head is trained."""
+    """Settings of the training."""
 
     mode: str = field(
         default="frozen",
-        metadata={"help": "frozen (the head alone), lora (adapters too, merged at the end) or full (everything)"},
+        metadata={"help": "frozen (train the head alone), lora (head and adapters, merged at the end) or full (all)"},
     )
     samples_per_label: int | None = field(
-        default=None, metadata={"help": "train on so many texts of each label, drawn with the seed (default: all)"}
+        default=None, metadata={"help": "number of training texts of each label, drawn with the seed (default: all)"}
     )
     repeats: int = field(
-        default=1, metadata={"help": "train so often, with other draws and seeds; the best on development is saved"}
+        default=1,
+        metadata={"help": "number of trainings with different draws and seeds; the best on development is saved"},
     )
     learning_rate: float | None = field(
-        default=None, metadata={"help": "peak learning rate of AdamW (default: the mode's)"}
+        default=None, metadata={"help": "peak learning rate of AdamW (default: depends on the mode)"}
     )
     num_epochs: int | None = field(
-        default=None, metadata={"help": "passes over the training texts, at most (default: the mode's)"}
+        default=None, metadata={"help": "maximum number of passes over the training texts (default: depends on mode)"}
     )
-    batch_size: int | None = field(default=None, metadata={"help": "texts of a step (default: the mode's)"})
+    batch_size: int | None = field(
+        default=None, metadata={"help": "texts per training step (default: depends on the mode)"}
+    )
     patience: int | None = field(
         default=None,
-        metadata={"help": "passes without a lower development loss before stopping (default: the mode's)"},
+        metadata={"help": "stop after this many passes without a lower development loss (default: depends on mode)"},
     )
-    warmup_ratio: float = field(default=0.1, metadata={"help": "share of the steps in which the learning rate rises"})
-    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW, on matrices alone"})
-    dropout: float | None = field(default=None, metadata={"help": "dropout inside the head (default: the model's)"})
+    warmup_ratio: float = field(
+        default=0.1, metadata={"help": "share of the steps in which the learning rate rises linearly"}
+    )
+    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW, for matrices only"})
+    dropout: float | None = field(default=None, metadata={"help": "dropout in the head (default: the model's)"})
     layer_decay: float = field(
-        default=0.8, metadata={"help": "of full: a layer's learning rate as a share of that of the one above"}
+        default=0.8, metadata={"help": "mode full: learning rate of a layer as a share of that of the layer above"}
     )
     perturbation: float = field(
         default=0.2,
         metadata={
-            "help": "of full: also learn from each text with its token vectors moved so far (norm) to where the loss "
-            "is higher; 0 is faster"
+            "help": "mode full: norm of the adversarial shift of each text's token vectors; 0 trains faster, without "
+            "adversarial texts"
         },
     )
-    lora_rank: int = field(default=16, metadata={"help": "of lora: rank of the adapters"})
+    lora_rank: int = field(default=16, metadata={"help": "mode lora: rank of the adapters"})
     keep_adapters: bool = field(
         default=False,
-        metadata={
-            "help": "of lora: also save the adapters and the head by themselves, for peft, in OUTPUT_DIR/adapters"
-        },
+        metadata={"help": "mode lora: also save the adapters and the head for peft, in OUTPUT_DIR/adapters"},
     )
     head_first: int = field(
         default=64,
         metadata={
-            "help": "of lora and full: with fewer training texts of a label than this, in the mean, a new head first "
-            "learns alone"
+            "help": "modes lora and full: below this many training texts per label on average, a new head is trained "
+            "alone first"
         },
     )
-    contrastive_epochs: int = field(
-        default=0,
-        metadata={"help": "of full: first so many passes that pull texts of one label together; for few texts"},
-    )
     class_weights: bool = field(
-        default=False, metadata={"help": "weigh each label inversely to how frequent it is in training"}
-    )
-    search: float = field(
-        default=0.0,
-        metadata={"help": "minutes to look for better settings by the development loss before training"},
+        default=False, metadata={"help": "weight each label inversely to its frequency in the training texts"}
     )
     learning_curve: bool | None = field(
         default=None,
-        metadata={"help": "report what an eighth, a quarter and half of the texts reach (default: of frozen alone)"},
+        metadata={"help": "also train on 1/8, 1/4 and 1/2 of the texts and report scores (default: mode frozen only)"},
     )
     seed: int = field(
-        default=0, metadata={"help": "seed of the development split, of draws, initial weights and order"}
+        default=0, metadata={"help": "seed of the development split, the draws, the initial weights and the order"}
     )
 
 
-def resolve_arguments(arguments: HeadArguments) -> HeadArguments:
-    """The arguments with the mode's defaults in place of None.
+@dataclass
+class HeadSettings:
+    """[`HeadArguments`] after [`resolve_arguments`]: every default that depends on the mode has its value.
+
+    `samples_per_label` is None for all texts, `dropout` None for the model's.
+    """
+
+    mode: str
+    samples_per_label: int | None
+    repeats: int
+    learning_rate: float
+    num_epochs: int
+    batch_size: int
+    patience: int
+    warmup_ratio: float
+    weight_decay: float
+    dropout: float | None
+    layer_decay: float
+    perturbation: float
+    lora_rank: int
+    keep_adapters: bool
+    head_first: int
+    class_weights: bool
+    learning_curve: bool
+    seed: int
+
+
+@dataclass
+class DecisionArguments:
+    """Settings of the threshold below which no label is given."""
+
+    none_label: str = field(
+        default="",
+        metadata={
+            "help": "label of the texts that belong to no other label; it is not learned, but used to choose the "
+            "'none of these' threshold with the best macro-F1 (default: --target_accuracy chooses the threshold)"
+        },
+    )
+    target_accuracy: float = field(
+        default=0.95,
+        metadata={"help": "accuracy on development texts above the 'none of these' threshold"},
+    )
+
+
+@dataclass
+class PseudoLabelArguments:
+    """Settings of the labelling of texts that have no labels."""
+
+    zero_shot_labels: str = field(
+        default="",
+        metadata={
+            "help": "train on unlabelled texts: comma-separated labels, each with a description if its name is not "
+            "clear (billing=a question about an invoice,other)"
+        },
+    )
+    label_template: str = field(
+        default="{}|This text is about {}.",
+        metadata={
+            "help": "text that is embedded for a label, which replaces {}; several texts, separated by |, are averaged"
+        },
+    )
+    teacher: str = field(
+        default="", metadata={"help": "model of any kind that labels the texts (default: the model itself)"}
+    )
+    keep_share: float = field(
+        default=0.5,
+        metadata={"help": "share of the texts to keep: the most confident ones, evenly over the labels"},
+    )
+
+
+@dataclass
+class TrainHeadArguments(DecisionArguments, PseudoLabelArguments, HeadArguments, DataArguments):
+    """Everything that train_head.py takes."""
+
+    model: str = field(default="", metadata={"help": "Asterisk to train: a folder, Hub id or package:NAME"})
+    output_dir: str = field(default="", metadata={"help": "folder for the model and the report"})
+    resume: bool = field(default=False, metadata={"help": "continue the training in OUTPUT_DIR, or start it"})
+
+
+def resolve_arguments(arguments: HeadArguments) -> HeadSettings:
+    """Replace None by the mode's defaults.
 
     Raises:
-        UserError: There is no such mode, or a number is out of range.
+        UserError: The mode is unknown, or a number is out of range.
     """
     if arguments.mode not in MODES:
         raise UserError(f"--mode must be {', '.join(MODES)}, not {arguments.mode!r}.")
-    defaults: dict[str, Any] = dataclasses.asdict(MODES[arguments.mode])
-    defaults["learning_curve"] = arguments.mode == "frozen"
-    unset = {name: value for name, value in defaults.items() if getattr(arguments, name) is None}
-    arguments = dataclasses.replace(arguments, **unset)
+    given = {name: getattr(arguments, name) for name in HeadSettings.__dataclass_fields__}
+    defaults = {**dataclasses.asdict(MODES[arguments.mode]), "learning_curve": arguments.mode == "frozen"}
+    settings = HeadSettings(**given | {name: value for name, value in defaults.items() if given[name] is None})
     for name in ("samples_per_label", "repeats", "num_epochs", "batch_size", "patience", "lora_rank"):
-        value = getattr(arguments, name)
+        value = getattr(settings, name)
         if value is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, not {value}.")
     for name in ("learning_rate", "layer_decay"):
-        if not 0 < getattr(arguments, name) < float("inf"):
-            raise UserError(f"--{name} must be above 0, not {getattr(arguments, name)}.")
+        if not 0 < getattr(settings, name) < float("inf"):
+            raise UserError(f"--{name} must be above 0, not {getattr(settings, name)}.")
     for name in ("warmup_ratio", "weight_decay", "dropout"):
-        value = getattr(arguments, name)
+        value = getattr(settings, name)
         if value is not None and not 0 <= value < 1:
-            raise UserError(f"--{name} must lie from 0 up to, not including, 1, not {value}.")
-    for name in ("search", "contrastive_epochs", "head_first", "perturbation"):
-        if not 0 <= getattr(arguments, name) < float("inf"):
-            raise UserError(f"--{name} must be at least 0, not {getattr(arguments, name)}.")
-    if arguments.contrastive_epochs and arguments.mode != "full":
-        raise UserError("--contrastive_epochs trains the backbone, which only --mode full does; give that mode too.")
-    if arguments.keep_adapters and arguments.mode != "lora":
-        raise UserError("--keep_adapters keeps what only --mode lora trains; give that mode too.")
-    return arguments
+            raise UserError(f"--{name} must be at least 0 and below 1, not {value}.")
+    for name in ("head_first", "perturbation"):
+        if not 0 <= getattr(settings, name) < float("inf"):
+            raise UserError(f"--{name} must be at least 0, not {getattr(settings, name)}.")
+    if settings.keep_adapters and settings.mode != "lora":
+        raise UserError("--keep_adapters requires --mode lora: no other mode trains adapters.")
+    return settings

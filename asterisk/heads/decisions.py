@@ -1,12 +1,12 @@
 """What a trained head's probabilities are turned into: its temperature and thresholds, chosen on development texts."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from asterisk.core.errors import UserError
 from asterisk.data.labels import MULTI, REGRESSION, label_array
+from asterisk.heads.arguments import DecisionArguments
 from asterisk.heads.calibration import (
     NoneThreshold,
     fit_temperature,
@@ -17,23 +17,6 @@ from asterisk.heads.calibration import (
 )
 from asterisk.heads.training import HeadTraining
 from modeling_asterisk import AsteriskForSequenceClassification
-
-
-@dataclass
-class DecisionArguments:
-    """When a label is not given."""
-
-    none_label: str = field(
-        default="",
-        metadata={
-            "help": "the label of texts that have none of the others: not learned, but what the threshold for 'none "
-            "of these' is chosen by, for the best macro-F1 (default: it is chosen by --target_accuracy)"
-        },
-    )
-    target_accuracy: float = field(
-        default=0.95,
-        metadata={"help": "accuracy on development of what lies above the threshold for 'none of these'"},
-    )
 
 
 def check_decisions(arguments: DecisionArguments) -> None:

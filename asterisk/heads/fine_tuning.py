@@ -30,7 +30,7 @@ from asterisk.core.files import remove_folder, report_write_errors
 from asterisk.core.progress import progress_bar
 from asterisk.data.labels import REGRESSION
 from asterisk.heads.adapters import adapters_folder, with_adapters
-from asterisk.heads.arguments import HeadArguments
+from asterisk.heads.arguments import HeadSettings
 from asterisk.heads.calibration import fit_temperature
 from asterisk.heads.losses import Loss
 from asterisk.heads.token_rows import TokenizedRows, narrowed_table
@@ -205,7 +205,7 @@ def make_trainer(
     development: TokenizedRows | None,
     loss: Loss,
     problem_type: str,
-    arguments: HeadArguments,
+    arguments: HeadSettings,
     folder: Path,
     seed: int,
     is_trial: bool = False,
@@ -227,17 +227,16 @@ def make_trainer(
         is_trial: Whether it only says how good settings are, and keeps no weights.
         options: Further ones of the Trainer.
     """
-    own: Any = arguments  # of which, once resolved, nothing that is read here is None
     has_development = development is not None
-    stopping = [EarlyStopping(own.patience)] if has_development else []
+    stopping = [EarlyStopping(arguments.patience)] if has_development else []
     settings = TrainingArguments(
         output_dir=str(folder),
-        learning_rate=own.learning_rate,
-        num_train_epochs=own.num_epochs,
-        per_device_train_batch_size=own.batch_size,
+        learning_rate=arguments.learning_rate,
+        num_train_epochs=arguments.num_epochs,
+        per_device_train_batch_size=arguments.batch_size,
         per_device_eval_batch_size=EVALUATION_BATCH_SIZE,
-        warmup_steps=own.warmup_ratio,
-        weight_decay=own.weight_decay,
+        warmup_steps=arguments.warmup_ratio,
+        weight_decay=arguments.weight_decay,
         seed=seed,
         eval_strategy="epoch" if has_development else "no",
         save_strategy="no" if is_trial else "epoch",
@@ -255,8 +254,8 @@ def make_trainer(
     )
     trainer = HeadTrainer(
         loss,
-        layer_decay=own.layer_decay if own.mode == "full" else None,
-        perturbation=own.perturbation if own.mode == "full" else 0.0,
+        layer_decay=arguments.layer_decay if arguments.mode == "full" else None,
+        perturbation=arguments.perturbation if arguments.mode == "full" else 0.0,
         model=model,
         args=settings,
         train_dataset=train,
@@ -276,7 +275,7 @@ def fine_tune(
     development: TokenizedRows | None,
     loss: Loss,
     problem_type: str,
-    arguments: HeadArguments,
+    arguments: HeadSettings,
     folder: Path,
     seed: int,
 ) -> tuple[AsteriskForSequenceClassification, list[float], float]:

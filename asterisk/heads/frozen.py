@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from asterisk.core.errors import UserError
 from asterisk.core.progress import progress_bar
-from asterisk.heads.arguments import HeadArguments
+from asterisk.heads.arguments import HeadSettings
 from asterisk.heads.losses import Loss
 
 # Embeddings of which the development loss is computed at a time.
@@ -27,7 +26,7 @@ class Examples:
 
 
 def train_on_embeddings(
-    head: nn.Module, train: Examples, development: Examples | None, loss: Loss, arguments: HeadArguments, seed: int
+    head: nn.Module, train: Examples, development: Examples | None, loss: Loss, arguments: HeadSettings, seed: int
 ) -> tuple[list[float], int]:
     """Trains a head, as the Trainer would: AdamW, warm-up, linear decay, and early stopping if there is development.
 
@@ -45,17 +44,19 @@ def train_on_embeddings(
     Raises:
         UserError: The weights are not finite any more.
     """
-    own: Any = arguments  # of which, once resolved, nothing that is read here is None
-    epochs, size = own.num_epochs, own.batch_size
+    epochs, size = arguments.num_epochs, arguments.batch_size
     rows, device = len(train.labels), next(head.parameters()).device
     train = Examples(train.embeddings.to(device), train.labels.to(device))
     groups: list[dict[str, Any]] = [
-        {"params": [weight for weight in head.parameters() if weight.dim() > 1], "weight_decay": own.weight_decay},
+        {
+            "params": [weight for weight in head.parameters() if weight.dim() > 1],
+            "weight_decay": arguments.weight_decay,
+        },
         {"params": [weight for weight in head.parameters() if weight.dim() <= 1], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=own.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=arguments.learning_rate, fused=True)
     steps = epochs * -(-rows // size)
-    warmup = max(1, round(own.warmup_ratio * steps))
+    warmup = max(1, round(arguments.warmup_ratio * steps))
     schedule = LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup)))
     generator = torch.Generator().manual_seed(seed)
     losses: list[float] = []
@@ -78,7 +79,7 @@ def train_on_embeddings(
             losses.append(mean_loss(head, development, loss))
             if losses[-1] == min(losses):
                 best = copy.deepcopy(head.state_dict())
-            elif len(losses) - 1 - losses.index(min(losses)) >= own.patience:
+            elif len(losses) - 1 - losses.index(min(losses)) >= arguments.patience:
                 break
     if best is not None:
         head.load_state_dict(best)

@@ -1,10 +1,10 @@
-"""What heads learn by: the loss of each kind of problem, and one that pulls texts of one label together."""
+"""The loss of each problem type."""
 
 from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, mse_loss, pad
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, pad
 
 from asterisk.data.labels import REGRESSION, SINGLE
 
@@ -43,24 +43,3 @@ def _weighted_binary_cross_entropy(
     return binary_cross_entropy_with_logits(
         logits, labels, pos_weight=None if weights is None else weights.to(logits.device)
     )
-
-
-def supervised_contrastive_loss(embeddings: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
-    """How far each text is from those of its label, compared with all others of the batch.
-
-    Khosla et al. 2020 (arXiv:2004.11362), equation 2.
-
-    Args:
-        embeddings: (batch, dimensions), of unit length.
-        labels: (batch,) class numbers. A text alone with its label counts only as one to be apart from.
-        temperature: Divides the cosines.
-
-    Returns:
-        The mean over the texts that are not alone with their label; NaN if there are none.
-    """
-    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    cosines = (embeddings @ embeddings.T / temperature).masked_fill(itself, float("-inf"))
-    positive = (labels[:, None] == labels) & ~itself
-    shares = log_softmax(cosines, dim=1).masked_fill(~positive, 0)
-    count = positive.sum(dim=1)
-    return -(shares.sum(dim=1) / count.clamp(min=1))[count > 0].mean()

@@ -23,9 +23,9 @@ from asterisk.core.checksums import file_hash, verify_checksums, write_checksums
 from asterisk.core.errors import UserError
 from asterisk.core.files import atomic_file, make_folder, read_json, remove_folder, write_json
 from asterisk.core.processes import this_process
-from asterisk.data.labels import REGRESSION, SINGLE, LabelledTexts, label_array
+from asterisk.data.labels import REGRESSION, LabelledTexts, label_array
 from asterisk.data.splits import HeadData, draw
-from asterisk.heads.arguments import MODES, HeadArguments
+from asterisk.heads.arguments import MODES, HeadSettings
 from asterisk.heads.frozen import Examples, train_on_embeddings
 from asterisk.heads.head_model import (
     count_truncated,
@@ -71,7 +71,7 @@ class Repeat:
 class HeadTraining:
     """All repeats of a training, in a folder from which it is resumed."""
 
-    def __init__(self, spec: str, data: HeadData, arguments: HeadArguments, folder: Path):
+    def __init__(self, spec: str, data: HeadData, arguments: HeadSettings, folder: Path):
         """Loads the model, to say what is wrong with it.
 
         Args:
@@ -81,12 +81,9 @@ class HeadTraining:
             folder: Of the run.
 
         Raises:
-            UserError: The model cannot be loaded, samples are to be drawn of numbers, or other than single labels are
-                to be contrasted.
+            UserError: The model cannot be loaded, or samples are to be drawn of numbers.
         """
         self.spec, self.data, self.arguments, self.folder = spec, data, arguments, folder / TRAINING
-        if arguments.contrastive_epochs and data.problem_type != SINGLE:
-            raise UserError("--contrastive_epochs pairs texts by their label, so each must have one label, a class.")
         self.model, self.tokenizer, self.keeps_head = load_classifier(spec, data.names, data.problem_type)
         # A model that is trained further keeps its classes' order.
         own_names: Any = self.model.config.id2label
@@ -234,7 +231,7 @@ class HeadTraining:
         model: AsteriskForSequenceClassification,
         train: LabelledTexts,
         scale: tuple[float, float],
-        arguments: HeadArguments,
+        arguments: HeadSettings,
         seed: int,
     ) -> None:
         """What precedes fine-tuning: labels are contrasted, if asked for; and with few texts a new head learns alone.
@@ -242,10 +239,6 @@ class HeadTraining:
         Few texts are few steps, of which a head of random weights would need most to be of use to the backbone (Kumar
         et al. 2022, arXiv:2202.10054). With many, a head that fits the vectors as they are only stands in the way.
         """
-        if arguments.contrastive_epochs:
-            from asterisk.heads.contrastive import contrast_labels
-
-            contrast_labels(model, self.tokenized(train, scale), arguments, seed)
         if self.keeps_head or len(train) >= arguments.head_first * len(self.names):
             return
         parts = [

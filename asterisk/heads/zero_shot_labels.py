@@ -6,44 +6,17 @@ embedding ([`asterisk.evaluation.zero_shot.class_embeddings`]).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asterisk.core.errors import UserError
 from asterisk.data.labels import SINGLE, LabelledTexts
-from asterisk.evaluation.zero_shot import TEMPLATES, class_embeddings
+from asterisk.evaluation.zero_shot import class_embeddings
+from asterisk.heads.arguments import TEMPLATE_SEPARATOR, PseudoLabelArguments
 
 if TYPE_CHECKING:
     from asterisk.models.encoder import Encoder
-
-TEMPLATE_SEPARATOR = "|"
-
-
-@dataclass
-class PseudoLabelArguments:
-    """How texts without labels get some."""
-
-    zero_shot_labels: str = field(
-        default="",
-        metadata={
-            "help": "train on unlabelled texts: the labels, separated by commas, each with a description if its name "
-            "does not say it (billing=a question about an invoice,other)"
-        },
-    )
-    label_template: str = field(
-        default=TEMPLATE_SEPARATOR.join(TEMPLATES),
-        metadata={
-            "help": "what is embedded for a label, which takes the place of {}; several, between |, are averaged"
-        },
-    )
-    teacher: str = field(
-        default="", metadata={"help": "the model that labels the texts, of any kind (default: the model itself)"}
-    )
-    keep_share: float = field(
-        default=0.5, metadata={"help": "share of the texts to keep, the surest, evenly over the labels"}
-    )
 
 
 def parse_labels(labels: str) -> tuple[list[str], dict[str, str]]:

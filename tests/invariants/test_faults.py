@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
+import asterisk.heads.run
 import publish
 import train_distill
 import train_head
@@ -393,7 +394,7 @@ def test_damaged_embeddings_of_a_head_are_made_again_and_its_damaged_best_model_
 ) -> None:
     flags = head_flags(material, tmp_path / "head", "frozen")
     with monkeypatch.context() as stopping:
-        stopping.setattr(train_head, "decide", lambda *_: 1 / 0)
+        stopping.setattr(asterisk.heads.run, "decide", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(train_head, flags)
     training = tmp_path / "head" / "training"
