@@ -11,6 +11,7 @@ from asterisk.core.errors import UserError
 from asterisk.core.progress import progress_bar
 from asterisk.heads.arguments import HeadSettings
 from asterisk.heads.losses import Loss
+from asterisk.models.parameter_groups import parameter_groups
 
 # Embeddings of which the development loss is computed at a time.
 EVALUATION_ROWS = 65_536
@@ -47,13 +48,7 @@ def train_on_embeddings(
     epochs, size = arguments.num_epochs, arguments.batch_size
     rows, device = len(train.labels), next(head.parameters()).device
     train = Examples(train.embeddings.to(device), train.labels.to(device))
-    groups: list[dict[str, Any]] = [
-        {
-            "params": [weight for weight in head.parameters() if weight.dim() > 1],
-            "weight_decay": arguments.weight_decay,
-        },
-        {"params": [weight for weight in head.parameters() if weight.dim() <= 1], "weight_decay": 0.0},
-    ]
+    groups = parameter_groups(head.parameters(), arguments.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=arguments.learning_rate, fused=True)
     steps = epochs * -(-rows // size)
     warmup = max(1, round(arguments.warmup_ratio * steps))
