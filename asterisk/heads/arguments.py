@@ -28,9 +28,14 @@ MODES = {
 }
 
 
+def _defaults(name: str) -> str:
+    values = ", ".join(f"{getattr(defaults, name):g} for {mode}" for mode, defaults in MODES.items())
+    return f"(default: {values})"
+
+
 @dataclass
 class HeadArguments:
-    """Settings of the training."""
+    """Training: the mode, the optimizer, and the number of texts and repeats."""
 
     mode: str = field(
         default="frozen",
@@ -44,17 +49,17 @@ class HeadArguments:
         metadata={"help": "number of trainings with different draws and seeds; the best on development is saved"},
     )
     learning_rate: float | None = field(
-        default=None, metadata={"help": "peak learning rate of AdamW (default: depends on the mode)"}
+        default=None, metadata={"help": f"peak learning rate of AdamW {_defaults('learning_rate')}"}
     )
     num_epochs: int | None = field(
-        default=None, metadata={"help": "maximum number of passes over the training texts (default: depends on mode)"}
+        default=None, metadata={"help": f"maximum number of passes over the training texts {_defaults('num_epochs')}"}
     )
     batch_size: int | None = field(
-        default=None, metadata={"help": "texts per training step (default: depends on the mode)"}
+        default=None, metadata={"help": f"texts per training step {_defaults('batch_size')}"}
     )
     patience: int | None = field(
         default=None,
-        metadata={"help": "stop after this many passes without a lower development loss (default: depends on mode)"},
+        metadata={"help": f"stop after this many passes without a lower development loss {_defaults('patience')}"},
     )
     warmup_ratio: float = field(
         default=0.1, metadata={"help": "share of the steps in which the learning rate rises linearly"}
@@ -124,7 +129,7 @@ class HeadSettings:
 
 @dataclass
 class DecisionArguments:
-    """Settings of the threshold below which no label is given."""
+    """Decisions: the threshold below which no label is given."""
 
     none_label: str = field(
         default="",
@@ -141,7 +146,7 @@ class DecisionArguments:
 
 @dataclass
 class PseudoLabelArguments:
-    """Settings of the labelling of texts that have no labels."""
+    """Labelling: how training texts without labels get theirs from a teacher."""
 
     zero_shot_labels: str = field(
         default="",
@@ -167,7 +172,7 @@ class PseudoLabelArguments:
 
 @dataclass
 class TrainHeadArguments(DecisionArguments, PseudoLabelArguments, HeadArguments, DataArguments):
-    """Everything that train_head.py takes."""
+    """Files: the model to train and the output folder."""
 
     model: str = field(default="", metadata={"help": "Asterisk to train: a folder, Hub id or package:NAME"})
     output_dir: str = field(default="", metadata={"help": "folder for the model and the report"})
