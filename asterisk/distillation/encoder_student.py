@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +20,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from asterisk.core.errors import UserError
-from asterisk.models.resolve import resolve_model
+from asterisk.models.resolve import loading, resolve_model
+from asterisk.models.sentence_transformer import load_sentence_transformer
 from asterisk.models.tokenizers import portable_tokenizer
 
 POOLINGS = ("mean", "cls", "max")
@@ -183,16 +183,8 @@ def _check(pooling: str, projection_dim: int, activation: str) -> None:
 
 
 def _load_transformer(name: str) -> Transformer:
-    location = resolve_model(name)
-    load: dict[str, Any] = {"model_kwargs": {"dtype": torch.float32, "use_safetensors": True}}
-    transformer: nn.Module
-    try:
-        if Path(location).is_dir() and not (Path(location) / "modules.json").exists():
-            transformer = Transformer(location, **load)
-        else:
-            transformer = SentenceTransformer(location, device="cpu", **load)[0]
-    except Exception as error:  # whatever loading a stranger's model raises, the user wants one sentence
-        raise UserError(f"The encoder {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    with loading(f"The encoder {name}"):
+        transformer = load_sentence_transformer(resolve_model(name), device="cpu")[0]
     if not isinstance(transformer, Transformer) or transformer.tokenizer is None:
         raise UserError(f"{name} is no transformer encoder of text; give one that is, such as a BERT or a MiniLM.")
     if broken := [each for each, weight in transformer.named_parameters() if not weight.isfinite().all()]:

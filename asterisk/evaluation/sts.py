@@ -1,7 +1,5 @@
 """How good a student is, beside its teacher and beside a static model of the same teacher that needs no training."""
 
-import contextlib
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,9 +106,9 @@ def measure(model: str, encode: Encode, weights: list[torch.Tensor], benchmarks:
 
 def measure_teacher(name: str, benchmarks: list[SentencePairs]) -> Measurement:
     """Measures a sentence-transformers model as its users run it: in float32, through `SentenceTransformer.encode`."""
-    from sentence_transformers import SentenceTransformer
+    from asterisk.models.sentence_transformer import load_sentence_transformer
 
-    teacher = SentenceTransformer(resolve_model(name))
+    teacher = load_sentence_transformer(resolve_model(name))
     return measure(
         f"teacher: {Path(name).name.removeprefix('package:')}",
         lambda texts: teacher.encode(texts, show_progress_bar=False, convert_to_numpy=True),
@@ -121,10 +119,9 @@ def measure_teacher(name: str, benchmarks: list[SentencePairs]) -> Measurement:
 
 def measure_static(name: str, dimensions: int, benchmarks: list[SentencePairs]) -> Measurement:
     """Measures the static model that model2vec, with its defaults, makes of the same teacher's tokens untrained."""
-    from model2vec.distill import distill
+    from asterisk.models.static import distil_static
 
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar cannot be switched off
-        static = distill(resolve_model(name), pca_dims=dimensions)
+    static = distil_static(resolve_model(name), dimensions)
     return measure(
         "untrained static model (model2vec)", static.encode, [torch.from_numpy(static.embedding)], benchmarks
     )

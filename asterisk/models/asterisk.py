@@ -1,4 +1,4 @@
-"""models.asterisk"""
+"""Asterisk's embedding model as an encoder."""
 
 from pathlib import Path
 
@@ -11,8 +11,21 @@ from asterisk.models.encoder import LoadedModel
 from asterisk.models.resolve import TOKENIZER_FILES, bytes_on_disk, weights_hash
 from modeling_asterisk import AsteriskModel
 
+# The fields of the configuration that change vectors without changing a weight.
+SETTINGS = ("pooling", "position_encoding", "is_causal", "hidden_act", "num_attention_heads")
+
 
 def load_asterisk_encoder(folder: Path, dtype: torch.dtype, device: str | None) -> LoadedModel:
+    """Load an Asterisk for a [`asterisk.models.encoder.TextEncoder`].
+
+    Args:
+        folder: A folder with model.safetensors and the tokenizer.
+        dtype: The type of the weights.
+        device: A torch device; by default the best one available.
+
+    Raises:
+        UserError: The model cannot be loaded.
+    """
     model, tokenizer = load_asterisk(folder, folder, AsteriskModel, dtype=dtype)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]
 
@@ -20,18 +33,14 @@ def load_asterisk_encoder(folder: Path, dtype: torch.dtype, device: str | None) 
         texts = [(prompt or "") + text for text in texts]
         return model.encode(texts, batch_size=batch_size, normalize=False, tokenizer=tokenizer)
 
-    config = model.config
-    computed_with = ("pooling", "position_encoding", "is_causal", "hidden_act", "num_attention_heads")
     return LoadedModel(
         embed,
         settings={
-            **{name: getattr(config, name) for name in computed_with},
+            **{name: getattr(model.config, name) for name in SETTINGS},
             **{name: file_hash(folder / name) for name in TOKENIZER_FILES if (folder / name).exists()},
         },
         weights=weights_hash(model),
         num_parameters=model.num_parameters(),
         num_bytes=bytes_on_disk(str(folder)),
-        max_length=config.max_position_embeddings,
-        device=model.device.type,
-        makes_passes=True,
+        max_length=model.config.max_position_embeddings,
     )

@@ -1,8 +1,8 @@
-"""Any text encoder behind one method: strings in, unit vectors out, and a revision that says which one it was."""
+"""Any text encoder behind one method: strings in, unit vectors out, and a revision that identifies the encoder."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,20 +11,12 @@ import numpy as np
 from asterisk.core.errors import UserError
 from asterisk.models.resolve import model_name
 
-# Characters of one forward pass on a CPU, padding included: about 2,000 tokens, few enough to stay in its caches.
-CPU_CHARACTERS = 8_192
-
-
-# English has four to five characters a token; what lies beyond a model's longest text costs nothing.
-CHARACTERS_PER_TOKEN = 5
-
-
 # From texts to unit vectors (number of texts, dimensions), float32.
 Encode = Callable[[list[str]], np.ndarray]
 
 
 class Encoder(Protocol):
-    """What measuring needs of a model."""
+    """What an evaluation needs of a model."""
 
     name: str
     revision: str
@@ -34,35 +26,36 @@ class Encoder(Protocol):
     prompts: dict[str, str]
 
     def encode(self, texts: list[str], batch_size: int = 64, prompt: str | None = None) -> np.ndarray:
-        """Unit vectors (number of texts, dimension), float32, in the order of the texts.
+        """Embed texts.
 
         Args:
             texts: Any number of strings.
-            batch_size: Texts per forward pass, at most.
-            prompt: Put before every text; by default the model's own default prompt, if it has one.
+            batch_size: The largest number of texts in a forward pass.
+            prompt: Text to put before each text; by default the model's own default prompt, if it has one.
+
+        Returns:
+            Unit vectors (number of texts, dimension), float32, in the order of the texts.
         """
 
 
 @dataclass
 class LoadedModel:
-    """A model of any kind, ready to embed, as the loaders below give it."""
+    """A model of any kind, ready to embed."""
 
-    # Embeds texts after a prompt, so many in a forward pass at most: (number of texts, width), of any type and norm.
+    # From texts, a prompt and the largest number of texts in a forward pass to vectors (number of texts, width), of
+    # any type and norm.
     embed: Callable[[list[str], str | None, int], Any]
-    # Everything but the weights' values that its vectors depend on.
+    # What the vectors depend on, apart from the weights' values.
     settings: dict[str, Any]
     weights: str
     num_parameters: int
     num_bytes: int
     max_length: int | None = None
-    device: str = "cpu"
     prompts: dict[str, str] = field(default_factory=dict)
-    # Whether `embed` takes any number of texts, and makes passes of them itself.
-    makes_passes: bool = False
 
 
 class TextEncoder:
-    """An [`Encoder`] of any [`LoadedModel`]: batches of even length, truncated dimensions, unit vectors."""
+    """An [`Encoder`] made from any [`LoadedModel`]."""
 
     def __init__(
         self,
@@ -71,16 +64,16 @@ class TextEncoder:
         truncate_dim: int | None = None,
         prompts: dict[str, str] | None = None,
     ):
-        """Embeds one text, to see that the model works.
+        """Embed one text as a check.
 
         Args:
-            spec: What the user calls the model.
-            model: What computes the vectors.
-            truncate_dim: Keep only the first so many dimensions.
-            prompts: By name, beside or instead of the model's own.
+            spec: The model as the user names it.
+            model: The model that computes the vectors.
+            truncate_dim: The number of leading dimensions to keep; by default all.
+            prompts: Prompts by name, which win over the model's own.
 
         Raises:
-            UserError: There are not as many dimensions, or the model gives no finite vectors.
+            UserError: The model has fewer dimensions than asked for, or gives a vector that is not finite.
         """
         self.spec = spec
         self.name = model_name(spec)
@@ -97,34 +90,22 @@ class TextEncoder:
         self.revision = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
     def encode(self, texts: list[str], batch_size: int = 64, prompt: str | None = None) -> np.ndarray:
-        """See [`Encoder`]. A text without any token, which a static model cannot place, is all zeros.
+        """See [`Encoder`]. A text without any known token gives zeros in a static model.
 
         Raises:
             UserError: The batch size is below 1, or a vector is not finite.
         """
         if batch_size < 1:
             raise UserError(f"The batch size must be at least 1, not {batch_size}.")
-        # Benchmarks repeat themselves: a quarter of the sentences of the STS tasks are not new.
-        distinct = sorted(set(texts), key=lambda text: (len(text), text), reverse=True)
-        vectors = np.empty((len(distinct), self.dimension), dtype=np.float32)
-        start = 0
-        for batch in [distinct] if self._model.makes_passes else self._batches(distinct, batch_size):
-            vectors[start : start + len(batch)] = self._embed(batch, prompt, batch_size)[:, : self.dimension]
-            start += len(batch)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        # Benchmarks repeat sentences: a quarter of those of the STS tasks are not new. Sorted, so that forward passes
+        # do not depend on the order of the texts.
+        distinct = sorted(set(texts))
+        vectors = self._embed(distinct, prompt, batch_size)[:, : self.dimension]
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         row = {text: index for index, text in enumerate(distinct)}
         return vectors[[row[text] for text in texts]]
-
-    def _batches(self, texts: list[str], batch_size: int) -> Iterator[list[str]]:
-        """Texts from the longest to the shortest, so that hardly any of a batch is padding."""
-        start = 0
-        while start < len(texts):
-            size = batch_size
-            if self._model.device == "cpu":
-                longest = min(len(texts[start]), CHARACTERS_PER_TOKEN * (self.max_length or len(texts[start])))
-                size = max(1, min(batch_size, CPU_CHARACTERS // max(1, longest)))
-            yield texts[start : start + size]
-            start += size
 
     def _embed(self, texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
         vectors = np.asarray(self._model.embed(texts, prompt, batch_size), dtype=np.float32)

@@ -1,17 +1,12 @@
-"""models.load"""
+"""The encoder that a `--model` names, of any kind."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from asterisk.core.errors import UserError
 from asterisk.models.asterisk import load_asterisk_encoder
 from asterisk.models.checkpoints import model_type
 from asterisk.models.encoder import LoadedModel, TextEncoder
-from asterisk.models.onnx_encoder import is_onnx_file, load_onnx, onnx_file_of
 from asterisk.models.precision import resolve_dtype
-from asterisk.models.resolve import resolve_model
-from asterisk.models.sentence_transformer import load_sentence_transformer
-from asterisk.models.static import load_model2vec, load_static
+from asterisk.models.resolve import bytes_on_disk, loading, resolve_model, weight_files
 from modeling_asterisk import AsteriskConfig
 
 
@@ -26,53 +21,78 @@ def load_encoder(
     trust_remote_code: bool = False,
     local_files_only: bool = False,
 ) -> TextEncoder:
-    """The encoder that a `--model` names.
+    """Load the encoder that a `--model` names.
 
     Args:
         spec: A folder: an Asterisk, a sentence-transformers model, a transformers encoder, a model2vec model, or a
             `model.onnx` with a `tokenizer.json` beside or above it; such an ONNX file; a Hub id of any but the ONNX
-            kind; `package:NAME` for what the installed package NAME carries in `model/`; or `static:SPEC`, the
-            256-dimensional model2vec model distilled, untrained, from any sentence-transformers SPEC.
-        truncate_dim: Keep only the first so many dimensions, and renormalise.
-        precision: What torch computes in: "float32", "bfloat16", or "auto": bfloat16 where the processor has it.
-        pooling: Of a transformers encoder that does not say itself: "mean", "cls", "max" or "lasttoken".
-        prompts: Texts to put before texts, by MTEB task, task type or prompt type ("query", "document").
-        device: A torch device; by default the best there is.
+            kind; `package:NAME` for the model in the folder `model/` of the installed package NAME; or `static:SPEC`
+            for the untrained 256-dimensional model2vec model distilled from any sentence-transformers SPEC.
+        truncate_dim: The number of leading dimensions to keep before normalising; by default all.
+        precision: The precision of torch: "float32", "bfloat16", or "auto" for the faster of the two.
+        pooling: The pooling of a transformers encoder that does not name one: "mean", "cls", "max" or "lasttoken".
+        prompts: Prompts by MTEB task, task type or prompt type ("query", "document").
+        device: A torch device; by default the best one available.
         trust_remote_code: Run the code that comes with a model.
         local_files_only: Look for a Hub id only in the cache on this machine.
 
     Raises:
         UserError: There is no such model, it cannot be loaded or does not work, or an argument does not fit it.
     """
-    dtype = resolve_dtype(precision)
+    with loading(f"The model {spec}"):
+        model = _load(spec, precision, pooling, device, trust_remote_code, local_files_only)
+        return TextEncoder(spec, model, truncate_dim, prompts)
+
+
+def _load(
+    spec: str, precision: str, pooling: str, device: str | None, trust_remote_code: bool, local_files_only: bool
+) -> LoadedModel:
+    # The libraries of each kind take seconds to import, so only those of the model's kind are.
+    dtype = resolve_dtype(precision, device)
     kind, _, value = spec.partition(":")
-    load: Callable[[], LoadedModel]
     if kind == "static" and value:
-        location = resolve_model(value)
-        load = lambda: load_static(location)  # noqa: E731
-    else:
-        location = spec if is_onnx_file(spec) else resolve_model(spec)
-        folder = Path(location)
-        if (onnx := onnx_file_of(folder)) is not None:
-            load = lambda: load_onnx(onnx)  # noqa: E731
-        elif model_type(folder) == "model2vec":
-            load = lambda: load_model2vec(folder)  # noqa: E731
-        elif model_type(folder) == AsteriskConfig.model_type:
-            load = lambda: load_asterisk_encoder(folder, dtype, device)  # noqa: E731
-        else:
-            load = lambda: load_sentence_transformer(  # noqa: E731
-                location, dtype, pooling, device, trust_remote_code, local_files_only
-            )
-    try:
-        return TextEncoder(spec, load(), truncate_dim, prompts)
-    except UserError:
-        raise
-    except Exception as error:  # whatever loading a stranger's model raises, the user wants one sentence
-        raise UserError(f"The model {spec} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        from asterisk.models.static import distil_static, static_encoder
+
+        return static_encoder(distil_static(resolve_model(value)))
+    location = spec if _is_onnx_file(spec) else resolve_model(spec)
+    folder = Path(location).expanduser()
+    if (onnx_file := _onnx_file_of(folder)) is not None:
+        from asterisk.models.onnx_encoder import onnx_encoder
+
+        return onnx_encoder(onnx_file)
+    if model_type(folder) == "model2vec":
+        from asterisk.models.static import load_static, static_encoder
+
+        return static_encoder(load_static(location), bytes_on_disk(location))
+    if model_type(folder) == AsteriskConfig.model_type:
+        return load_asterisk_encoder(folder, dtype, device)
+    from asterisk.models.sentence_transformer import load_sentence_transformer, sentence_transformer_encoder
+
+    model = load_sentence_transformer(
+        location,
+        dtype=dtype,
+        pooling=pooling,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        local_files_only=local_files_only,
+    )
+    return sentence_transformer_encoder(model, location)
 
 
 def is_asterisk(spec: str) -> bool:
     """Whether a spec of [`load_encoder`] names an Asterisk, and not an ONNX file of one."""
-    if spec.startswith("static:") or is_onnx_file(spec):
+    if spec.startswith("static:") or _is_onnx_file(spec):
         return False
     return model_type(Path(resolve_model(spec))) == AsteriskConfig.model_type
+
+
+def _is_onnx_file(spec: str) -> bool:
+    return spec.endswith(".onnx") and Path(spec).expanduser().is_file()
+
+
+def _onnx_file_of(path: Path) -> Path | None:
+    """Return the file itself, or the `model.onnx` of a folder without other weights."""
+    if path.is_file():
+        return path
+    file = path / "model.onnx"
+    return file if file.is_file() and not weight_files(path) else None

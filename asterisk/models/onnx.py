@@ -1,11 +1,10 @@
-"""Texts → unit vectors through an ONNX file of a published folder, with onnxruntime and tokenizers alone.
+"""Text embeddings from an ONNX file, by onnxruntime and tokenizers alone.
 
-Imports nothing of Asterisk's, nor torch or transformers: what serves a model is to be small.
+This module imports neither torch nor transformers: what serves a model stays small.
 """
 
 import json
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -15,95 +14,128 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from asterisk.core.vectors import unit
+from asterisk.models.passes import CPU_PASS_TOKENS, passes_by_length
 
-OUTPUT = "sentence_embedding"
+SENTENCE, TOKENS = "sentence_embedding", "last_hidden_state"
+INPUTS = {"input_ids", "attention_mask"}
 
-
-# Tokens of one forward pass, padding included: few enough to stay in a processor's caches.
-PASS_TOKENS = 2_048
-
-
-# The files of a published folder, the most exact first.
+# The ONNX files of a published folder, the most exact first.
 ONNX_FORMS = ("model", "model_fp16", "model_quantized", "model_int8")
 
-
-# A tokenizer without a limit of its own reports one far beyond what any model reads.
+# A tokenizer without a limit reports one far beyond what any model reads.
 UNLIMITED = 1_000_000
 
 
 class OnnxEmbedder:
-    """The embedding model of one ONNX file, on the CPU; the same vectors as `AsteriskModel.encode`."""
+    """The embedding model of one ONNX file on the CPU; it gives the same vectors as `AsteriskModel.encode`."""
 
-    def __init__(self, file: Path, threads: int = 0):
-        """Loads the file, and the tokenizer of the folder above.
+    def __init__(self, file: Path, threads: int = 0, pool_tokens: bool = False):
+        """Load the file and its tokenizer.
 
         Args:
-            file: `FOLDER/onnx/NAME.onnx`, as publish.py writes it.
-            threads: That compute, each a forward pass of its own; 0: as many as the processor has.
+            file: An ONNX file with a tokenizer.json beside it or in the folder above.
+            threads: The number of threads, each of which computes whole forward passes; 0 takes all cores.
+            pool_tokens: Accept a graph that gives only token vectors, and take their mean.
 
         Raises:
-            ValueError: The file cannot be loaded, or gives no sentence embeddings.
+            ValueError: The file or its tokenizer cannot be loaded, or gives no embeddings.
         """
         options = onnxruntime.SessionOptions()
-        # Passes run side by side instead: the matrices of a small model are too small to be shared out.
+        # Forward passes run side by side: the matrices of a small model are too small to be divided.
         options.intra_op_num_threads = 1
-        options.log_severity_level = 4  # errors are raised, and need not be printed, too
+        options.log_severity_level = 4  # errors are raised, so they need not be printed
         self._threads = threads or os.cpu_count() or 1
+        folder = next(
+            (each for each in (file.parent, file.parent.parent) if (each / "tokenizer.json").is_file()), None
+        )
+        if folder is None:
+            raise ValueError(f"No tokenizer.json lies beside {file} or in the folder above; put the model's there.")
         try:
-            # Adding and normalising in one is slower than one after the other, by ten times on an x86 processor.
+            # The fused layer norm is up to ten times slower than its parts on an x86 processor.
             self._session = onnxruntime.InferenceSession(
                 str(file), options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
             )
-            self._tokenizer = _tokenizer(file.parent.parent)
-        except Exception as error:  # of many kinds, the libraries' own
+            self.max_length = _max_length(folder)
+            self._tokenizer = _tokenizer(folder, self.max_length)
+        except Exception as error:  # the libraries raise many kinds
             raise ValueError(f"{file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-        outputs = {each.name: each for each in self._session.get_outputs()}
-        if OUTPUT not in outputs:
-            kind = "a classifier" if "logits" in outputs else f"a model that gives {', '.join(outputs)}"
-            raise ValueError(f"{file} is {kind}; give the folder of an embedding model, which gives {OUTPUT}.")
-        try:
-            check_ids(self._tokenizer, self._run)
-        except ValueError as error:
-            raise ValueError(f"{file} cannot be used: {error}.") from error
+        self.tokenizer_file = folder / "tokenizer.json"
+        self.output = self._check_graph(file, [SENTENCE, TOKENS] if pool_tokens else [SENTENCE])
+        self._check_token_ids(file)
         self.dimensions = self.embed(self.token_ids(["a"])).shape[1]
 
+    def _check_graph(self, file: Path, wanted: list[str]) -> str:
+        """Return the output to read."""
+        inputs = {each.name for each in self._session.get_inputs()}
+        outputs = [each.name for each in self._session.get_outputs()]
+        output = next((name for name in wanted if name in outputs), None)
+        if output is None or inputs != INPUTS:
+            kind = "a classifier" if "logits" in outputs else f"a model that gives {', '.join(outputs)}"
+            raise ValueError(
+                f"{file} is {kind} and takes {', '.join(sorted(inputs))}; an embedding model "
+                f"should take input_ids and attention_mask and give {' or '.join(wanted)}."
+            )
+        return output
+
+    def _check_token_ids(self, file: Path) -> None:
+        largest = max(self._tokenizer.get_vocab().values(), default=0)
+        try:
+            self._forward([[largest]])
+        except Exception as error:  # onnxruntime's own
+            raise ValueError(
+                f"{file} cannot be used: tokenizer.json has a token of id {largest}, which the token table lacks."
+            ) from error
+
     def token_ids(self, texts: list[str]) -> list[list[int]]:
-        """The tokens that the model reads of each text: what lies beyond its longest text is cut off."""
+        """Return the tokens of each text, truncated to the model's longest input."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
-    def embed(self, token_ids: list[list[int]], pass_tokens: int = PASS_TOKENS) -> np.ndarray:
-        """Unit vectors (number of texts, dimensions), float32, in the order given; zeros of a text without tokens."""
-        order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]), reverse=True)
-        passes = []
-        start = 0
-        while start < len(order):
-            chosen = order[start : start + max(1, pass_tokens // max(1, len(token_ids[order[start]])))]
-            passes.append([token_ids[index] for index in chosen])
-            start += len(chosen)
-        if len(passes) == 1:
-            sorted_vectors = self._forward(passes[0])
+    def embed(
+        self, token_ids: list[list[int]], pass_tokens: int = CPU_PASS_TOKENS, batch_size: int | None = None
+    ) -> np.ndarray:
+        """Embed tokenised texts.
+
+        Args:
+            token_ids: The token ids of each text.
+            pass_tokens: The largest number of tokens in a forward pass, padding included.
+            batch_size: The largest number of texts in a forward pass; by default any number.
+
+        Returns:
+            Unit vectors (number of texts, dimensions), float32; zeros for a text without tokens.
+        """
+        passes = list(passes_by_length([len(ids) for ids in token_ids], pass_tokens, batch_size))
+        batches = [[token_ids[row] for row in rows] for rows in passes]
+        if len(batches) == 1:
+            parts = [self._forward(batches[0])]
         else:
-            with ThreadPoolExecutor(min(self._threads, len(passes))) as pool:
-                sorted_vectors = np.concatenate(list(pool.map(self._forward, passes)))
+            with ThreadPoolExecutor(min(self._threads, len(batches))) as pool:
+                parts = list(pool.map(self._forward, batches))
+        sorted_vectors = np.concatenate(parts)
         vectors = np.empty_like(sorted_vectors)
-        vectors[order] = sorted_vectors
-        # The file in half precision is that exact only.
+        vectors[list(chain.from_iterable(passes))] = sorted_vectors
+        # A file in half precision gives unit vectors only to that precision.
         return unit(vectors)
 
     def _forward(self, token_ids: list[list[int]]) -> np.ndarray:
-        # One position at least: a graph need not know how to embed nothing.
+        """Embed one pass, the longest text first."""
+        # At least one position: a graph need not accept an empty input.
         lengths = np.array([len(ids) for ids in token_ids])
         mask = np.arange(max(1, lengths[0])) < lengths[:, None]
         padded = np.zeros(mask.shape, dtype=np.int64)
         padded[mask] = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64)
-        return self._run(padded, mask.astype(np.int64))
-
-    def _run(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:
-        return self._session.run([OUTPUT], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+        inputs = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
+        vectors = self._session.run([self.output], inputs)[0]
+        if self.output == SENTENCE:
+            return vectors
+        return (vectors * mask[..., None]).sum(axis=1) / np.maximum(lengths, 1)[:, None]
 
 
 def onnx_file(folder: Path, form: str) -> Path:
-    """The file of a published folder that `form` names, with or without its `.onnx`; "" takes the most exact.
+    """Return an ONNX file of a published folder.
+
+    Args:
+        folder: A folder that publish.py wrote.
+        form: The file's name, with or without `.onnx`; "" takes the most exact file.
 
     Raises:
         ValueError: There is no such folder, it was not published, or it has no such file.
@@ -119,23 +151,26 @@ def onnx_file(folder: Path, form: str) -> Path:
     return forms[name]
 
 
-def check_ids(tokenizer: Tokenizer, run: Callable[[np.ndarray, np.ndarray], object]) -> None:
-    """Raises a ValueError if a token has no row in the table of the model that `run` gives ids and mask."""
-    largest = max(tokenizer.get_vocab().values(), default=0)
-    try:
-        run(np.array([[largest]], np.int64), np.array([[1]], np.int64))
-    except Exception as error:  # onnxruntime's own
-        raise ValueError(f"tokenizer.json has a token of id {largest}, which the token table lacks") from error
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    """The folder's tokenizer, which truncates as the model does and does not pad."""
+def _tokenizer(folder: Path, max_length: int | None) -> Tokenizer:
+    """Load a tokenizer that truncates as the model does, and does not pad."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     tokenizer.no_padding()
-    limit = settings.get("model_max_length", UNLIMITED)
-    if limit < UNLIMITED:
-        tokenizer.enable_truncation(limit, direction=settings.get("truncation_side", "right"))
-    else:
+    if max_length is None:
         tokenizer.no_truncation()
+    else:
+        side = _read(folder / "tokenizer_config.json").get("truncation_side", "right")
+        tokenizer.enable_truncation(max_length, direction=side)
     return tokenizer
+
+
+def _max_length(folder: Path) -> int | None:
+    """Return the longest input in tokens by the files beside the tokenizer; None if there is no limit."""
+    config = _read(folder / "config.json")
+    limits = [_read(folder / "tokenizer_config.json").get("model_max_length")]
+    if config.get("position_encoding") != "none":
+        limits.append(config.get("max_position_embeddings"))
+    return min((limit for limit in limits if isinstance(limit, int) and limit < UNLIMITED), default=None)
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -1,8 +1,9 @@
-"""models.resolve"""
+"""From the name of a model to its folder or Hub id, and to what identifies its weights."""
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,31 +14,11 @@ from asterisk.core.files import read_json
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
-def weight_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-
-
-def bytes_on_disk(location: str) -> int:
-    """The size of the weights that a model is loaded from; 0 if they are not on this machine."""
-    folder = Path(location)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(location, local_files_only=True))
-        except OSError:
-            return 0
-    parts: Sequence[str] = [""]
-    if (folder / "modules.json").exists():
-        parts = sorted({"", *(module["path"].strip("./") for module in read_json(folder / "modules.json"))})
-    return sum(file.stat().st_size for part in parts for file in weight_files(folder / part))
-
-
 def resolve_model(name: str) -> str:
-    """The folder or Hub id that a model's name stands for.
+    """Return the folder or Hub id that a model's name stands for.
 
     Raises:
-        UserError: The name is a path at which there is nothing, or of a package that is not installed.
+        UserError: The name is a path without a folder, or names a package that is not installed.
     """
     if name.startswith("package:"):
         package = name.removeprefix("package:")
@@ -55,17 +36,23 @@ def resolve_model(name: str) -> str:
     return name
 
 
-def weights_hash(model: torch.nn.Module) -> str:
-    """SHA-256 over the names, shapes and values of a model's weights, wherever and however they are stored."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+@contextmanager
+def loading(subject: str) -> Iterator[None]:
+    """Turn any exception into a UserError of one sentence: the libraries that load models raise many kinds.
+
+    Args:
+        subject: What is loaded, as the sentence names it, e.g. "The teacher NAME".
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{subject} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
 
 
 def model_name(spec: str) -> str:
-    """A name of the form owner/name for what a user calls a model: of a path, its last two parts."""
+    """Return a name of the form owner/name; for a path, its last two parts."""
     for kind in ("package", "static"):
         if spec.startswith(f"{kind}:"):
             return f"{kind}/{model_name(spec.removeprefix(kind + ':')).rpartition('/')[2]}"
@@ -73,3 +60,33 @@ def model_name(spec: str) -> str:
         return spec if spec.count("/") == 1 else f"local/{spec.strip('/').replace('/', '-')}"
     parts = [part for part in Path(spec).expanduser().resolve().with_suffix("").parts if part != "/"]
     return "/".join(["local", *parts][-2:])
+
+
+def weights_hash(model: torch.nn.Module) -> str:
+    """Return SHA-256 over the names, shapes and values of a model's weights, independent of how they are stored."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a folder, or its PyTorch files if it has none."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+
+
+def bytes_on_disk(location: str) -> int:
+    """Return the size of a model's weight files in bytes; 0 if they are not on this machine."""
+    folder = Path(location)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(location, local_files_only=True))
+        except OSError:
+            return 0
+    parts: Sequence[str] = [""]
+    if (folder / "modules.json").exists():
+        parts = sorted({"", *(module["path"].strip("./") for module in read_json(folder / "modules.json"))})
+    return sum(file.stat().st_size for part in parts for file in weight_files(folder / part))

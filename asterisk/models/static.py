@@ -1,48 +1,61 @@
-"""models.static"""
+"""Static models of model2vec: a vector for each token, without context."""
 
 import contextlib
 import hashlib
 import io
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asterisk.models.encoder import LoadedModel
-from asterisk.models.resolve import bytes_on_disk
 
-# Dimensions of the untrained baseline, those of Asterisk.
+if TYPE_CHECKING:
+    from model2vec import StaticModel
+
+# The dimensions of the untrained baseline, equal to Asterisk's.
 STATIC_DIMENSIONS = 256
 
 
-def load_model2vec(folder: Path) -> LoadedModel:
+def load_static(folder: str) -> "StaticModel":
+    """Load a model that model2vec saved."""
     from model2vec import StaticModel
 
-    return _static_model(StaticModel.from_pretrained(folder), bytes_on_disk(str(folder)))
+    return StaticModel.from_pretrained(folder)
 
 
-def load_static(location: str) -> LoadedModel:
+def distil_static(location: str, dimensions: int = STATIC_DIMENSIONS) -> "StaticModel":
+    """Distil an untrained static model from a sentence-transformers model with model2vec's defaults.
+
+    Args:
+        location: A folder or a Hub id.
+        dimensions: The dimensions to keep by PCA.
+    """
     from model2vec.distill import distill
 
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar cannot be switched off
-        static = distill(location, pca_dims=STATIC_DIMENSIONS)
-    return _static_model(static, static.embedding.nbytes)
+        return distill(location, pca_dims=dimensions)
 
 
-def _static_model(static: Any, num_bytes: int) -> LoadedModel:
+def static_encoder(model: "StaticModel", num_bytes: int = 0) -> LoadedModel:
+    """Wrap a model for a [`asterisk.models.encoder.TextEncoder`].
+
+    Args:
+        model: The static model.
+        num_bytes: The size of its weights on disk; by default their size in memory.
+    """
     digest = hashlib.sha256()
-    for array in (static.embedding, static.weights, static.token_mapping):
+    for array in (model.embedding, model.weights, model.token_mapping):
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
 
     def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
-        return static.encode([(prompt or "") + text for text in texts], use_multiprocessing=False)
+        return model.encode([(prompt or "") + text for text in texts], use_multiprocessing=False)
 
-    tokenizer = hashlib.sha256(static.tokenizer.to_str().encode()).hexdigest()
+    tokenizer = hashlib.sha256(model.tokenizer.to_str().encode()).hexdigest()
     return LoadedModel(
         embed,
-        settings={"max_length": static.max_length, "tokenizer": tokenizer},
+        settings={"max_length": model.max_length, "tokenizer": tokenizer},
         weights=digest.hexdigest(),
-        num_parameters=static.embedding.size,
-        num_bytes=num_bytes,
-        max_length=static.max_length,
+        num_parameters=model.embedding.size,
+        num_bytes=num_bytes or model.embedding.nbytes,
+        max_length=model.max_length,
     )

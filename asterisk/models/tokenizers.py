@@ -1,7 +1,7 @@
-"""models.tokenizers"""
+"""Fast tokenizers in the form that every transformers release loads."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -9,12 +9,9 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json, write_json
 
-if TYPE_CHECKING:
-    pass
-
 
 def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreTrainedTokenizerFast:
-    """A copy of any fast tokenizer as the class that every transformers release knows.
+    """Copy any fast tokenizer as a PreTrainedTokenizerFast, the class that every transformers release has.
 
     Raises:
         UserError: It is not a fast tokenizer.
@@ -34,7 +31,13 @@ def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreT
 
 
 def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) -> PreTrainedTokenizerFast:
-    # Truncation and padding are settings of calls, not of the vocabulary.
+    """Wrap a tokenizer of the tokenizers library for transformers.
+
+    Args:
+        tokenizer: The tokenizer. Its truncation and padding are switched off, since each call sets them.
+        max_length: The longest input in tokens.
+        settings: Further arguments of PreTrainedTokenizerFast, such as special tokens.
+    """
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return PreTrainedTokenizerFast(
@@ -46,8 +49,7 @@ def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) ->
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Saves a tokenizer as the class that every transformers release knows, not the one that transformers 5 names."""
-    # Settings of calls, which one run has made and another has not.
+    """Save a tokenizer under the class name that every transformers release knows, without settings of past calls."""
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)

@@ -8,15 +8,13 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from asterisk.core.errors import UserError
+from asterisk.models.passes import CPU_PASS_TOKENS, passes_by_length
 from asterisk.models.precision import resolve_dtype
-from asterisk.models.resolve import resolve_model, weights_hash
+from asterisk.models.resolve import loading, resolve_model, weights_hash
 from asterisk.teachers.precomputed import PrecomputedTeacher
 
-# Tokens of one forward pass, padding included: enough to keep a processor busy, few enough to stay in its caches.
-TOKEN_BUDGET = 2_048
-
-
-GPU_TOKEN_BUDGET = 16_384
+# Tokens of one forward pass on a GPU, padding included: enough to keep it busy.
+GPU_PASS_TOKENS = 16_384
 
 
 FORMS = "a folder, a Hub id (owner/name), package:NAME, vectors:PATH[#COLUMN] or api:MODEL"
@@ -115,28 +113,17 @@ class SentenceTransformerTeacher:
         Raises:
             UserError: There is no such model, or it has no weights or no tokenizer.
         """
-        from sentence_transformers import SentenceTransformer
+        from asterisk.models.sentence_transformer import load_sentence_transformer
 
         self.name = name
         location = resolve_model(name)
         folder = Path(location)
         if folder.is_dir():
             _check_folder(folder)
-        precision = resolve_dtype(dtype)
+        precision = resolve_dtype(dtype, device)
         self.precision = str(precision).removeprefix("torch.")
-        try:
-            if folder.is_dir() and not (folder / "modules.json").exists():
-                from sentence_transformers.models import Normalize, Pooling, Transformer
-
-                transformer = Transformer(location, model_kwargs={"dtype": precision, "use_safetensors": True})
-                modules = [transformer, Pooling(transformer.get_word_embedding_dimension(), pooling), Normalize()]
-                self.model = SentenceTransformer(modules=modules, device=device)
-            else:
-                options = {"dtype": precision, "use_safetensors": True}
-                self.model = SentenceTransformer(location, model_kwargs=options, device=device)
-        except Exception as error:  # whatever loading a stranger's model raises, the user wants one sentence
-            raise UserError(f"The teacher {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
-        self.model.eval()
+        with loading(f"The teacher {name}"):
+            self.model = load_sentence_transformer(location, dtype=precision, pooling=pooling, device=device)
         self.tokenizer = self.model.tokenizer
         self.dimension = int(self.model.get_embedding_dimension() or 0)
         self.max_length = int(self.model.max_seq_length or 512)
@@ -169,20 +156,16 @@ class SentenceTransformerTeacher:
     @torch.inference_mode()
     def _encode_ids(self, token_ids: list[list[int]]) -> np.ndarray:
         """Embeds token sequences, longest first, in batches of a fixed number of tokens: hardly any is padding."""
-        budget = TOKEN_BUDGET if self.model.device.type == "cpu" else GPU_TOKEN_BUDGET
+        budget = CPU_PASS_TOKENS if self.model.device.type == "cpu" else GPU_PASS_TOKENS
         vectors = np.empty((len(token_ids), self.dimension), dtype=np.float32)
-        by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]), reverse=True)
-        start = 0
-        while start < len(by_length):
-            longest = max(1, len(token_ids[by_length[start]]))
-            rows = by_length[start : start + max(1, budget // longest)]
+        for rows in passes_by_length([len(ids) for ids in token_ids], budget):
+            longest = max(1, len(token_ids[rows[0]]))
             input_ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id or 0)
             for index, row in enumerate(rows):
                 input_ids[index, : len(token_ids[row])] = torch.tensor(token_ids[row])
             lengths = torch.tensor([len(token_ids[row]) for row in rows])
             attention_mask = (torch.arange(longest) < lengths[:, None]).long()
             vectors[rows] = self._forward({"input_ids": input_ids, "attention_mask": attention_mask})
-            start += len(rows)
         return vectors
 
     def _forward(self, features: dict[str, torch.Tensor]) -> np.ndarray:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from asterisk.core.errors import UserError
+from asterisk.models.passes import CPU_PASS_TOKENS
 from asterisk.models.resolve import resolve_model
-from asterisk.teachers.teacher import TOKEN_BUDGET, SentenceTransformerTeacher, load_teacher
+from asterisk.teachers.teacher import SentenceTransformerTeacher, load_teacher
 
 TEXTS = ["A man is playing a guitar.", "", "Rain.", "word " * 400, "Two dogs run through the snow."]
 
@@ -35,7 +36,7 @@ def test_texts_of_very_different_lengths_do_not_share_a_batch(
     np.testing.assert_allclose(
         teacher.encode(texts)[0][[0, 200]], teacher.encode([texts[0], texts[200]])[0], atol=1e-5
     )
-    assert all(rows * length <= TOKEN_BUDGET for rows, length in shapes)
+    assert all(rows * length <= CPU_PASS_TOKENS for rows, length in shapes)
 
 
 def test_bfloat16_vectors_point_the_same_way(teacher: SentenceTransformerTeacher, sentences: list[str]) -> None:

@@ -1,0 +1,27 @@
+"""Which texts go into one forward pass: equally long ones, so that hardly any of it is padding."""
+
+from collections.abc import Iterator, Sequence
+
+# Tokens of one forward pass on a CPU, padding included: few enough to stay in the processor's caches.
+CPU_PASS_TOKENS = 2_048
+
+
+def passes_by_length(lengths: Sequence[int], budget: int, most: int | None = None) -> Iterator[list[int]]:
+    """Group texts into forward passes, from the longest to the shortest.
+
+    Args:
+        lengths: The length of each text, in any unit.
+        budget: The size of a pass in the same unit, padding included. A longer text forms a pass of its own.
+        most: The largest number of texts in a pass; by default any number.
+
+    Yields:
+        The indices of the texts of each pass.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
+    start = 0
+    while start < len(order):
+        size = max(1, budget // max(1, lengths[order[start]]))
+        if most is not None:
+            size = min(size, most)
+        yield order[start : start + size]
+        start += size
