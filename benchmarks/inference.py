@@ -27,7 +27,7 @@ from records import RESULTS, machine, write_record
 from asterisk.data.readers import read_columns
 from asterisk.models.load import load_encoder
 from asterisk.models.onnx import OnnxEmbedder
-from asterisk.models.precision import computes_bfloat16
+from asterisk.models.precision import faster_dtype
 from asterisk.models.resolve import resolve_model
 
 Encode = Callable[[list[str], int], Any]
@@ -183,7 +183,7 @@ def make_paths(folder: Path, static_model: str, quantized: Path, threads: int) -
         "teacher, float32": theirs(torch.float32),
         **of_teacher,
     }
-    if computes_bfloat16():
+    if faster_dtype("cpu") is torch.bfloat16:
         paths["asterisk, bfloat16"] = ours(torch.bfloat16)
         paths["teacher, bfloat16"] = theirs(torch.bfloat16)
     return paths

@@ -28,7 +28,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from asterisk.models.load import load_encoder
 from asterisk.models.onnx import OnnxEmbedder
-from asterisk.models.precision import computes_bfloat16
+from asterisk.models.precision import faster_dtype
 from modeling_asterisk import AsteriskModel
 from modeling_asterisk.modeling_asterisk import AsteriskLinear
 
@@ -191,7 +191,7 @@ def main() -> None:
     quantized = options.folder / "onnx" / "model_quantized.onnx"
     model = AsteriskModel.from_pretrained(options.folder)
     paths = {"encode, float32": profile_torch(model, texts, options.repetitions)}
-    if computes_bfloat16():
+    if faster_dtype("cpu") is torch.bfloat16:
         half = AsteriskModel.from_pretrained(options.folder, dtype=torch.bfloat16)
         paths["encode, bfloat16"] = profile_torch(half, texts, options.repetitions)
     for name, file in (("ONNX", quantized.with_name("model.onnx")), ("ONNX, int8", quantized)):

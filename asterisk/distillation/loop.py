@@ -35,7 +35,7 @@ from asterisk.distillation.objectives import (
 )
 from asterisk.distillation.projection import ALIGNMENT_ROWS, fit_projection
 from asterisk.models.parameter_groups import parameter_groups
-from asterisk.models.precision import computes_bfloat16
+from asterisk.models.precision import resolve_mixed_precision
 from asterisk.teachers.store import EmbeddingStore, TokenStore
 from modeling_asterisk import AsteriskModel
 
@@ -106,7 +106,7 @@ class Distillation:
         self.pairs, self.scored = pairs, scored
         self.train_rows, self.heldout_rows = split_rows(len(tokens.lengths), arguments.heldout, arguments.seed)
         self.accelerator = Accelerator(
-            mixed_precision=_precision(arguments.mixed_precision),
+            mixed_precision=resolve_mixed_precision(arguments.mixed_precision, _recorded_precision(folder)),
             log_with=arguments.log_with or None,
             project_dir=folder,
         )
@@ -158,7 +158,7 @@ class Distillation:
             # as a third of the step. (Not on GPUs: NCCL cannot reduce sparse gradients.)
             student.embeddings.embed_tokens.sparse = True
             self.table = cast(torch.nn.Parameter, student.embeddings.embed_tokens.weight)
-        optimizers = _optimizers(student, self.table, arguments)
+        optimizers = _optimizers(student, self.table, arguments, self.accelerator.mixed_precision)
         # Every process steps the schedule once a step, whatever their number.
         warmup = math.ceil(self.num_steps * arguments.warmup_ratio)
         self.schedules = [get_cosine_schedule_with_warmup(part, warmup, self.num_steps) for part in optimizers]
@@ -427,7 +427,12 @@ class Distillation:
             self.accelerator.save_state(str(temporary))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            progress = {"step": self.step, "seconds": self.seconds, "best": self.best}
+            progress = {
+                "step": self.step,
+                "seconds": self.seconds,
+                "best": self.best,
+                "mixed_precision": self.accelerator.mixed_precision,
+            }
             write_json(temporary / "progress.json", progress)
             write_checksums(temporary)
             temporary.rename(final)
@@ -479,7 +484,7 @@ class Distillation:
 
 
 def _optimizers(
-    student: torch.nn.Module, table: torch.nn.Parameter | None, arguments: LoopArguments
+    student: torch.nn.Module, table: torch.nn.Parameter | None, arguments: LoopArguments, mixed_precision: str
 ) -> list[torch.optim.Optimizer]:
     """AdamW; Muon for the matrices of an Asterisk's layers; Adam for the rows that a batch reads of a sparse table."""
     matrices = []
@@ -491,12 +496,15 @@ def _optimizers(
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=arguments.learning_rate, fused=True)]
     if matrices:
         rate = arguments.learning_rate * arguments.muon_factor
-        optimizers.append(Muon(matrices, lr=rate))
+        dtype = torch.bfloat16 if mixed_precision == "bf16" else torch.float32
+        optimizers.append(Muon(matrices, lr=rate, dtype=dtype))
     if table is not None:
         optimizers.append(torch.optim.SparseAdam([table], lr=arguments.learning_rate))
     return optimizers
 
 
-def _precision(name: str) -> str:
-    """The mixed precision that Accelerate trains in."""
-    return ("bf16" if computes_bfloat16() else "no") if name == "auto" else name
+def _recorded_precision(folder: Path) -> str | None:
+    """The mixed precision of the newest checkpoint, which a resumed run keeps; None without a checkpoint."""
+    checkpoints = sorted((folder / "checkpoints").glob("step-*"))
+    progress = read_json(checkpoints[-1] / "progress.json", required=False) if checkpoints else None
+    return (progress or {}).get("mixed_precision")

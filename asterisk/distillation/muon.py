@@ -5,8 +5,6 @@ from typing import Any
 
 import torch
 
-from asterisk.models.precision import computes_bfloat16
-
 MOMENTUM = 0.95
 WEIGHT_DECAY = 0.1
 # Newton-Schulz: the number of iterations and the coefficients of the quintic polynomial (Jordan 2024).
@@ -15,20 +13,22 @@ COEFFICIENTS = (3.4445, -4.775, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """`torch.optim.Muon` in the precision that the processor multiplies fastest.
+    """`torch.optim.Muon` with a choice of the precision of its matrix products.
 
     PyTorch's class always multiplies in bfloat16. A processor without bfloat16 instructions emulates them about forty
     times slower than float32. The updates are scaled to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982).
     """
 
-    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float):
+    def __init__(self, params: Iterable[torch.nn.Parameter], lr: float, dtype: torch.dtype = torch.float32):
         """Takes matrices only.
 
         Args:
             params: Weights of two dimensions.
             lr: The learning rate, on AdamW's scale.
+            dtype: The precision of the matrix products: float32 or bfloat16.
         """
         super().__init__(params, {"lr": lr})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -42,16 +42,16 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(weight.grad)
                 momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
-                update = orthogonalised(weight.grad.lerp(momentum, MOMENTUM))
+                update = orthogonalised(weight.grad.lerp(momentum, MOMENTUM), self.dtype)
                 weight.mul_(1 - group["lr"] * WEIGHT_DECAY)
                 weight.add_(update, alpha=-0.2 * group["lr"] * max(weight.shape) ** 0.5)
         return loss
 
 
-def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
+def orthogonalised(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The matrix with all singular values near 1, by five Newton-Schulz iterations: same shape."""
     a, b, c = COEFFICIENTS
-    result = matrix.to(torch.bfloat16 if computes_bfloat16() else torch.float32)
+    result = matrix.to(dtype)
     is_tall = matrix.shape[0] > matrix.shape[1]
     if is_tall:
         result = result.T

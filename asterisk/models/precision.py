@@ -21,8 +21,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 GAIN = 0.1
 
 # The sizes of the measured layer, near those of small sentence encoders.
-WIDTH, HEADS, TEXTS, TOKENS = 256, 4, 16, 32
-REPETITIONS = 3
+WIDTH, HEADS, TEXTS, TOKENS = 256, 4, 8, 32
+MOST_RUNS, MOST_SECONDS = 5, 0.2
 
 
 def resolve_dtype(name: str, device: str | None = None) -> torch.dtype:
@@ -52,8 +52,9 @@ def resolve_mixed_precision(name: str, recorded: str | None = None) -> str:
     if name != "auto":
         return name
     device_type = PartialState().device.type
-    measured = "bf16" if faster_dtype(device_type, training=True) is torch.bfloat16 else "no"
-    return broadcast_object_list([recorded or measured])[0]
+    chosen = recorded or ("bf16" if faster_dtype(device_type, training=True) is torch.bfloat16 else "no")
+    # Each process measures for itself, so the first one decides.
+    return broadcast_object_list([chosen])[0]
 
 
 @cache
@@ -103,9 +104,9 @@ def _forward_pass(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) ->
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """The shortest of a few runs, after one to warm up."""
-    times = []
-    for _ in range(1 + REPETITIONS):
+    """The shortest of a few runs, after one to warm up; fewer if they are slow."""
+    times: list[float] = []
+    while len(times) < 2 or (len(times) < MOST_RUNS and sum(times) < MOST_SECONDS):
         start = time.perf_counter()
         run()
         if torch.cuda.is_available():

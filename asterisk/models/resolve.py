@@ -72,8 +72,8 @@ def weights_hash(model: torch.nn.Module) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a folder, or its PyTorch files if it has none."""
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    """Return the safetensors files of a folder; weights of other formats are never loaded."""
+    return sorted(folder.glob("*.safetensors"))
 
 
 def bytes_on_disk(location: str) -> int:
