@@ -1,4 +1,4 @@
-"""Folders on disk that say what they were made from, and files that appear whole or not at all."""
+"""Files and folders that appear complete or not at all, and JSON."""
 
 import json
 import os
@@ -15,16 +15,23 @@ from asterisk.core.errors import UserError
 
 MANIFEST = "manifest.json"
 
+PACKAGE = Path(__file__).resolve().parents[1]
 
-# Of safetensors and tokenizers, and of torch.save.
-WRITE_ERRORS = ("os error", "inline_container", "iostream error")
+# How errors of safetensors, tokenizers and torch.save mention a disk; their classes do not tell.
+_DISK_ERROR_SIGNS = ("os error", "inline_container", "iostream error")
+
+
+def bundled(name: str) -> Path:
+    """Find a file or folder that comes with Asterisk, such as `recipes`: inside the wheel, or beside the package."""
+    installed = PACKAGE / name
+    return installed if installed.exists() else PACKAGE.parent / name
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` to write to; it takes the name `path` when the block ends without error."""
-    # The name says whose it is, for `remove_leftovers`; a folder may be shared by machines.
-    temporary = path.with_name(f".{path.name}.{node_name()}.{os.getpid()}.tmp")
+    """Yield a temporary path beside `path`; it is renamed to `path` if the block ends without an error."""
+    # `remove_temporary_files` reads the writer from the name: machines may share the folder.
+    temporary = path.with_name(f".{path.name}.{_node_name()}.{os.getpid()}.tmp")
     try:
         with report_write_errors(path):
             yield temporary
@@ -37,15 +44,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside `path`; it takes the place of `path` when the block ends without error.
+    """Yield a temporary folder beside `path`; it replaces `path` if the block ends without an error.
 
-    After an error all is as it was: nothing is left, not even the parent folders that had to be made. A process that
-    is killed may leave hidden folders, which the next one that makes `path` removes, but never half of `path`.
+    After an error everything is as before; parent folders that were created are removed again. A killed process may
+    leave hidden folders, which the next writer of `path` removes, but never half of `path`.
     """
-    made = [parent for parent in path.parents if not parent.exists()]
+    created = [parent for parent in path.parents if not parent.exists()]
     temporary, replaced = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
     shutil.rmtree(temporary, ignore_errors=True)
-    if replaced.exists() and not path.exists():  # killed between the two renamings
+    if replaced.exists() and not path.exists():  # a process was killed between the two renamings
         replaced.rename(path)
     try:
         with report_write_errors(path):
@@ -60,24 +67,24 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if replaced.exists() and not path.exists():
             replaced.rename(path)
-        for parent in made:
+        for parent in created:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
         raise
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder, under another name first: no half-deleted one is ever taken for a whole one."""
-    gone = path.with_name(f".{path.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
+    """Remove a folder. It is renamed first, so that a half-deleted folder is never taken for a complete one."""
+    renamed = path.with_name(f".{path.name}.gone")
+    shutil.rmtree(renamed, ignore_errors=True)
     with suppress(FileNotFoundError):
-        path.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+        path.rename(renamed)
+    shutil.rmtree(renamed, ignore_errors=True)
 
 
 @contextmanager
 def report_write_errors(path: Path) -> Iterator[None]:
-    """Makes a failure to write, by whatever library, a [`UserError`] that names `path`."""
+    """Convert any library's failure to write into a [`UserError`] that names `path`."""
     try:
         yield
     except UserError:
@@ -85,35 +92,31 @@ def report_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path} could not be written: {error.strerror or error}.") from error
     except Exception as error:
-        # Libraries in Rust and C++ have errors of their own for a full disk, known by their words alone.
-        said = " ".join(str(error).split())
-        if not any(sign in said for sign in WRITE_ERRORS):
+        message = " ".join(str(error).split())
+        if not any(sign in message for sign in _DISK_ERROR_SIGNS):
             raise
-        raise UserError(f"{path} could not be written; is the disk full? ({said[:200]})") from error
+        raise UserError(f"{path} could not be written; is the disk full? ({message[:200]})") from error
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Removes what processes that were killed had begun to write to a folder, those of other machines aside."""
+    """Remove the files that killed processes of this machine were writing to the folder."""
     for path in folder.glob(".*.tmp"):
         *_, node, process, _ = path.name.rsplit(".", 3)
-        if node == node_name() and process.isdigit() and not psutil.pid_exists(int(process)):
+        if node == _node_name() and process.isdigit() and not psutil.pid_exists(int(process)):
             remove_file(path)
 
 
 def remove_file(path: Path) -> None:
-    with suppress(OSError):  # in a folder that only others may write, it stays
+    """Remove a file, unless it is missing or the folder is read-only."""
+    with suppress(OSError):
         path.unlink(missing_ok=True)
 
 
-def node_name() -> str:
-    return platform.node().replace(".", "-")
-
-
 def make_folder(folder: Path) -> None:
-    """Makes a folder and its parents, unless they are there.
+    """Create a folder and its parents, unless they exist.
 
     Raises:
-        UserError: It cannot be made.
+        UserError: The folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,25 +125,23 @@ def make_folder(folder: Path) -> None:
 
 
 def writable_folder(folder: Path) -> Path:
-    """The folder, or ~/.cache/asterisk where it may not be written to: for files whose names tell them from others."""
-    if os.access(folder, os.W_OK):
-        return folder
-    return cache_folder()
+    """Return the folder, or the cache folder if it is read-only. File names must be unique across folders."""
+    return folder if os.access(folder, os.W_OK) else cache_folder()
 
 
 def cache_folder() -> Path:
-    """Where files go that can be made again: ~/.cache/asterisk."""
+    """Return ~/.cache/asterisk, the folder of files that can be recomputed."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asterisk"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes `content` as JSON, whole or not at all."""
+    """Write `content` as JSON, complete or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, required: bool = True) -> Any:
-    """Reads a JSON file of ours; gives None if it is missing and not required.
+    """Read a JSON file; return None if it is missing and not required.
 
     Raises:
         UserError: The file is missing or is not JSON.
@@ -153,3 +154,7 @@ def read_json(path: Path, required: bool = True) -> Any:
         raise UserError(f"There is no {path}.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}.") from None
+
+
+def _node_name() -> str:
+    return platform.node().replace(".", "-")

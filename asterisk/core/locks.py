@@ -1,4 +1,4 @@
-"""core.locks"""
+"""Locks between processes, as hidden files beside what they guard. A lock ends with the process that holds it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,11 +12,11 @@ from asterisk.core.files import make_folder, remove_file, remove_temporary_files
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Holds the lock on making `path`; gives False if another process has it and `wait` is False.
+    """Hold the lock on writing `path`; yield False if another process holds it and `wait` is False.
 
-    A lock dies with the process that holds it. What was true before it was got has to be looked at again.
+    Re-check the state after acquiring the lock: another process may have written `path` in the meantime.
     """
-    lock = FileLock(lock_path(path))
+    lock = FileLock(_lock_path(path))
     try:
         lock.acquire(blocking=wait)
     except Timeout:
@@ -32,36 +32,37 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
 @contextmanager
 def creation_lock(folder: Path) -> Iterator[None]:
-    """Holds the lock on making `folder`, whose parents are made first; removes the lock, and parents that stay empty.
+    """Hold the lock on creating `folder`, whose parents are created first.
 
-    Whoever waited for the lock has to look whether the folder is there now.
+    The lock file and parents that stay empty are removed at the end. Re-check whether the folder exists after
+    acquiring the lock.
     """
-    made = [parent for parent in folder.parents if not parent.exists()]
+    created = [parent for parent in folder.parents if not parent.exists()]
     make_folder(folder.parent)
     try:
         with locked(folder):
             try:
                 yield
             finally:
-                # While it is held: who waits for it notices, and makes it anew.
+                # Remove the file while the lock is held: a waiting process notices and creates it anew.
                 remove_lock(folder)
     finally:
-        with suppress(OSError):  # not empty, or removed by another
-            for parent in made:
+        with suppress(OSError):  # a parent is not empty, or another process removed it
+            for parent in created:
                 parent.rmdir()
 
 
 def remove_lock(folder: Path) -> None:
-    """Removes the lock on making a folder that is there, which a killed process may leave."""
-    remove_file(lock_path(folder))
+    """Remove the lock file that a killed process left beside a complete folder."""
+    remove_file(_lock_path(folder))
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes the temporary files of dead processes, and all locks: call it when nothing is left to be made."""
+    """Remove all locks and the temporary files of dead processes. Call it when the folder is complete."""
     remove_temporary_files(folder)
     for path in folder.glob(".*.lock"):
         remove_file(path)
 
 
-def lock_path(path: Path) -> Path:
+def _lock_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")

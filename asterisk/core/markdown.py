@@ -1,10 +1,10 @@
-"""Markdown tables that read well as plain text too."""
+"""Markdown tables that are also readable as plain text."""
 
 from collections.abc import Sequence
 
 
 def aligned_table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first row is the head and first column is text, the others numbers."""
+    """Format a Markdown table: the first row is the head, the first column text, the other columns numbers."""
     widths = [max(4, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     head, *lines = [
         " | ".join(

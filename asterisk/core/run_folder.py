@@ -1,4 +1,4 @@
-"""core.run_folder"""
+"""The folder of a run: it records its recipe, and refuses to be continued with another one."""
 
 import json
 from pathlib import Path
@@ -7,32 +7,39 @@ from typing import Any
 from asterisk.core.errors import UserError, redact
 from asterisk.core.files import read_json, remove_temporary_files
 
-# What the folder of a training says of itself.
 RUN_FILE = "run.json"
 
 
 def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
-    """Raises a [`UserError`] that names the first setting in which `found`, read from `path`, is not `wanted`.
+    """Refuse what was made with other settings.
 
-    A setting that only one version knows counts as off in the other; secrets of URLs are no setting.
+    Secrets of URLs are ignored. A setting that only one side knows, since versions differ, counts as equal if it is
+    off (None, 0, false or empty).
+
+    Args:
+        path: The place that `found` was read from.
+        found: The recorded settings.
+        wanted: The requested settings.
+        remedy: The end of the error message: what the user should do.
+
+    Raises:
+        UserError: Names the first setting that differs.
     """
     found, wanted = redact(found), redact(wanted)
     for name in {**wanted, **found}:
-        is_known_to_both = name in found and name in wanted
-        if found.get(name) != wanted.get(name) and (is_known_to_both or found.get(name) or wanted.get(name)):
+        recorded, requested = found.get(name), wanted.get(name)
+        known_to_both = name in found and name in wanted
+        if recorded != requested and (known_to_both or recorded or requested):
             raise UserError(
-                f"{path} was made with {name} = {_short(found.get(name))}, but "
-                f"{_short(wanted.get(name))} is asked for; {remedy}."
+                f"{path} was made with {name} = {_short(recorded)}, but {_short(requested)} is asked for; {remedy}."
             )
 
 
 def check_run_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
-    """Refuses a folder that is not free for, or already the place of, the run that `recipe` describes.
-
-    What a run that was killed had begun to write there is removed.
+    """Check that a folder is free or, with `resume`, holds the run of the same recipe; remove temporary files.
 
     Raises:
-        UserError: The folder holds another run, or this one and `resume` is not asked for, or things that are no run.
+        UserError: The folder holds another run, this run without `resume`, or files that belong to no run.
     """
     record = folder / RUN_FILE
     if record.exists():
@@ -48,7 +55,7 @@ def check_run_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None
 
 
 def _is_free(folder: Path) -> bool:
-    """Whether a folder holds nothing but what a run may leave that is killed before it has written its record."""
+    """Tell whether a folder holds at most what a run leaves if it is killed before it has written its record."""
     return all(entry.name == "store" or entry.match(f".{RUN_FILE}.*.tmp") for entry in folder.iterdir())
 
 

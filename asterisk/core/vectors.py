@@ -1,25 +1,41 @@
-"""core.vectors"""
+"""Linear algebra on embeddings: unit vectors, principal directions, orthonormal maps."""
 
 import numpy as np
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """The vectors (number, dimensions), each of unit length; one of zeros stays."""
+    """Scale vectors (number, dimensions) to unit length; zero vectors stay zero."""
     return vectors / np.maximum(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)), 1e-12)[:, None]
 
 
-def orthogonal_map(teacher: np.ndarray, student: np.ndarray) -> np.ndarray:
-    """The orthonormal map that brings the teacher's vectors closest to those of a student that has been trained.
+def principal_directions(moments: np.ndarray, dimensions: int) -> np.ndarray:
+    """Compute the directions with the largest second moments, in descending order.
 
-    Its dimensions stand for directions of the teacher already, and another choice of them would undo what it learnt
-    (orthogonal Procrustes: Schönemann 1966, doi:10.1007/BF02289451).
+    With the moments of centred vectors they are the principal components; of uncentred ones, the right singular
+    vectors.
 
     Args:
-        teacher: (rows, teacher's dimensions), unit vectors.
-        student: (rows, student's dimensions), unit vectors of the same sentences.
+        moments: `vectors.T @ vectors`, (width, width), float64.
+        dimensions: The number of directions to keep.
 
     Returns:
-        (teacher's dimensions, student's dimensions), float32.
+        (width, at most `dimensions`), float64, with orthonormal columns.
     """
-    left, _, right = np.linalg.svd(teacher.astype(np.float64).T @ student.astype(np.float64), full_matrices=False)
+    weights, directions = np.linalg.eigh(moments)
+    return directions[:, np.argsort(weights)[::-1][:dimensions]]
+
+
+def orthogonal_map(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Compute the orthonormal map that brings `source` closest to `target`.
+
+    Orthogonal Procrustes: Schönemann 1966, doi:10.1007/BF02289451.
+
+    Args:
+        source: (rows, source dimensions), unit vectors.
+        target: (rows, target dimensions), unit vectors of the same texts.
+
+    Returns:
+        (source dimensions, target dimensions), float32.
+    """
+    left, _, right = np.linalg.svd(source.astype(np.float64).T @ target.astype(np.float64), full_matrices=False)
     return (left @ right).astype(np.float32)

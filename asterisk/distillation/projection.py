@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from asterisk.core.vectors import principal_directions
 from asterisk.teachers.store import EmbeddingStore
 
 # Rows that a projection is fitted on; the second moments of more change nothing that matters.
@@ -34,8 +35,7 @@ def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, see
         moments += vectors.T @ vectors
         # A sample this large touches nearly every page of the shards.
         store.release()
-    weights, directions = np.linalg.eigh(moments)
-    kept = directions[:, np.argsort(weights)[::-1][:dimensions]]
+    kept = principal_directions(moments, dimensions)
     projection = np.zeros((width, dimensions), dtype=np.float32)
     projection[:, : kept.shape[1]] = kept
     return projection

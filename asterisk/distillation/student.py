@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
 from asterisk.core.progress import progress_bar
+from asterisk.core.vectors import principal_directions
 from asterisk.teachers.teacher import Teacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
@@ -82,5 +83,4 @@ def token_strings(tokenizer: PreTrainedTokenizerFast) -> list[str]:
 def _reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """The first principal components of the rows: (rows, at most `dimensions`), float32."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    variances, directions = np.linalg.eigh(centred.T @ centred)
-    return (centred @ directions[:, np.argsort(variances)[::-1][:dimensions]]).astype(np.float32)
+    return (centred @ principal_directions(centred.T @ centred, dimensions)).astype(np.float32)

@@ -413,7 +413,7 @@ def test_damaged_embeddings_of_a_head_are_made_again_and_its_damaged_best_model_
         damaging.setattr(HeadTraining, "best_model", damage)
         status, errors = run(train_head, flags)
     assert status == 2
-    assert f"model.safetensors is changed since; delete {training} and run the command again" in errors
+    assert f"model.safetensors has changed; delete {training} and run the command again" in errors
 
 
 # Clocks
