@@ -19,6 +19,7 @@ from asterisk.core.errors import UserError, redact
 from asterisk.core.files import MANIFEST, atomic_folder, read_json, write_json
 from asterisk.core.locks import creation_lock, remove_lock
 from asterisk.core.run_folder import refuse_difference
+from asterisk.data.arguments import CorpusArguments
 from asterisk.data.decontamination import benchmark_files, benchmark_keys
 from asterisk.data.deduplication import NearDuplicates
 from asterisk.data.readers import files_of
@@ -26,59 +27,6 @@ from asterisk.data.sentences import ADDED, DROPPED, RECOMBINED, Share, chosen_te
 
 # Files up to this many bytes are known by their content, larger ones by size and time of change.
 LARGEST_HASHED = 1 << 30
-
-
-@dataclass
-class CorpusArguments:
-    """What of which text becomes the corpus: the options of [`build_corpus`]."""
-
-    corpus: list[str] = field(
-        default_factory=list,
-        metadata={"help": "text files (a sentence a line), tables, folders, glob patterns or Hub datasets"},
-    )
-    text_column: str = field(default="text", metadata={"help": "the tables' column that holds the text"})
-    split_sentences: str | None = field(
-        default=None, metadata={"help": "split texts into sentences by the rules of this language, such as en"}
-    )
-    near_duplicates: float | None = field(
-        default=None,
-        metadata={
-            "help": "leave out sentences whose word pairs overlap so much (Jaccard) with a kept one's, e.g. 0.8"
-        },
-    )
-    min_words: int = field(default=1, metadata={"help": "leave out sentences of fewer words"})
-    sentences_per_source: int = field(
-        default=0, metadata={"help": "draw at most so many sentences of each file or Hub dataset (0: take all)"}
-    )
-    documents_per_source: int = field(
-        default=0,
-        metadata={"help": "add at most so many texts of 2 to 12 successive sentences of each file or Hub dataset"},
-    )
-    phrases_per_source: int = field(
-        default=0,
-        metadata={"help": "add at most so many phrases of 1 to 16 words out of each file or Hub dataset"},
-    )
-    crossings_per_source: int = field(
-        default=0,
-        metadata={
-            "help": "add at most so many texts out of the beginning of one sentence and the end of another, of each "
-            "file or Hub dataset"
-        },
-    )
-    crossings: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "NAME=NUMBER: another number of crossings for the file of this name, e.g. captions.txt=300000; "
-            "none undoes a recipe's"
-        },
-    )
-    exclude: list[str] = field(
-        default_factory=lambda: ["benchmarks"],
-        metadata={
-            "help": "benchmarks (MTEB's English ones, known by hashes), benchmarks:FOLDER, files, patterns: sentences "
-            "that occur in them are left out; none leaves in all"
-        },
-    )
 
 
 def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:

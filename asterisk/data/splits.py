@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from asterisk.core.errors import UserError, redact
+from asterisk.data.arguments import DataArguments
 from asterisk.data.labels import (
     MULTI,
     REGRESSION,
@@ -22,22 +23,6 @@ from asterisk.data.labels import (
     without_empty,
     without_label,
 )
-
-
-@dataclass
-class DataArguments:
-    """Where labelled texts are."""
-
-    train_file: str = field(default="", metadata={"help": "the table of labelled texts to train on"})
-    dev_file: str = field(
-        default="", metadata={"help": "one to say when to stop (default: a tenth of the training texts)"}
-    )
-    test_file: str = field(default="", metadata={"help": "one to measure the result on"})
-    text_column: str = field(default="", metadata={"help": "the column of texts (default: guessed)"})
-    label_column: str = field(default="", metadata={"help": "the column of labels (default: guessed)"})
-    label_separator: str = field(
-        default="", metadata={"help": "what stands between the labels of a text that has several"}
-    )
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from asterisk.core.errors import UserError
-from asterisk.data.corpus import CorpusArguments
+from asterisk.data.arguments import CorpusArguments
 
 
 @dataclass

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from asterisk.core.errors import UserError
-from asterisk.data.splits import DataArguments
+from asterisk.data.arguments import DataArguments
 
 # Joins the templates of --label_template.
 TEMPLATE_SEPARATOR = "|"

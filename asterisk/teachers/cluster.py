@@ -26,7 +26,8 @@ import torch
 
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point, redact
-from asterisk.data.corpus import Corpus, CorpusArguments, build_corpus, corpus_options, describe_counts
+from asterisk.data.arguments import CorpusArguments
+from asterisk.data.corpus import Corpus, build_corpus, corpus_options, describe_counts
 from asterisk.teachers.remote_folder import Place
 from asterisk.teachers.store import EmbeddingStore, embed_shards
 from asterisk.teachers.teacher import Teacher, load_teacher
