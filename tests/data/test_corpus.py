@@ -19,7 +19,8 @@ import zstandard
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import MANIFEST
-from asterisk.data.corpus import Corpus, CorpusArguments, build_corpus, corpus_options
+from asterisk.data.arguments import CorpusArguments
+from asterisk.data.corpus import Corpus, build_corpus, corpus_options
 from asterisk.data.decontamination import benchmark_keys, benchmark_patterns
 from asterisk.data.deduplication import sentence_key
 from asterisk.data.readers import read_columns, read_texts
