@@ -1,10 +1,10 @@
 # make demo   set up, distil a real teacher in minutes and print how close the student came
 # make check  set up, lint, type-check and run the fast tests: two minutes
 # make test   set up, lint, type-check and run every test: ten minutes
-# make soak   try a million odd inputs and more, and kill every stage at a hundred moments: hours
+# make soak   try a million odd inputs, and kill every stage at a hundred moments: hours
 # make sbom   list the packages of .venv and their licences, as CycloneDX and as a table
 # make setup  build .venv with everything that development needs
-# make lock   after a change to constraints.txt: write down anew the hashes that the set-up checks
+# make lock   after a change to requirements/constraints.txt: update the hashes that the set-up checks
 
 PYTHON ?= python3
 # Where the full STS Benchmark lies beside the checkout, the demo measures with it; elsewhere with the bundled part.
@@ -16,21 +16,25 @@ SUITE := tests/modeling/transformers_suite
 
 setup: .venv/.complete
 
-# torch is by version alone: which of its builds it is, for which processor or GPU, is the machine's choice.
-.venv/.complete: pyproject.toml constraints.txt requirements.txt $(SUITE)/fetch.py $(SUITE)/oldest.txt
+# uv installs in seconds and checks the hashes; it reads no settings of pip, so that pip does it where uv finds no
+# package. torch is pinned by version alone: the machine chooses the build for its processor or GPU.
+.venv/.complete: pyproject.toml requirements/constraints.txt requirements/lock.txt $(SUITE)/fetch.py $(SUITE)/oldest.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.txt
-	.venv/bin/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[dev]'
+	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --constraint requirements/lock.txt $(UV)
+	.venv/bin/uv pip install --quiet --no-config --python .venv/bin/python $(HASHED) || .venv/bin/python -m pip install --quiet $(HASHED)
+	.venv/bin/python -m pip install --quiet --no-build-isolation --constraint requirements/constraints.txt --editable '.[dev]'
 	.venv/bin/python $(SUITE)/fetch.py
 	touch $@
 
+UV := $(shell grep -o '^uv==[0-9.]*' requirements/lock.txt)
+HASHED := --no-deps --require-hashes --requirement requirements/lock.txt
 LOCK := .cache/lock/bin/uv pip compile --quiet --universal --no-config --no-deps --no-annotate --generate-hashes \
 	--custom-compile-command "make lock"
 
 lock:
 	$(PYTHON) -m venv .cache/lock
-	.cache/lock/bin/python -m pip install --quiet uv==0.13.9
-	$(LOCK) --no-emit-package torch constraints.txt --output-file requirements.txt
+	.cache/lock/bin/python -m pip install --quiet $(UV)
+	$(LOCK) --no-emit-package torch requirements/constraints.txt --output-file requirements/lock.txt
 	$(LOCK) $(SUITE)/oldest.in --output-file $(SUITE)/oldest.txt
 
 demo: setup

@@ -1,16 +1,15 @@
-"""Embeds any number of texts into a NumPy file, a row a text.
+"""Embed any number of texts into a NumPy file, one row per text.
 
     python embed.py texts.txt --model release/asterisk --output_file vectors.npy
     python embed.py reviews.parquet --text_column review --model release/asterisk --output_file vectors.npy
     accelerate launch --num_processes 4 embed.py texts.txt --model release/asterisk --output_file vectors.npy
 
-Texts come from text files (a text a line), tables, folders, patterns or Hub datasets, and stay in their order; an
-empty line is a text like any other. The vectors are of unit length: `numpy.load("vectors.npy", mmap_mode="r")`. They
-are written as they come, so that memory does not grow with the texts, and the file appears when all are there. Several
-processes on CPUs are started by `ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`.
+Texts come from text files (a text per line), tables, folders, patterns or Hub datasets, and keep their order; an empty
+line counts as a text. The vectors have unit length: `numpy.load("vectors.npy", mmap_mode="r")`. They are written as
+they are computed, so that memory does not grow with the texts; the file appears when it is complete. To start several
+processes on CPUs, run `ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,32 +21,46 @@ DTYPES = ("float32", "float16")
 
 
 @dataclass
-class EmbedArguments:
-    """What is embedded, by which model, and where the vectors go."""
+class TextArguments:
+    """Texts: what to embed."""
 
     texts: list[str] = field(
         default_factory=list,
-        metadata={"help": "files, folders, patterns or Hub datasets; may stand first, without their flag"},
+        metadata={"help": "files, folders, patterns or Hub datasets; may stand first, without the flag"},
     )
-    text_column: str = field(default="text", metadata={"help": "the tables' column that holds the text"})
+    text_column: str = field(default="text", metadata={"help": "column of the tables that contains the text"})
+
+
+@dataclass
+class ModelArguments:
+    """Model: the encoder, and how it computes."""
+
     model: str = field(
-        default="", metadata={"help": "any that evaluate_mteb.py takes: a folder, a Hub id, a file.onnx"}
+        default="", metadata={"help": "any model that evaluate_mteb.py takes: a folder, a Hub id, a file.onnx"}
     )
-    output_file: str = field(default="", metadata={"help": "where the vectors go; ends in .npy"})
-    truncate_dim: int | None = field(default=None, metadata={"help": "keep only the first so many dimensions"})
-    dtype: str = field(default="float32", metadata={"help": "of the file: float32 or float16"})
-    precision: str = field(default="float32", metadata={"help": "of the model: float32, bfloat16 or auto"})
-    batch_size: int = field(default=128, metadata={"help": "texts of one forward pass"})
-    trust_remote_code: bool = field(default=False, metadata={"help": "run the code that comes with a model"})
+    truncate_dim: int | None = field(default=None, metadata={"help": "keep only this many first dimensions"})
+    precision: str = field(default="float32", metadata={"help": "float32, bfloat16 or auto"})
+    batch_size: int = field(default=128, metadata={"help": "texts per forward pass"})
+    trust_remote_code: bool = field(default=False, metadata={"help": "run the code that comes with the model"})
+
+
+@dataclass
+class OutputArguments:
+    """Output: the file of vectors."""
+
+    output_file: str = field(default="", metadata={"help": "the file to write; ends in .npy"})
+    dtype: str = field(default="float32", metadata={"help": "type of the numbers: float32 or float16"})
+
+
+@dataclass
+class EmbedArguments(OutputArguments, ModelArguments, TextArguments):
+    """All arguments of embed.py."""
 
 
 @entry_point
 def main() -> None:
-    """Embeds."""
-    argv = sys.argv[1:]
-    if argv and not argv[0].startswith("-"):
-        argv = ["--texts", *argv]
-    arguments = parse_arguments(EmbedArguments, __doc__ or "", argv)
+    """Check the arguments and embed."""
+    arguments = parse_arguments(EmbedArguments, __doc__ or "", first="texts")
     check(arguments)
     from asterisk.core.processes import this_process
     from asterisk.data.readers import files_of, read_texts
@@ -75,7 +88,7 @@ def main() -> None:
 
 
 def check(arguments: EmbedArguments) -> None:
-    """Refuses what cannot be done, before anything is loaded."""
+    """Refuse wrong arguments before anything is loaded."""
     for name, example in (("texts", "texts.txt"), ("model", "release/asterisk"), ("output_file", "vectors.npy")):
         if not getattr(arguments, name):
             raise UserError(f"--{name} is missing, such as {example}; --help shows whole commands.")

@@ -83,8 +83,8 @@ class Consumer:
 
 
 def pinned(package: str) -> str:
-    """The requirement by which constraints.txt pins a package."""
-    constraints = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    """The requirement by which requirements/constraints.txt pins a package."""
+    constraints = (REPOSITORY / "requirements" / "constraints.txt").read_text(encoding="utf-8")
     return re.findall(rf"^{package}==\S+$", constraints, re.MULTILINE)[0]
 
 

@@ -16,12 +16,12 @@ from records import RESULTS, write_record
 from asterisk.core.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PINS = REPOSITORY / "constraints.txt"
+PINS = REPOSITORY / "requirements" / "constraints.txt"
 FILE = RESULTS / "sbom.cdx.json"
 
 
 def pinned() -> list[str]:
-    """The packages of constraints.txt."""
+    """The packages of requirements/constraints.txt."""
     return sorted(canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", PINS.read_text(), re.MULTILINE))
 
 

@@ -15,16 +15,8 @@ from asterisk.core.errors import UserError
 
 MANIFEST = "manifest.json"
 
-PACKAGE = Path(__file__).resolve().parents[1]
-
 # How errors of safetensors, tokenizers and torch.save mention a disk; their classes do not tell.
 _DISK_ERROR_SIGNS = ("os error", "inline_container", "iostream error")
-
-
-def bundled(name: str) -> Path:
-    """Find a file or folder that comes with Asterisk, such as `recipes`: inside the wheel, or beside the package."""
-    installed = PACKAGE / name
-    return installed if installed.exists() else PACKAGE.parent / name
 
 
 @contextmanager

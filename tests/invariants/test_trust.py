@@ -314,7 +314,7 @@ def test_the_release_runs_the_code_of_this_repository() -> None:
 
 @pytest.mark.parametrize(
     ("pins", "lock"),
-    [("constraints.txt", "requirements.txt"), (f"{SUITE}/oldest.in", f"{SUITE}/oldest.txt")],
+    [("requirements/constraints.txt", "requirements/lock.txt"), (f"{SUITE}/oldest.in", f"{SUITE}/oldest.txt")],
     ids=["development", "oldest transformers"],
 )
 def test_the_set_up_knows_the_hashes_of_all_packages_but_torch(pins: str, lock: str) -> None:
@@ -330,7 +330,7 @@ def test_the_set_up_knows_the_hashes_of_all_packages_but_torch(pins: str, lock: 
 def test_the_bill_of_materials_is_complete_and_valid() -> None:
     bill = json.loads(sbom.FILE.read_text())
     assert (bill["bomFormat"], bill["specVersion"], bill["version"]) == ("CycloneDX", "1.6", 1)
-    pins = dict(re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE))
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / "requirements" / "constraints.txt").read_text(), re.MULTILINE))
     listed = {each["name"]: each["version"].partition("+")[0] for each in bill["components"]}
     assert listed == {canonicalize_name(package): version for package, version in pins.items()}
     references = {each["bom-ref"] for each in [*bill["components"], bill["metadata"]["component"]]}

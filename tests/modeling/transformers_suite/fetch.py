@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 CACHE = REPOSITORY / ".cache" / "transformers-suite"
 
 # The releases' versions and the hashes of their files; `make lock` writes both.
-NEWEST_PINS = REPOSITORY / "requirements.txt"
+NEWEST_PINS = REPOSITORY / "requirements" / "lock.txt"
 OLDEST_PINS = Path(__file__).with_name("oldest.txt")
 
 # In a site folder, the pins that it was made of.

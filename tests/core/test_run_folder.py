@@ -1,0 +1,44 @@
+"""A folder holds one run; settings that only one version knows differ only if they are on."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asterisk.core.errors import UserError
+from asterisk.core.files import write_json
+from asterisk.core.run_folder import RUN_FILE, check_run_folder, refuse_difference
+
+
+@pytest.mark.parametrize("off", [None, 0, 0.0, False, "", []])
+def test_setting_that_one_version_lacks_is_no_difference_if_it_is_off(off: Any) -> None:
+    refuse_difference("run", {"seed": 1, "gone": off}, {"seed": 1}, "start again")
+    refuse_difference("run", {"seed": 1}, {"seed": 1, "new": off}, "start again")
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "told"),
+    [
+        ({"seed": 0}, {"seed": 1}, "seed = 0, but 1 is asked for; start again."),
+        ({"seed": 0}, {"seed": None}, "seed = 0, but null"),
+        ({"gone": 0.5}, {}, "gone = 0.5, but null"),
+        ({}, {"new": ["a"]}, 'new = null, but \\["a"\\]'),
+    ],
+)
+def test_difference_is_named(found: dict[str, Any], wanted: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=f"run was made with {told}"):
+        refuse_difference("run", found, wanted, "start again")
+
+
+def test_secrets_of_urls_are_no_difference() -> None:
+    refuse_difference("run", {"corpus": "s3://key:secret@b/x"}, {"corpus": "s3://b/x"}, "start again")
+
+
+def test_run_is_continued_only_with_resume_and_the_same_recipe(tmp_path: Path) -> None:
+    check_run_folder(tmp_path, {"seed": 0}, resume=False)
+    write_json(tmp_path / RUN_FILE, {"recipe": {"seed": 0}})
+    check_run_folder(tmp_path, {"seed": 0}, resume=True)
+    with pytest.raises(UserError, match="holds a run already"):
+        check_run_folder(tmp_path, {"seed": 0}, resume=False)
+    with pytest.raises(UserError, match="seed = 0, but 1"):
+        check_run_folder(tmp_path, {"seed": 1}, resume=True)

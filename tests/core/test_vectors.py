@@ -1,0 +1,24 @@
+"""Unit vectors, principal directions and orthonormal maps are what their names say."""
+
+import numpy as np
+
+from asterisk.core.vectors import orthogonal_map, principal_directions, unit
+
+
+def test_vectors_get_unit_length_and_zero_stays() -> None:
+    assert np.allclose(unit(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
+
+
+def test_principal_directions_keep_the_most() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(500, 4)) * [1, 5, 0.1, 2]
+    directions = principal_directions(vectors.T @ vectors, 2)
+    assert np.allclose(directions.T @ directions, np.eye(2))
+    assert np.abs(directions).argmax(axis=0).tolist() == [1, 3]
+
+
+def test_orthogonal_map_recovers_a_rotation() -> None:
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    source = unit(rng.normal(size=(100, 8)))
+    assert np.allclose(orthogonal_map(source, source @ rotation), rotation, atol=1e-6)
