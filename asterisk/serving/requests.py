@@ -1,0 +1,81 @@
+"""The requests of `/v1/embeddings`: how they are read, and the sentence that refuses a wrong one."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fastapi import HTTPException
+from pydantic import BaseModel, StrictInt, ValidationError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The served file, its address and the limits of requests."""
+
+    file: str  # the ONNX file of a published folder
+    name: str  # the model's name in answers
+    dimensions: int
+    host: str
+    port: int
+    threads: int
+    max_body_bytes: int
+    max_texts: int
+    max_waiting: int
+
+
+class EmbeddingRequest(BaseModel):
+    """OpenAI's request. Other fields are ignored, and null stands for the default of an optional field."""
+
+    input: Any  # a list of texts, once read
+    model: str | None = None
+    dimensions: StrictInt | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+
+
+def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
+    """Read the body of a request.
+
+    Raises:
+        HTTPException: Status 400: the body is not JSON, a field is wrong or a limit is exceeded.
+    """
+    try:
+        request = EmbeddingRequest.model_validate(json.loads(body))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = f"`{first['loc'][0]}`" if first["loc"] else "The body"
+        raise HTTPException(400, f"{place} is wrong: {first['msg']}.") from None
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"The body is not JSON: {error}.") from None
+    request.input = read_texts(request.input, settings.max_texts)
+    if request.dimensions is not None and not 1 <= request.dimensions <= settings.dimensions:
+        sentence = f"`dimensions` must lie between 1 and {settings.dimensions}, not be {request.dimensions}."
+        raise HTTPException(400, sentence)
+    return request
+
+
+def read_texts(value: Any, max_texts: int) -> list[str]:
+    """Read an `input`.
+
+    Raises:
+        HTTPException: Status 400: it is neither a text nor a list of 1 to `max_texts` texts, or a text is empty.
+    """
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        raise HTTPException(400, f"`input` must be a text or a list of texts, not {type(value).__name__}.")
+    if not texts:
+        raise HTTPException(400, "`input` is an empty list; it must hold at least one text.")
+    if len(texts) > max_texts:
+        raise HTTPException(400, f"`input` may hold at most {max_texts:,} texts, not {len(texts):,}.")
+    for number, text in enumerate(texts, 1):
+        if isinstance(text, (int, list)):
+            raise HTTPException(400, "`input` seems to hold token ids, which differ between models; send texts.")
+        if not isinstance(text, str):
+            raise HTTPException(400, f"`input` must hold texts, but number {number} is {type(text).__name__}.")
+        if not text:
+            raise HTTPException(400, f"Text number {number} of `input` is empty; leave it out.")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            sentence = f"Text number {number} of `input` holds half of a surrogate pair, which is not a character."
+            raise HTTPException(400, sentence) from None
+    return texts
