@@ -45,7 +45,10 @@ class ServeArguments:
     max_body_bytes: int = field(default=8_388_608, metadata={"help": "of a request; more is answered with 413"})
     max_texts: int = field(default=2_048, metadata={"help": "of a request; more are answered with 400"})
     max_waiting: int = field(
-        default=256, metadata={"help": "requests; more are answered with 429, and who waits half a minute with 504"}
+        default=256,
+        metadata={
+            "help": "requests that may wait; more are answered with 429, and one that waits over half a minute with 503"
+        },
     )
 
 
@@ -74,8 +77,8 @@ def check(arguments: ServeArguments) -> None:
     """Refuses what cannot be served, before anything is loaded."""
     if not arguments.folder:
         raise UserError("The folder is missing; --help shows whole commands.")
-    if importlib.util.find_spec("litserve") is None:
-        raise UserError("Serving needs litserve; pip install '.[serve]' installs it.")
+    if importlib.util.find_spec("fastapi") is None:
+        raise UserError("Serving needs fastapi and uvicorn; pip install '.[serve]' installs it.")
     if arguments.host not in HOSTS:
         raise UserError(f"--host must be one of {', '.join(HOSTS)}, not {arguments.host!r}.")
     if not 1024 <= arguments.port <= 65535:

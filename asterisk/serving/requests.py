@@ -39,13 +39,16 @@ def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
         HTTPException: Status 400: the body is not JSON, a field is wrong or a limit is exceeded.
     """
     try:
-        request = EmbeddingRequest.model_validate(json.loads(body))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = f"`{first['loc'][0]}`" if first["loc"] else "The body"
-        raise HTTPException(400, f"{place} is wrong: {first['msg']}.") from None
+        content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The body is not JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise HTTPException(400, "The body must be a JSON object.")
+    try:
+        request = EmbeddingRequest(**content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise HTTPException(400, f"`{first['loc'][0]}` is wrong: {first['msg']}.") from None
     request.input = read_texts(request.input, settings.max_texts)
     if request.dimensions is not None and not 1 <= request.dimensions <= settings.dimensions:
         sentence = f"`dimensions` must lie between 1 and {settings.dimensions}, not be {request.dimensions}."

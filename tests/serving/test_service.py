@@ -1,4 +1,4 @@
-"""serve.py with OpenAI's own client: the model's vectors, a sentence for each limit, an end in order."""
+"""serve.py with OpenAI's own client: the model's vectors, one sentence for each limit, and an orderly end."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ from fastapi import HTTPException, Request
 from onnx import TensorProto, helper
 
 import serve
-from asterisk.serving.service import EmbeddingsSpec, Settings
+from asterisk.serving.service import read_body
 from modeling_asterisk import AsteriskModel
 from tests.support.paths import REPOSITORY
 from tests.support.published import BACKBONE_TEXTS
@@ -78,7 +78,7 @@ def test_floats_and_base64_are_the_models_vectors(service: Serving, model: Aster
     np.testing.assert_allclose(np.frombuffer(base64.b64decode(encoded), "<f4"), expected[0], atol=1e-5)
 
 
-def test_dimensions_are_truncated_and_of_unit_length_again(service: Serving, model: AsteriskModel) -> None:
+def test_truncated_embeddings_have_unit_length(service: Serving, model: AsteriskModel) -> None:
     answer = client(service).embeddings.create(model="m", input=TEXTS, dimensions=64)
     np.testing.assert_allclose(vectors(answer), model.encode(TEXTS, truncate_dim=64), atol=1e-5)
 
@@ -90,16 +90,16 @@ def test_usage_counts_the_tokens_that_the_model_reads(service: Serving, model: A
         assert usage.prompt_tokens == usage.total_tokens == tokens
 
 
-def test_any_model_name_is_taken_and_the_answer_names_the_folder(service: Serving, published: Path) -> None:
+def test_any_model_name_is_accepted_and_the_answer_names_the_folder(service: Serving, published: Path) -> None:
     answer = client(service).embeddings.create(model="text-embedding-3-small", input="Rain")
     assert answer.model == published.name
     assert post(service, b'{"input": "Rain"}')[1]["model"] == published.name
 
 
-def test_requests_that_come_together_are_each_answered_with_their_own_vectors(
+def test_simultaneous_requests_each_get_their_own_vectors(
     service: Serving, model: AsteriskModel, sentences: list[str]
 ) -> None:
-    lists = [sentences[start : start + 50 - start] for start in range(20)]  # of 50 texts, 49, …
+    lists = [sentences[start:50] for start in range(20)]  # 50 texts, 49, …
     expected = [model.encode(texts) for texts in lists]
     create = client(service).embeddings.create
     with ThreadPoolExecutor(20) as pool:
@@ -111,17 +111,17 @@ def test_requests_that_come_together_are_each_answered_with_their_own_vectors(
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ('{"input": ["a"', "The body is wrong: Invalid JSON: EOF while parsing a list at line 1 column 14."),
-        ('["a"]', "The body is wrong: Input should be an object."),
+        ('{"input": ["a"', "The body is not JSON: Expecting ',' delimiter: line 1 column 15 (char 14)."),
+        ('["a"]', "The body must be a JSON object."),
         ('{"model": "m"}', "`input` is wrong: Field required."),
         ('{"input": null}', "`input` must be a text or a list of texts, not NoneType."),
-        ('{"input": []}', "`input` is an empty list; it must hold one text at least."),
+        ('{"input": []}', "`input` is an empty list; it must hold at least one text."),
         ('{"input": ""}', "Text number 1 of `input` is empty; leave it out."),
         ('{"input": ["a", ""]}', "Text number 2 of `input` is empty; leave it out."),
         ('{"input": ["a", null]}', "`input` must hold texts, but number 2 is NoneType."),
         ('{"input": [1, 2]}', "`input` seems to hold token ids, which differ between models; send texts."),
         ('{"input": [[1, 2]]}', "`input` seems to hold token ids, which differ between models; send texts."),
-        (json.dumps({"input": ["a"] * 61}), "`input` may hold 60 texts at most, not 61."),
+        (json.dumps({"input": ["a"] * 61}), "`input` may hold at most 60 texts, not 61."),
         ('{"input": "a", "dimensions": 0}', "`dimensions` must lie between 1 and 256, not be 0."),
         ('{"input": "a", "dimensions": 257}', "`dimensions` must lie between 1 and 256, not be 257."),
         ('{"input": "a", "dimensions": "64"}', "`dimensions` is wrong: Input should be a valid integer."),
@@ -133,29 +133,49 @@ def test_a_wrong_request_is_answered_with_400_and_a_sentence(service: Serving, b
     assert (status, answer["error"]["message"]) == (400, sentence)
 
 
-def test_half_a_character_is_refused_without_harm(service: Serving) -> None:
-    status, answer = post(service, b'{"input": ["\\ud800"]}')
-    assert status == 400
-    assert "Invalid JSON" in answer["error"]["message"]
+def test_half_a_surrogate_pair_is_refused_by_number(service: Serving) -> None:
+    for half in ("\\ud800", "a\\udc00", "\\ud800\\u0041"):
+        status, answer = post(service, f'{{"input": ["a", "{half}"]}}'.encode())
+        assert status == 400
+        assert answer["error"]["message"].startswith("Text number 2 of `input` holds half of a surrogate pair")
     assert post(service, b'{"input": "a\xff"}')[0] == 400
+
+
+def test_null_stands_for_the_default_of_every_optional_field(service: Serving, model: AsteriskModel) -> None:
+    fields = dict.fromkeys(("model", "dimensions", "encoding_format", "user"))
+    status, answer = post(service, json.dumps({"input": TEXTS, **fields}).encode())
+    assert status == 200
+    found = np.array([each["embedding"] for each in answer["data"]])
+    np.testing.assert_allclose(found, model.encode(TEXTS), atol=1e-5)
+
+
+def test_clients_can_list_the_model_and_probe_the_health(service: Serving, published: Path) -> None:
+    assert [each.id for each in client(service).models.list()] == [published.name]
+    for method in ("GET", "HEAD"):
+        with urllib.request.urlopen(urllib.request.Request(f"{service.url}/health", method=method)) as answer:
+            assert answer.status == 200
+
+
+def test_unknown_addresses_are_refused_in_openais_form(service: Serving) -> None:
+    with pytest.raises(openai.NotFoundError):
+        client(service).completions.create(model="m", prompt="Rain")
 
 
 def test_clients_see_the_sentence(service: Serving) -> None:
     with pytest.raises(openai.BadRequestError, match="must lie between 1 and 256, not be 1000"):
         client(service).embeddings.create(model="m", input="Rain", dimensions=1000)
-    with pytest.raises(openai.APIStatusError, match="A request may have 100,000 bytes at most") as error:
+    with pytest.raises(openai.APIStatusError, match="A request may have at most 100,000 bytes") as error:
         client(service).embeddings.create(model="m", input="x" * 20_000_000)
     assert error.value.status_code == 413
 
 
-def test_neither_torch_nor_transformers_is_imported_where_texts_are_embedded(service: Serving, log: Path) -> None:
+def test_the_service_imports_neither_torch_nor_transformers(service: Serving, log: Path) -> None:
     client(service).embeddings.create(model="m", input="Rain")
-    # Each interpreter heads its list of imports: first the one that reads the flags, then the service's.
-    _, flags, *rest = re.split(r"import time: .*imported package\n", log.read_text())
-    imported = [set(re.findall(r"^import time:.*\| +(\S+)$", each, re.MULTILINE)) for each in rest]
-    assert re.search(r"\| +transformers$", flags, re.MULTILINE)
-    assert sum("onnxruntime" in each for each in imported) == 2  # the server's, and the worker's
-    assert not {"torch", "transformers"} & set.union(*imported)
+    # Each interpreter begins a list of its imports: first the one that reads the flags, last the service.
+    lists = re.split(r"import time: .*imported package\n", log.read_text())
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", lists[-1], re.MULTILINE))
+    assert {"onnxruntime", "uvicorn"} <= imported
+    assert not {"torch", "transformers"} & imported
 
 
 def ask_while(service: Serving, condition: Callable[[], bool]) -> None:
@@ -163,7 +183,7 @@ def ask_while(service: Serving, condition: Callable[[], bool]) -> None:
         client(service).embeddings.create(model="m", input="Rain")
 
 
-def test_too_many_requests_are_turned_away_and_sigterm_lets_the_others_finish(
+def test_a_full_queue_refuses_requests_and_sigterm_lets_the_accepted_ones_finish(
     published: Path, model: AsteriskModel, tmp_path: Path
 ) -> None:
     long = ["rain " * 200] * 200
@@ -186,8 +206,8 @@ def test_many_clients_are_all_answered_and_cost_no_memory(service: Serving) -> N
     assert service_load.memory(service.process.pid) < before + 50_000_000
 
 
-def test_beyond_the_limits_all_is_answered_and_clients_that_went_away_leave_nothing_running(service: Serving) -> None:
-    """The service's limits here are far below those that are pressed."""
+def test_every_excess_is_answered_and_vanished_clients_leave_nothing_running(service: Serving) -> None:
+    """The limits of this service are far below the load."""
     found = asyncio.run(service_load.press(service.url, max_waiting=20, slow=False))
     crowd = found.pop("more at once than may wait")
     assert set(crowd) == {"200", "429"}
@@ -202,21 +222,20 @@ def test_beyond_the_limits_all_is_answered_and_clients_that_went_away_leave_noth
     assert found["room for all after clients that went away"]
 
 
-def test_a_body_that_does_not_come_is_answered_with_408(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_arrive_is_answered_with_408(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asterisk.serving.service.BODY_SECONDS", 0.01)
-    settings = Settings("", "", 1, "", 0, 0, max_body_bytes=10, max_texts=1, max_waiting=1)
 
     async def receive() -> Any:
         await asyncio.sleep(60)
 
     with pytest.raises(HTTPException) as refused:
-        asyncio.run(EmbeddingsSpec(settings).body(Request({"type": "http"}, receive)))
+        asyncio.run(read_body(Request({"type": "http"}, receive), 10))
     assert refused.value.status_code == 408
 
 
 @pytest.fixture
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs serve.py in this process with what it must refuse; gives what it said."""
+    """Runs serve.py in this process with wrong arguments and returns its message."""
 
     def run(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", ["serve.py", *map(str, arguments)])
@@ -228,7 +247,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-def test_what_cannot_be_served_is_said_in_one_sentence(refusal: Any, published: Path, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused_in_one_sentence(refusal: Any, published: Path, tmp_path: Path) -> None:
     assert refusal() == "error: The folder is missing; --help shows whole commands.\n"
     assert (
         refusal(tmp_path / "none")
@@ -245,7 +264,7 @@ def test_what_cannot_be_served_is_said_in_one_sentence(refusal: Any, published: 
     assert "There is no option '--workers'" in refusal(published, "--workers", 3)
 
 
-def test_a_taken_port_is_said_in_one_sentence(refusal: Any, published: Path, service: Serving) -> None:
+def test_a_taken_port_is_refused_in_one_sentence(refusal: Any, published: Path, service: Serving) -> None:
     said = refusal(published, "--port", service.port)
     assert said == (
         f"error: 127.0.0.1:{service.port} cannot be listened at (Address already in use); give another --port.\n"
@@ -267,7 +286,7 @@ def test_classifiers_and_broken_files_are_refused(refusal: Any, published: Path,
 
 
 def graph_of(output: str) -> onnx.ModelProto:
-    """The least graph with an output of this name."""
+    """The smallest graph with an output of this name."""
     inputs, outputs = (
         [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])] for name in ("input_ids", output)
     )

@@ -30,7 +30,8 @@ from asterisk.data.labels import check_training, class_names, label_array, read_
 from asterisk.data.readers import read_texts
 from asterisk.heads.arguments import HeadArguments
 from asterisk.publishing.handler import EndpointHandler
-from asterisk.serving.service import EmbeddingsSpec, Settings, error_response
+from asterisk.serving.requests import Settings, read_request
+from asterisk.serving.service import error_response
 from asterisk.teachers.shards import shard_name, write_shard
 from asterisk.teachers.store import EmbeddingStore
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
@@ -122,16 +123,16 @@ def check_request(handler: EndpointHandler, request: Any) -> bool:
     return True
 
 
-def check_body(spec: EmbeddingsSpec, body: bytes) -> bool:
+def check_body(settings: Settings, body: bytes) -> bool:
     """The body of an HTTP request gives texts, or an answer of status 4xx with a sentence."""
     try:
-        asked = spec.read(body)
+        asked = read_request(body, settings)
     except HTTPException as error:
         refusal = error
     else:
-        assert 0 < len(asked.input) <= spec.settings.max_texts
+        assert 0 < len(asked.input) <= settings.max_texts
         assert all(isinstance(text, str) and text.encode() for text in asked.input)
-        assert asked.dimensions is None or 0 < asked.dimensions <= spec.settings.dimensions
+        assert asked.dimensions is None or 0 < asked.dimensions <= settings.dimensions
         return True
     assert 400 <= refusal.status_code < 500
     with pytest.raises(StopIteration) as answer:  # it waits for nothing
@@ -169,10 +170,10 @@ class Targets:
         return handler
 
     @cached_property
-    def spec(self) -> EmbeddingsSpec:
-        """What reads the requests of the service."""
+    def settings(self) -> Settings:
+        """The limits of the service."""
         limits = {"max_body_bytes": 1 << 20, "max_texts": 8, "max_waiting": 8}
-        return EmbeddingsSpec(Settings("file", "name", WIDTH, "localhost", 80, 1, **limits))
+        return Settings("file", "name", WIDTH, "localhost", 80, 1, **limits)
 
     @cached_property
     def store(self) -> dict[str, Any]:
@@ -232,7 +233,7 @@ class Targets:
 
     def body(self, content: bytes) -> bool:
         """Bodies of requests to the HTTP service."""
-        return check_body(self.spec, content)
+        return check_body(self.settings, content)
 
     def seeds(self, name: str) -> list[bytes]:
         """Bytes that a target answers."""
