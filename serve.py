@@ -1,15 +1,15 @@
-"""Serves a published embedding model over HTTP, as OpenAI's /v1/embeddings.
+"""Serve a published embedding model over HTTP, as OpenAI's /v1/embeddings.
 
     python serve.py release/demo
     python serve.py release/demo --form model_int8 --threads 2 --port 8080
     curl http://127.0.0.1:8000/v1/embeddings --json '{"input": ["A man plays the guitar.", "It rains."]}'
 
-The folder is one that publish.py made. `input` is a text or a list of texts, none of them empty, and what is longer
-than the model reads is cut off (`usage` counts the tokens read); `dimensions` keeps the first so many, of unit length
-again; `encoding_format` is float or base64. Any `model` is taken, since clients have names of their own set; answers
-name the folder. Requests that come together are embedded together. GET /health answers 200 once the model is loaded.
-SIGTERM and Ctrl-C end the service when what was asked is answered. There is no authentication, nor encryption: keep it
-on this machine, or behind a proxy that has them.
+The folder is one that publish.py wrote. `input` is a non-empty text or a list of them; the model truncates long texts,
+and `usage` counts the tokens that it reads. `dimensions` truncates the embeddings and normalises them again.
+`encoding_format` is float or base64. Any `model` is accepted; the answer and GET /v1/models name the folder. Requests
+that wait together are embedded together. GET and HEAD /health answer 200 once the model is loaded. SIGTERM and Ctrl-C
+stop the service after it has answered the requests it received. There is neither authentication nor encryption: keep
+the service on this machine or behind a proxy that provides both.
 """
 
 import importlib.util
@@ -46,15 +46,13 @@ class ServeArguments:
     max_texts: int = field(default=2_048, metadata={"help": "of a request; more are answered with 400"})
     max_waiting: int = field(
         default=256,
-        metadata={
-            "help": "requests that may wait; more are answered with 429, and one that waits over half a minute with 503"
-        },
+        metadata={"help": "requests; more are answered with 429, and those that wait half a minute with 503"},
     )
 
 
 @entry_point
 def main() -> None:
-    """Checks everything, then becomes the service."""
+    """Check the arguments, then become the service."""
     argv = sys.argv[1:]
     if argv and not argv[0].startswith("-"):
         argv = ["--folder", *argv]
@@ -74,7 +72,7 @@ def main() -> None:
 
 
 def check(arguments: ServeArguments) -> None:
-    """Refuses what cannot be served, before anything is loaded."""
+    """Refuse wrong arguments before anything is loaded."""
     if not arguments.folder:
         raise UserError("The folder is missing; --help shows whole commands.")
     if importlib.util.find_spec("fastapi") is None:
@@ -92,11 +90,11 @@ def check(arguments: ServeArguments) -> None:
             probe.bind((arguments.host, arguments.port))
         except OSError as error:
             place = f"{arguments.host}:{arguments.port}"
-            raise UserError(f"{place} cannot be listened at ({error.strerror}); give another --port.") from None
+            raise UserError(f"{place} is not available ({error.strerror}); give another --port.") from None
 
 
 def become_service(settings: dict[str, object]) -> None:
-    """Replaces this process, which has transformers loaded, by one that has not; signals reach it as before."""
+    """Replace this process by one that has not loaded transformers, and keep its process id for signals."""
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     if settings["threads"]:

@@ -267,7 +267,7 @@ def test_wrong_arguments_are_refused_in_one_sentence(refusal: Any, published: Pa
 def test_a_taken_port_is_refused_in_one_sentence(refusal: Any, published: Path, service: Serving) -> None:
     said = refusal(published, "--port", service.port)
     assert said == (
-        f"error: 127.0.0.1:{service.port} cannot be listened at (Address already in use); give another --port.\n"
+        f"error: 127.0.0.1:{service.port} is not available (Address already in use); give another --port.\n"
     )
 
 
