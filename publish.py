@@ -1,15 +1,15 @@
-"""Makes a Hub folder of a trained checkpoint, and pushes it.
+"""Turn a trained checkpoint into a Hub folder, and push it.
 
     python publish.py runs/demo/model --output_dir release/demo
     python publish.py runs/demo/model --output_dir H --results runs/demo/mteb/summary.json --repo_id me/demo --tag v1
     python publish.py --output_dir H --repo_id me/demo --tag v1 --push
     python publish.py runs/demo/model --output_dir H --native
 
-The checkpoint is a folder of train_distill.py or of train_head.py. The folder holds weights with their code, the files
-of sentence-transformers, ONNX files (float32, float16, int8), a handler for Inference Endpoints, the model card and
-SHA256SUMS; it appears when all of these forms have given the same embeddings, else nothing does. Without a checkpoint,
-the folder that is there is pushed: in one commit, to a private repository unless --public, with the token of HF_TOKEN
-or `hf auth login`.
+The checkpoint is a folder of train_distill.py or train_head.py. The Hub folder holds the weights with their code, the
+files of sentence-transformers, ONNX files (float32, float16, int8), a handler for Inference Endpoints, the model card
+and SHA256SUMS. It appears once all forms have given the same embeddings; otherwise nothing is written. Without a
+checkpoint, --push uploads an existing folder in one commit, to a private repository unless --public is given, with the
+token of HF_TOKEN or `hf auth login`.
 """
 
 import sys
@@ -19,8 +19,7 @@ from pathlib import Path
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.publishing.push import PushOptions, check_published, check_push, list_files, push_folder
-
-REPOSITORY = Path(__file__).resolve().parent
+from asterisk.publishing.resources import resource
 
 
 @dataclass
@@ -37,7 +36,7 @@ class PublishArguments:
         default=False, metadata={"help": "without remote code, as an architecture that transformers has"}
     )
     sts: str = field(
-        default=f"STS-B captions={REPOSITORY / 'recipes' / 'sts_captions' / 'test.jsonl'}",
+        default=f"STS-B captions={resource('recipes/sts_captions/test.jsonl')}",
         metadata={"help": "NAME=FILE of scored sentence pairs: what the forms are compared on"},
     )
     results: list[str] = field(
@@ -64,7 +63,7 @@ class PublishArguments:
 
 @entry_point
 def main() -> None:
-    """Builds, lists, pushes."""
+    """Build, list or push the folder."""
     argv = sys.argv[1:]
     if argv and not argv[0].startswith("-"):
         argv = ["--checkpoint", *argv]
@@ -84,7 +83,7 @@ def main() -> None:
 
 
 def check(arguments: PublishArguments) -> None:
-    """Refuses what does not fit together, before anything is loaded."""
+    """Refuse contradictory arguments before anything is loaded."""
     if not arguments.output_dir:
         raise UserError("--output_dir is missing; --help shows whole commands.")
     if not (arguments.checkpoint or arguments.push or arguments.dry_run):
@@ -94,8 +93,8 @@ def check(arguments: PublishArguments) -> None:
 
 
 def build(arguments: PublishArguments, folder: Path) -> None:
-    """Makes the folder and tells how far its forms agree."""
-    # To push a folder that is there takes none of this.
+    """Write the folder and print the agreement of its forms."""
+    # Pushing an existing folder needs none of these imports.
     from asterisk.evaluation.sts import read_sentence_pairs
     from asterisk.publishing.card import CardFacts, forms_table
     from asterisk.publishing.checkpoint import load_checkpoint
@@ -109,7 +108,7 @@ def build(arguments: PublishArguments, folder: Path) -> None:
     sources = read_training_run(checkpoint.folder, arguments.training_data).sources
     if unstated := [source.name for source in sources if source.licence == NOT_STATED]:
         print(
-            f"warning: the card does not state the licence of {', '.join(unstated)}; --training_data does.",
+            f"warning: the card does not state the licence of {', '.join(unstated)}; give --training_data.",
             file=sys.stderr,
         )
     record = build_folder(
@@ -130,6 +129,11 @@ def build(arguments: PublishArguments, folder: Path) -> None:
         arguments.dtype,
         arguments.compact,
     )
+    if arguments.native:
+        print(
+            "warning: clients that skip the twin's Dense module return other vectors; its card says so.",
+            file=sys.stderr,
+        )
     print(f"{forms_table(record)}\n\nThe Hub folder is {folder}; its card is {folder / 'README.md'}.")
 
 

@@ -1,4 +1,4 @@
-"""The model card: a template filled from result files, so that no number in it was typed."""
+"""The model card: a template filled from result files, so that no figure is typed by hand."""
 
 import json
 import re
@@ -15,52 +15,51 @@ from asterisk.core.markdown import aligned_table
 from asterisk.distillation.curves import plot_curves
 from asterisk.evaluation.sts import SentencePairs
 from asterisk.publishing.checkpoint import Checkpoint
+from asterisk.publishing.resources import resource
 from asterisk.publishing.result_files import Scores, read_scores
 from asterisk.publishing.training_run import NOT_STATED, TrainingRun, read_training_run
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "model_card"
 FIGURES = "figures"
+EMBEDDING_TAGS = ("asterisk", "sentence-transformers", "feature-extraction", "sentence-similarity", "distillation")
 
 
 @dataclass
 class CardFacts:
-    """What only the publisher knows."""
+    """The publisher's statements."""
 
-    # A Hub id, or the folder itself if the model stays on this machine.
+    # The Hub id, or the folder of a model that stays on this machine.
     repo_id: str
-    # The branch, tag or commit that the snippets pin.
+    # The branch, tag or commit that the snippets load.
     revision: str = "main"
     license: str = "apache-2.0"
     languages: list[str] = field(default_factory=lambda: ["en"])
-    # The teacher's Hub id, or that of the model that a head was trained on.
+    # The Hub id of the teacher, or of a head's backbone.
     base_model: str = ""
-    # Files of results; by default what lies beside the checkpoint.
+    # Result files; by default the one beside the checkpoint.
     results: list[str] = field(default_factory=list)
-    # A YAML file of licences; by default the one beside the texts.
+    # A YAML file of licences; by default the one beside the training texts.
     training_data: str = ""
-    # Texts of the snippets and the widget; by default of the benchmark that the forms are compared on.
+    # Texts of the snippets and the widget; by default taken from the sentence pairs of the verification.
     examples: list[str] = field(default_factory=list)
     native: bool = False
 
 
 @dataclass
 class CardContent:
-    """All that the card tells, read before anything is computed."""
+    """The files behind the card, read before anything is computed."""
 
     run: TrainingRun
     scores: list[Scores]
 
 
 def read_card_content(checkpoint: Checkpoint, facts: CardFacts) -> CardContent:
-    """Reads the run and the results.
+    """Read the training run and the results.
 
     Raises:
-        UserError: A file is missing, of another form, or of another model.
+        UserError: A file is missing, malformed, or about another model.
     """
-    beside = checkpoint.folder.resolve().parent
-    name = "report.json" if checkpoint.is_classifier else "results.json"
-    default = [beside / name] if (beside / name).is_file() else []
-    paths = [Path(each) for each in facts.results] or default
+    default = checkpoint.folder.resolve().parent / ("report.json" if checkpoint.is_classifier else "results.json")
+    paths = [Path(name) for name in facts.results] or ([default] if default.is_file() else [])
     for path in paths:
         check_measured_model(checkpoint, path)
     return CardContent(
@@ -69,17 +68,16 @@ def read_card_content(checkpoint: Checkpoint, facts: CardFacts) -> CardContent:
 
 
 def check_measured_model(checkpoint: Checkpoint, path: Path) -> None:
-    """Refuses results of another model.
+    """Refuse results of another model.
 
     Raises:
-        UserError: The file tells of another model.
+        UserError: The file names other weights or another number of parameters.
     """
     content = read_json(path)
     if isinstance(content, dict) and "model" in content and "scores" in content:
         from asterisk.models.load import load_encoder
 
-        found, own = content["model"]["revision"], load_encoder(str(checkpoint.folder)).revision
-        if found != own:
+        if content["model"]["revision"] != load_encoder(str(checkpoint.folder)).revision:
             raise UserError(
                 f"{path} was measured on another model or with other settings than {checkpoint.folder}; measure that "
                 "folder itself (evaluate_mteb.py --model), in float32 and with all its dimensions."
@@ -87,7 +85,7 @@ def check_measured_model(checkpoint: Checkpoint, path: Path) -> None:
     elif isinstance(content, list) and content:
         found, size = content[-1].get("parameters"), checkpoint.backbone.num_parameters()
         if found != size:
-            raise UserError(f"{path} tells of a model of {found:,} parameters, but {checkpoint.folder} has {size:,}.")
+            raise UserError(f"{path} is about a model of {found:,} parameters, but {checkpoint.folder} has {size:,}.")
 
 
 def write_card(
@@ -98,29 +96,22 @@ def write_card(
     facts: CardFacts,
     content: CardContent,
 ) -> None:
-    """Writes README.md and its figures into the published folder.
+    """Write README.md and its figures into the published folder.
 
     Args:
         checkpoint: The model.
-        folder: The published folder, but for the card.
-        record: How far its forms agree.
-        pairs: The benchmark of the record.
-        facts: What the publisher says.
-        content: What the files say.
+        folder: The published folder without its card.
+        record: The record of the verification.
+        pairs: The sentence pairs of the verification.
+        facts: The publisher's statements.
+        content: The files behind the card.
     """
     run, config = content.run, checkpoint.config
-    if run.curves:
-        (folder / FIGURES).mkdir()
-        plot_curves(run.curves, folder / FIGURES / "curves.png")
-    compared = [scores for scores in content.scores if len(scores.models) > 1 and not checkpoint.is_classifier]
-    if compared:
-        (folder / FIGURES).mkdir(exist_ok=True)
-        plot_scores(max(compared, key=lambda scores: len(scores.rows)), folder / FIGURES / "scores.png")
-    recipe = run.recipe
+    figures = draw_figures(checkpoint, folder / FIGURES, content)
     name = facts.repo_id.rstrip("/").rpartition("/")[2]
     template = "classifier.md" if checkpoint.is_classifier else "embedding.md"
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(resource("model_card")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -136,32 +127,48 @@ def write_card(
         license=facts.license,
         languages=facts.languages,
         native=facts.native,
+        has_onnx=(folder / "onnx").is_dir(),
         parameters=checkpoint.model.num_parameters(),
         config=config,
         max_length=checkpoint.max_length,
         labels=[config.id2label[index] for index in range(len(config.id2label or {}))],  # type: ignore[index]
         teacher=teacher_name(run, facts),
         run=run,
-        recipe=recipe,
+        recipe=run.recipe,
         sources=source_table(run),
         licensed=any(source.licence != NOT_STATED for source in run.sources),
         scores=content.scores,
-        figures=sorted(path.name for path in (folder / FIGURES).glob("*.png")),
+        figures=figures,
         forms=forms_table(record),
         texts=texts,
         record=record,
         reference=pairs.name,
     )
-    data = card_data(checkpoint, facts, content, texts)
+    data = card_data(checkpoint, facts, content, texts, (folder / "onnx").is_dir())
     text = f"---\n{data.to_yaml()}\n---\n{body}"
-    # What is written reads back as it was meant.
+    # The metadata must survive the round trip through YAML.
     if ModelCard(text).data.to_dict() != data.to_dict():
         raise UserError("The card's metadata cannot be written as YAML; give plain names and licences.")
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def card_data(checkpoint: Checkpoint, facts: CardFacts, content: CardContent, texts: list[str]) -> ModelCardData:
-    """The card's metadata, as the Hub reads it."""
+def draw_figures(checkpoint: Checkpoint, folder: Path, content: CardContent) -> list[str]:
+    """Draw the training curves and the comparison with other models, where there are any; return the file names."""
+    compared = [scores for scores in content.scores if len(scores.models) > 1 and not checkpoint.is_classifier]
+    if not (content.run.curves or compared):
+        return []
+    folder.mkdir()
+    if content.run.curves:
+        plot_curves(content.run.curves, folder / "curves.png")
+    if compared:
+        plot_scores(max(compared, key=lambda scores: len(scores.rows)), folder / "scores.png")
+    return sorted(path.name for path in folder.iterdir())
+
+
+def card_data(
+    checkpoint: Checkpoint, facts: CardFacts, content: CardContent, texts: list[str], has_onnx: bool
+) -> ModelCardData:
+    """Return the card's metadata for the Hub."""
     sources = [
         source.name.removeprefix("hub:").partition(":")[0] for source in content.run.sources if "hub:" in source.name
     ]
@@ -185,42 +192,35 @@ def card_data(checkpoint: Checkpoint, facts: CardFacts, content: CardContent, te
     return ModelCardData(
         pipeline_tag="sentence-similarity",
         library_name="sentence-transformers",
-        tags=[
-            "asterisk",
-            "sentence-transformers",
-            "feature-extraction",
-            "sentence-similarity",
-            "onnx",
-            "distillation",
-        ],
+        tags=[*EMBEDDING_TAGS, *(["onnx"] if has_onnx else [])],
         widget=[{"source_sentence": texts[0], "sentences": texts[1:]}],
         **common,
     )
 
 
 def teacher_name(run: TrainingRun, facts: CardFacts) -> str:
-    """What the model was distilled from, or a head trained on; "" if nobody says."""
+    """Return the name of the teacher or of a head's backbone, "" if it is unknown."""
     if facts.base_model:
         return facts.base_model
     name = str(run.recipe.get("teacher") or run.recipe.get("model") or "")
     kind, _, rest = name.rpartition(":")
     if kind or (rest.count("/") == 1 and not rest.startswith((".", "/", "runs/"))):
         return rest
-    # A path on the training machine says nothing to others, nor does the name that every run's model has.
+    # Readers know neither the paths of the training machine nor the folder names that every run uses.
     parts = [part for part in Path(rest).parts if part not in ("/", "model", "best")]
     return parts[-1] if parts else ""
 
 
 def source_table(run: TrainingRun) -> str:
-    """The training data with their licences, as Markdown; "" if none is known."""
+    """Return the training data and their licences as Markdown, "" if they are unknown."""
     if not run.sources:
         return ""
     lines = [f"| {source.name} | {source.licence} | {source.origin} |" for source in run.sources]
-    return "\n".join(["| texts | licence | from |", "| --- | --- | --- |", *lines])
+    return "\n".join(["| texts | licence | source |", "| --- | --- | --- |", *lines])
 
 
 def forms_table(record: dict[str, Any]) -> str:
-    """The files with their sizes and what they lose, as Markdown."""
+    """Return the forms with their sizes and their agreement with the checkpoint, as Markdown."""
     forms: dict[str, dict[str, Any]] = record["forms"]
     measured = [
         name for name in next(iter(forms.values())) if name not in ("tolerance", "lowest_cosine", "mean_cosine")
@@ -235,10 +235,10 @@ def forms_table(record: dict[str, Any]) -> str:
 
 
 def plot_scores(scores: Scores, path: Path) -> None:
-    """Draws the models side by side on each task."""
+    """Draw the models side by side on each task."""
     from matplotlib.figure import Figure
 
-    rows = [(name, values) for name, values in scores.rows if all(value is not None for value in values)]
+    rows = [(name, values) for name, values in scores.rows if None not in values]
     figure = Figure(figsize=(8, 2 + 0.3 * len(rows) * len(scores.models)), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / len(scores.models)
@@ -247,7 +247,7 @@ def plot_scores(scores: Scores, path: Path) -> None:
         axes.barh(places, [values[index] or 0 for _, values in rows], height=height, label=model)
     axes.set_yticks([row + 0.4 - height / 2 for row in range(len(rows))], [name for name, _ in rows])
     axes.invert_yaxis()
-    axes.set(xlabel=scores.explained, xlim=(0, 100))
+    axes.set(xlabel=scores.explanation, xlim=(0, 100))
     figure.legend(loc="outside upper center", ncols=2)
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=120)

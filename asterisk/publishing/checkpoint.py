@@ -1,4 +1,4 @@
-"""What is published: an Asterisk, with or without a classification head, and its tokenizer."""
+"""The checkpoint to publish: an Asterisk, with or without a classification head, and its tokenizer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from asterisk.models.checkpoints import load_asterisk, model_type
 from asterisk.models.tokenizers import portable_tokenizer
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
 
-# A tokenizer without a limit of its own reports one far beyond what any model reads.
+# A tokenizer without a maximum length reports a larger one than this.
 UNLIMITED = 1_000_000
 
 BATCH = 64
@@ -22,7 +22,7 @@ BATCH = 64
 
 @dataclass
 class Checkpoint:
-    """A loaded checkpoint, in float32, in evaluation mode."""
+    """A loaded checkpoint, in float32 and in evaluation mode."""
 
     folder: Path
     model: AsteriskModel | AsteriskForSequenceClassification
@@ -45,11 +45,11 @@ class Checkpoint:
 
     @property
     def max_length(self) -> int | None:
-        """The longest text in tokens; None if nothing limits it."""
+        """The maximum length in tokens, None if there is none."""
         return self.tokenizer.model_max_length if self.tokenizer.model_max_length < UNLIMITED else None
 
     def output(self, texts: list[str]) -> np.ndarray:
-        """What every published form is compared with: (texts, dimensions) embeddings or (texts, labels) logits."""
+        """Compute the reference for every published form: embeddings (texts, dimensions) or logits (texts, labels)."""
         embeddings = self.backbone.encode(texts, batch_size=BATCH, tokenizer=self.tokenizer)
         if not isinstance(self.model, AsteriskForSequenceClassification):
             return embeddings
@@ -58,13 +58,13 @@ class Checkpoint:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """Loads a student's or a head's folder.
+    """Load the folder of a student or of a head.
 
     Raises:
-        UserError: The folder holds no Asterisk with weights and a tokenizer.
+        UserError: The folder is not that of an Asterisk with weights and a tokenizer.
     """
     if not folder.is_dir():
-        raise UserError(f"There is no checkpoint folder {folder}; give what train_distill.py or train_head.py wrote.")
+        raise UserError(f"There is no checkpoint folder {folder}; give that of train_distill.py or train_head.py.")
     if (found := model_type(folder)) != AsteriskConfig.model_type:
         raise UserError(f"{folder} holds a model of type {found!r}; only an Asterisk can be published.")
     has_head = "SequenceClassification" in str(read_json(folder / "config.json").get("architectures"))
@@ -75,5 +75,5 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         limit = min(limit, model.config.max_position_embeddings)
     portable = portable_tokenizer(tokenizer, limit)
     if portable.pad_token is None:
-        raise UserError(f"The tokenizer of {folder} has no padding token, without which no consumer can batch texts.")
+        raise UserError(f"The tokenizer of {folder} has no padding token; batches of texts need one.")
     return Checkpoint(folder, model.eval(), portable)

@@ -1,84 +1,68 @@
-"""What a published folder says to texts in each of its forms, computed as its users would: without this repository.
+"""Compute the output of every form of a published folder as its users would, without this repository.
 
-    python -P asterisk/publishing/forms.py FOLDER TEXTS.json OUTPUTS.npz
+    python -P asterisk/publishing/consumers.py FOLDER TEXTS.json OUTPUTS.npz
 
-Imports what the consumers have (torch, transformers, sentence-transformers, onnxruntime) and nothing of Asterisk's,
-and runs in a process of its own, so that the code that comes with the folder is the code that is run.
+The program imports only what consumers have (torch, transformers, sentence-transformers, onnxruntime). It runs in its
+own process, so that it executes the code in the folder and not the code of this repository.
 """
 
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 BATCH = 64
-# Marks what consumers make of an ONNX file's first output, who know no `sentence_embedding`.
+# Marks the pooled first output of an ONNX file, for consumers that do not know `sentence_embedding`.
 POOLED = ", pooled"
 Form = Callable[[list[str]], np.ndarray]
 
 
-def forms(folder: Path) -> dict[str, Form]:
-    """Name of each form that the folder has → what it computes: (texts, dimensions or labels), float32."""
+def forms(folder: Path) -> Iterator[tuple[str, Form]]:
+    """Yield the name of each form in the folder and its function: texts to (texts, dimensions or labels), float32."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    found: dict[str, Form] = {}
     if "AsteriskForSequenceClassification" in config["architectures"]:
-        found["AutoModelForSequenceClassification"] = classifier(folder)
+        yield "AutoModelForSequenceClassification", auto_model(folder, "logits")
     elif config["model_type"] == "asterisk":
-        found["AutoModel"] = pooled_model(folder)
+        yield "AutoModel", auto_model(folder, "pooler_output")
     if (folder / "modules.json").exists():
-        found["sentence-transformers"] = sentence_transformer(folder)
+        yield "sentence-transformers", sentence_transformer(folder)
     if (folder / "handler.py").exists():
-        found["handler.py"] = handler(folder)
+        yield "handler.py", handler(folder)
     for file in sorted((folder / "onnx").glob("*.onnx")):
-        found[f"onnx/{file.name}"] = onnx_file(folder, file)
-        if pools_the_mean(folder):
-            found[f"onnx/{file.name}{POOLED}"] = pooled_onnx_file(folder, file)
-    return found
+        yield f"onnx/{file.name}", onnx_file(folder, file, pool=False)
+        if has_mean_pooling(folder):
+            yield f"onnx/{file.name}{POOLED}", onnx_file(folder, file, pool=True)
 
 
-def tokenizer(folder: Path) -> Callable:
-    """Texts → padded tensors, of the library's own settings."""
+def load_tokenizer(folder: Path) -> Callable:
+    """Return a function from texts to padded tensors with the folder's own settings."""
     from transformers import AutoTokenizer
 
-    own = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
-    limited = own.model_max_length < 1_000_000
-    return lambda texts, kind: own(texts, padding=True, truncation=limited, return_tensors=kind)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    limited = tokenizer.model_max_length < 1_000_000
+    return lambda texts, kind: tokenizer(texts, padding=True, truncation=limited, return_tensors=kind)
 
 
-def pooled_model(folder: Path) -> Form:
-    """`pooler_output` of the tensors that the tokenizer gives."""
+def auto_model(folder: Path, output: str) -> Form:
+    """Load the model with its Auto class; the form is one of its outputs."""
     import torch
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
-    model, tokenize = AutoModel.from_pretrained(folder, trust_remote_code=True).eval(), tokenizer(folder)
+    kind = AutoModelForSequenceClassification if output == "logits" else AutoModel
+    model, tokenize = kind.from_pretrained(folder, trust_remote_code=True).eval(), load_tokenizer(folder)
 
     @torch.inference_mode()
-    def embed(texts: list[str]) -> np.ndarray:
-        return model(**tokenize(texts, "pt")).pooler_output.float().numpy()
+    def run(texts: list[str]) -> np.ndarray:
+        return model(**tokenize(texts, "pt"))[output].float().numpy()
 
-    return embed
-
-
-def classifier(folder: Path) -> Form:
-    """`logits` of the tensors that the tokenizer gives."""
-    import torch
-    from transformers import AutoModelForSequenceClassification
-
-    model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()
-    tokenize = tokenizer(folder)
-
-    @torch.inference_mode()
-    def classify(texts: list[str]) -> np.ndarray:
-        return model(**tokenize(texts, "pt")).logits.float().numpy()
-
-    return classify
+    return run
 
 
 def sentence_transformer(folder: Path) -> Form:
-    """`SentenceTransformer.encode`."""
+    """Load the folder with sentence-transformers; the form is `encode`."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(folder), trust_remote_code=True, device="cpu")
@@ -86,7 +70,7 @@ def sentence_transformer(folder: Path) -> Form:
 
 
 def handler(folder: Path) -> Form:
-    """The handler's answers, as the service would ask for them; of a classifier the logits, by label."""
+    """Load the handler; the form is its answers: embeddings, or logits in the order of the labels."""
     spec = importlib.util.spec_from_file_location("endpoint_handler", folder / "handler.py")
     assert spec is not None
     assert spec.loader is not None
@@ -99,67 +83,47 @@ def handler(folder: Path) -> Form:
             return np.array(endpoint({"inputs": texts}), dtype=np.float32)
         labels = endpoint.classify.model.config.label2id
         answers = endpoint({"inputs": texts, "parameters": {"function_to_apply": "none"}})
-        return np.array(
-            [[score["score"] for score in sorted(each, key=lambda score: labels[score["label"]])] for each in answers],
-            dtype=np.float32,
-        )
+        rows = [{labels[each["label"]]: each["score"] for each in scores} for scores in answers]
+        return np.array([[row[index] for index in sorted(row)] for row in rows], dtype=np.float32)
 
     return answer
 
 
-def onnx_file(folder: Path, file: Path) -> Form:
-    """`sentence_embedding` or `logits` of an ONNX file."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    output, tokenize = session.get_outputs()[-1].name, tokenizer(folder)
-
-    def run(texts: list[str]) -> np.ndarray:
-        inputs = tokenize(texts, "np")
-        return session.run(
-            [output], {name: inputs[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
-        )[0]
-
-    return run
-
-
-def pools_the_mean(folder: Path) -> bool:
-    """Whether the embedding is the mean of the token vectors, as fastembed and transformers.js would take it."""
+def has_mean_pooling(folder: Path) -> bool:
+    """Whether the embedding is the mean of the token vectors, as fastembed and transformers.js compute it."""
     file = folder / "1_Pooling" / "config.json"
     return file.exists() and json.loads(file.read_text(encoding="utf-8"))["pooling_mode"] == "mean"
 
 
-def pooled_onnx_file(folder: Path, file: Path) -> Form:
-    """The mean of an ONNX file's `last_hidden_state` over the mask."""
+def onnx_file(folder: Path, file: Path, pool: bool) -> Form:
+    """Load an ONNX file; the form is its last output, or with `pool` the mean of its first over the mask."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    tokenize = tokenizer(folder)
+    tokenize = load_tokenizer(folder)
 
     def run(texts: list[str]) -> np.ndarray:
         inputs = tokenize(texts, "np")
         feeds = {name: inputs[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
+        outputs = session.run(None, feeds)
+        if not pool:
+            return outputs[-1]
         mask = feeds["attention_mask"][..., None].astype(np.float32)
-        tokens = session.run(["last_hidden_state"], feeds)[0]
-        return (tokens * mask).sum(axis=1) / mask.sum(axis=1)
+        return (outputs[0] * mask).sum(axis=1) / mask.sum(axis=1)
 
     return run
 
 
 def main() -> None:
-    """Reads the texts and writes an array for each form, of the texts in their order."""
+    """Read the texts and write one array per form, with rows in the order of the texts."""
     folder, source, target = map(Path, sys.argv[1:])
     texts = json.loads(source.read_text(encoding="utf-8"))
-    # Batches of even length, as consumers make them.
+    # Like consumers, batch texts of similar length.
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    outputs = {}
-    for name, compute in forms(folder).items():
-        rows = [
-            compute([texts[index] for index in order[start : start + BATCH]]) for start in range(0, len(order), BATCH)
-        ]
-        outputs[name] = np.empty((len(texts), rows[0].shape[1]), dtype=np.float32)
-        outputs[name][order] = np.concatenate(rows)
-    np.savez(target, **outputs)  # type: ignore[arg-type]
+    batches = [[texts[index] for index in order[start : start + BATCH]] for start in range(0, len(order), BATCH)]
+    outputs = {name: np.concatenate([compute(batch) for batch in batches]) for name, compute in forms(folder)}
+    inverse = np.argsort(order)
+    np.savez(target, **{name: rows[inverse] for name, rows in outputs.items()})  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

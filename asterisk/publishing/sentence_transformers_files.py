@@ -1,7 +1,7 @@
-"""The files by which sentence-transformers, text-embeddings-inference and others know how token vectors are pooled.
+"""The files that tell sentence-transformers, text-embeddings-inference and other servers how to pool token vectors.
 
-Written by hand, since no release of sentence-transformers writes what all consumers read: text-embeddings-inference
-and older releases want a boolean for each pooling and `max_seq_length`, newer releases a `pooling_mode`.
+No release of sentence-transformers writes files that all of them read: text-embeddings-inference and older releases
+need one boolean per pooling and `max_seq_length`, newer releases need `pooling_mode`. These files hold both.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from asterisk.core.files import write_json
 from asterisk.publishing.checkpoint import Checkpoint
 
-# Our name of a pooling: that of sentence-transformers since 5.4, and the boolean before.
+# Pooling of the configuration -> `pooling_mode` since sentence-transformers 5.4, and the boolean of older releases.
 POOLINGS = {
     "mean": ("mean", "pooling_mode_mean_tokens"),
     "cls": ("cls", "pooling_mode_cls_token"),
@@ -32,16 +32,14 @@ BOOLEANS = (
 def write_sentence_transformers_files(
     checkpoint: Checkpoint, folder: Path, projection: torch.nn.Linear | None = None
 ) -> None:
-    """Writes modules.json and what it names.
+    """Write modules.json and the files that it names.
 
     Args:
         checkpoint: The model.
         folder: The folder that holds the weights.
-        projection: A linear layer between pooling and normalising, if the weights' last states are not projected.
+        projection: The projection, if the model in the folder lacks it; becomes a Dense module after pooling.
     """
-    config = checkpoint.config
-    name, boolean = POOLINGS[config.pooling]
-    dimensions = projection.in_features if projection else config.projection_dim
+    mode, boolean = POOLINGS[checkpoint.config.pooling]
     kinds = ["Transformer", "Pooling", *(["Dense"] if projection else []), "Normalize"]
     modules = [
         {
@@ -52,32 +50,32 @@ def write_sentence_transformers_files(
         }
         for index, kind in enumerate(kinds)
     ]
-    write_json(folder / "modules.json", modules)
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": checkpoint.max_length, "do_lower_case": False})
-    write_json(
-        folder / "config_sentence_transformers.json",
-        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
-    )
     pooling: dict[str, Any] = {
-        "word_embedding_dimension": dimensions,
+        "word_embedding_dimension": projection.in_features if projection else checkpoint.config.projection_dim,
         **{each: each == boolean for each in BOOLEANS},
         "include_prompt": True,
-        "pooling_mode": name,
+        "pooling_mode": mode,
     }
-    (folder / "1_Pooling").mkdir()
-    write_json(folder / "1_Pooling" / "config.json", pooling)
-    if projection is not None:
-        _write_dense(projection, folder / "2_Dense")
-
-
-def _write_dense(projection: torch.nn.Linear, folder: Path) -> None:
-    folder.mkdir()
-    settings = {
-        "in_features": projection.in_features,
-        "out_features": projection.out_features,
-        "bias": True,
-        "activation_function": "torch.nn.modules.linear.Identity",
+    files: dict[str, Any] = {
+        "modules.json": modules,
+        "sentence_bert_config.json": {"max_seq_length": checkpoint.max_length, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine",
+        },
+        "1_Pooling/config.json": pooling,
     }
-    write_json(folder / "config.json", settings)
-    weights = {"linear.weight": projection.weight.detach(), "linear.bias": projection.bias.detach()}
-    save_file({name: each.contiguous() for name, each in weights.items()}, folder / "model.safetensors")
+    if projection:
+        files["2_Dense/config.json"] = {
+            "in_features": projection.in_features,
+            "out_features": projection.out_features,
+            "bias": True,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        }
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_json(folder / name, content)
+    if projection:
+        weights = {f"linear.{name}": each.contiguous() for name, each in projection.state_dict().items()}
+        save_file(weights, folder / "2_Dense" / "model.safetensors")

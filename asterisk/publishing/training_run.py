@@ -1,4 +1,4 @@
-"""What a checkpoint's run left beside it: the recipe, how long it took, and which texts it was trained on."""
+"""The record that a training run left beside its checkpoint: recipe, duration and training texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from asterisk.core.files import read_json
 from asterisk.distillation.curves import Point, read_curves
 from asterisk.teachers.remote_folder import Place
 
-# A table of licences beside the texts: source → licence and origin.
+# A table of licences beside the texts: source -> licence and origin.
 LICENCES = "licences.yaml"
 NOT_STATED = "not stated"
 
 
 @dataclass
 class TextSource:
-    """Texts that a model was trained on."""
+    """A source of training texts."""
 
     name: str
     licence: str = NOT_STATED
@@ -29,7 +29,7 @@ class TextSource:
 
 @dataclass
 class TrainingRun:
-    """What is known of a run; empty if nothing is."""
+    """A training run; empty if nothing is known of it."""
 
     recipe: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class TrainingRun:
     sentences: int | None = None
     recombined: int = 0
     seconds: float | None = None
-    # Of the Asterisk that was trained on.
+    # The run of the Asterisk that training continued from.
     earlier: "TrainingRun | None" = None
 
     @property
@@ -48,21 +48,21 @@ class TrainingRun:
 
 
 def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
-    """What lies in the folder of the run that the checkpoint is of.
+    """Read the record in the folder of the checkpoint's run.
 
     Args:
-        checkpoint: Such as runs/demo/model.
-        licences: A YAML file of sources with `licence` and `origin`; by default a `licences.yaml` beside the texts.
+        checkpoint: A folder such as runs/demo/model.
+        licences: A YAML file of sources with `licence` and `origin`; by default `licences.yaml` beside the texts.
 
     Raises:
-        UserError: `licences` is not such a file, or the run's files are broken.
+        UserError: `licences` or a file of the run is malformed.
     """
     folder = checkpoint.resolve().parent
     known = read_licences(Path(licences)) if licences else {}
     if not (folder / "run.json").is_file():
-        # Without a run to tell which texts were used, the table says.
+        # Without a run, the table of licences names the texts.
         return TrainingRun(sources=[TextSource(name, *about) for name, about in known.items()])
-    record = redact(read_json(folder / "run.json"))  # an older version wrote them down
+    record = redact(read_json(folder / "run.json"))  # older versions stored secrets
     run = TrainingRun(record.get("recipe", {}), record.get("versions", {}), read_curves(folder / "curves.jsonl"))
     if run.curves:
         run.seconds = run.curves[-1].get("seconds")
@@ -89,10 +89,10 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
 
 
 def read_licences(path: Path) -> dict[str, tuple[str, str]]:
-    """Source → licence and origin.
+    """Read a table of licences: source -> licence and origin.
 
     Raises:
-        UserError: The file is missing or not of this form.
+        UserError: The file is missing or malformed.
     """
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
@@ -116,5 +116,5 @@ def _licences_beside(corpus: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def _source_name(name: str) -> str:
-    """A source as the table of licences calls it: a file without its suffixes, a Hub dataset as it is."""
+    """The name of a source in the table of licences: a file without its suffixes, a Hub dataset unchanged."""
     return name if name.startswith("hub:") else name.partition(".")[0]

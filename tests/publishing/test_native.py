@@ -1,4 +1,4 @@
-"""The twin without remote code gives the same embeddings, or is refused in one sentence."""
+"""The native twin gives the same embeddings, or is refused in one sentence."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ TEXTS = ["A man plays the guitar.", "rain", "Schnee fällt auf Zürich. 🙂", "
 
 
 def checkpoint(tokenizer: PreTrainedTokenizerFast, **changes: object) -> Checkpoint:
-    """A model in which no weight is zero, so that each has to be in its place."""
+    """A model without zero weights, so that every misplaced weight shows."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 32, "intermediate_size": 48, "projection_dim": 24, "layer_norm_eps": 1e-3}
     config = AsteriskConfig(**{"vocab_size": len(tokenizer), **sizes, **changes})  # type: ignore[arg-type]
@@ -42,7 +42,7 @@ def tokenizers(teacher: SentenceTransformerTeacher, sentences: list[str]) -> dic
 
 @pytest.mark.parametrize("kind", ["teacher", "trained", "gpt2"])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
-def test_twin_gives_the_same_embeddings(
+def test_the_twin_gives_the_same_embeddings(
     tokenizers: dict[str, PreTrainedTokenizerFast], kind: str, pooling: str, tmp_path: Path
 ) -> None:
     if kind not in tokenizers:
@@ -50,19 +50,19 @@ def test_twin_gives_the_same_embeddings(
     own = checkpoint(tokenizers[kind], pooling=pooling, hidden_act="gelu_new" if pooling == "cls" else "gelu")
     write_native_model(own, tmp_path, torch.float32)
     save_tokenizer(own.tokenizer, tmp_path)
-    # No code comes with it, and none is trusted.
+    # The twin needs no remote code.
     assert not list(tmp_path.glob("*.py"))
     assert "auto_map" not in read_json(tmp_path / "config.json")
     twin = SentenceTransformer(str(tmp_path), trust_remote_code=False, device="cpu")
     np.testing.assert_allclose(twin.encode(TEXTS), own.output(TEXTS), atol=1e-5)
-    # All weights come from the file: nothing is made at random.
+    # All weights come from the file.
     loaded, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     assert loaded.config.max_position_embeddings <= 129 + LARGEST_OFFSET
 
 
-def test_what_has_no_twin_is_refused(tokenizers: dict[str, PreTrainedTokenizerFast], tmp_path: Path) -> None:
+def test_models_without_a_twin_are_refused(tokenizers: dict[str, PreTrainedTokenizerFast], tmp_path: Path) -> None:
     tokenizer = tokenizers["trained"]
     for changes, message in (
         ({"is_causal": True}, "is_causal = True, for which transformers has no native twin"),

@@ -1,4 +1,4 @@
-"""ONNX graphs of every kind of Asterisk give its embeddings, of any batch and length."""
+"""The ONNX graphs of every kind of Asterisk give its embeddings for any batch size and length."""
 
 import copy
 from pathlib import Path
@@ -30,11 +30,11 @@ def embeddings(graph: bytes, inputs: dict[str, torch.Tensor]) -> np.ndarray:
 
 
 def test_graph_gives_the_models_embeddings() -> None:
-    # Without positions nothing limits the length.
+    # Without learned positions, nothing limits the length.
     own = model(pooling="last", position_encoding="none", is_causal=True, max_position_embeddings=1)
     graph = export(own)
     small = copy.deepcopy(graph)
-    quantize_table(small, (90, 32))
+    quantize_table(small)
     for batch, length in ((1, 1), (4, 17), (2, 100)):
         inputs = {
             "input_ids": torch.randint(0, 90, (batch, length)),
@@ -43,7 +43,7 @@ def test_graph_gives_the_models_embeddings() -> None:
         if batch > 1:
             inputs["attention_mask"][0, length // 2 :] = 0
         if batch > 2:
-            inputs["attention_mask"][2] = 0  # a row without any token is all zeros
+            inputs["attention_mask"][2] = 0  # a row without tokens has a zero embedding
         with torch.no_grad():
             expected = own(**inputs).pooler_output.numpy()
         np.testing.assert_allclose(embeddings(graph.SerializeToString(), inputs), expected, atol=1e-5)
@@ -53,7 +53,7 @@ def test_graph_gives_the_models_embeddings() -> None:
 
 
 def test_the_mean_of_the_token_vectors_is_the_embedding_in_int8_too(tmp_path: Path) -> None:
-    # A square projection: its transpose would have the same shape.
+    # With a square projection, a wrong transposition keeps the shape.
     onnx.save(export(model(projection_dim=SIZES["hidden_size"])), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(quantize_matrices(tmp_path / "model.onnx").SerializeToString())
     inputs = {"input_ids": np.random.default_rng(0).integers(0, 90, (4, 9)), "attention_mask": np.ones((4, 9), int)}
@@ -63,7 +63,7 @@ def test_the_mean_of_the_token_vectors_is_the_embedding_in_int8_too(tmp_path: Pa
     assert (pooled * embedding).sum(axis=1).min() > 0.999
 
 
-def test_each_row_of_the_table_is_as_exact_as_its_own_largest_weight_allows() -> None:
+def test_each_row_of_the_token_table_has_its_own_scale() -> None:
     table = np.random.default_rng(0).normal(size=(90, 32)).astype(np.float32)
     table[3] *= 1_000
     table[4] = 0
@@ -72,7 +72,7 @@ def test_each_row_of_the_table_is_as_exact_as_its_own_largest_weight_allows() ->
     lookup = helper.make_node("Gather", ["weight", "input_ids"], ["rows"])
     graph = helper.make_graph([lookup], "lookup", [ids], [rows], [numpy_helper.from_array(table, "weight")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    quantize_table(model, (90, 32))
+    quantize_table(model)
     assert [each.data_type for each in model.graph.initializer] == [TensorProto.INT8, TensorProto.FLOAT]
     session = onnxruntime.InferenceSession(model.SerializeToString())
     error = np.abs(session.run(None, {"input_ids": np.arange(90)})[0] - table)
@@ -81,5 +81,5 @@ def test_each_row_of_the_table_is_as_exact_as_its_own_largest_weight_allows() ->
 
 
 def test_a_model_of_one_position_is_refused() -> None:
-    with pytest.raises(UserError, match="one token at most"):
+    with pytest.raises(UserError, match="at most one token"):
         export(model(max_position_embeddings=1))

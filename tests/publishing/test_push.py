@@ -1,4 +1,4 @@
-"""The unmodified client of the Hub uploads a published folder, over HTTP, and its users load it from there."""
+"""The unmodified Hub client uploads a published folder over HTTP, and users load it from there."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.support.published import BACKBONE_TEXTS, python_snippets
 REPO = "someone/asterisk"
 TOKEN = "hf_aSecretThatNobodySees"
 
-# As a user without this repository, and with nothing downloaded before.
+# A user without this repository and with an empty cache.
 CONSUMER = """
 import json, sys
 sys.modules["modeling_asterisk"] = sys.modules["asterisk"] = None
@@ -78,10 +78,10 @@ def push(hub: Hub, published: Path, tmp_path: Path) -> Run:
     return run
 
 
-def test_interrupted_upload_goes_on_and_users_load_what_was_pushed(
+def test_an_interrupted_upload_resumes_and_users_load_the_pushed_model(
     hub: Hub, push: Run, published: Path, small_run: Path, tmp_path: Path
 ) -> None:
-    # Killed in the middle: two large files are there, and no commit.
+    # Killed in the middle: the Hub has two large files but no commit.
     hub.most_uploads = 2
     process = subprocess.Popen(
         command(published, "--push", "--tag", "v1"),
@@ -113,9 +113,9 @@ def test_interrupted_upload_goes_on_and_users_load_what_was_pushed(
         if path.is_file():
             assert pushed[path.relative_to(published).as_posix()] == path.read_bytes()
 
-    # A tag that is there is refused before anything is uploaded.
+    # An existing tag is refused before anything is uploaded.
     again = push("--tag", "v1")
-    assert (again.returncode, again.stderr) == (2, f"error: {REPO} has a tag v1 already; give another --tag.\n")
+    assert (again.returncode, again.stderr) == (2, f"error: {REPO} already has a tag v1; give another --tag.\n")
 
     snippets = python_snippets((published / "README.md").read_text(encoding="utf-8"))
     assert all('revision="v1"' in snippet for snippet in snippets)
@@ -136,14 +136,14 @@ def test_interrupted_upload_goes_on_and_users_load_what_was_pushed(
     assert np.shape(found["snippets"]) == (4, 256)
 
 
-def test_refused_token_is_one_sentence_without_the_token(hub: Hub, push: Run, tmp_path: Path) -> None:
+def test_a_refused_token_gives_one_sentence_without_the_token(hub: Hub, push: Run, tmp_path: Path) -> None:
     hub.readers.add("hf_mayOnlyRead")
     for token, status in (("hf_unknownToTheHub", 401), ("hf_mayOnlyRead", 403)):
         result = push(token=token)
         assert result.returncode == 2
         assert result.stderr.splitlines()[-1] == (
-            f"error: The Hub refuses to write to {REPO} ({status}): set HF_TOKEN, or log in with `hf auth login`, to "
-            "a token that may."
+            f"error: The Hub refuses to write to {REPO} ({status}); give a token with write access in HF_TOKEN or "
+            "with `hf auth login`."
         )
         assert len(result.stderr.splitlines()) == 1
         assert token not in result.stdout + result.stderr
@@ -152,7 +152,7 @@ def test_refused_token_is_one_sentence_without_the_token(hub: Hub, push: Run, tm
     assert not hub.repositories
 
 
-def test_pull_request_and_branch_leave_main_alone(hub: Hub, push: Run) -> None:
+def test_pull_requests_and_branches_do_not_change_main(hub: Hub, push: Run) -> None:
     assert push("--public", "--create_pr").returncode == 0
     repository = hub.repositories[REPO]
     before = repository.refs["main"]
@@ -164,7 +164,7 @@ def test_pull_request_and_branch_leave_main_alone(hub: Hub, push: Run) -> None:
     assert "model.safetensors" in repository.commits[repository.refs["next"]]
 
 
-def test_dry_run_lists_and_sends_nothing(hub: Hub, push: Run, published: Path) -> None:
+def test_a_dry_run_lists_the_files_and_sends_nothing(hub: Hub, push: Run, published: Path) -> None:
     result = push("--dry_run")
     assert result.returncode == 0, result.stderr
     assert not hub.requests
@@ -175,7 +175,7 @@ def test_dry_run_lists_and_sends_nothing(hub: Hub, push: Run, published: Path) -
         )
 
 
-def test_what_is_not_whole_or_not_named_is_refused(published: Path, tmp_path: Path) -> None:
+def test_incomplete_folders_and_invalid_names_are_refused(published: Path, tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     with pytest.raises(UserError, match="holds no SHA256SUMS"):
         list_files(tmp_path / "bare")
@@ -189,7 +189,7 @@ def test_what_is_not_whole_or_not_named_is_refused(published: Path, tmp_path: Pa
     with pytest.raises(UserError, match="LICENSE is not listed"):
         list_files(changed)
     for repository in ("asterisk", "some one/asterisk", "a/b/c", ""):
-        with pytest.raises(UserError, match="must be of the form owner/name"):
+        with pytest.raises(UserError, match="must have the form owner/name"):
             check_push(PushOptions(repository))
-    with pytest.raises(UserError, match="give one of --tag and --create_pr"):
+    with pytest.raises(UserError, match="give either --tag or --create_pr"):
         check_push(PushOptions(REPO, tag="v1", create_pr=True))
