@@ -1,26 +1,26 @@
-// One page, one model: texts go through the tokenizer and the ONNX file of a published Asterisk, one by one.
+// The page runs the tokenizer and the ONNX file of a published Asterisk, one text at a time.
 
 import { AutoModel, AutoTokenizer, LogLevel, Tensor, env } from "@huggingface/transformers";
 
 const SHOWN = 5; // results of a search
 const PAUSE = 150; // milliseconds without typing, after which results follow
-const TEMPLATES = ["{}", "This text is about {}."]; // as in asterisk/classification.py
+const TEMPLATES = ["{}", "This text is about {}."]; // as in asterisk/evaluation/zero_shot.py
 
 const parameters = new URLSearchParams(location.search);
 const element = (id) => document.getElementById(id);
 
-env.remotePathTemplate = "."; // below the folder that load() takes for the host
-env.useBrowserCache = false; // HTTP's own cache notices when a model is replaced
-env.logLevel = LogLevel.ERROR; // the model type is unknown to transformers.js, which takes it for an encoder
+env.remotePathTemplate = "."; // relative to the folder that load() sets as the host
+env.useBrowserCache = false; // the HTTP cache notices when a model is replaced
+env.logLevel = LogLevel.ERROR; // transformers.js warns that it treats an unknown model type as an encoder
 env.backends.onnx.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", import.meta.url).href };
 env.backends.onnx.wasm.numThreads = 1;
 
-/** Where a published folder lies: "model" and "head" beside this page, or where the address says. */
+/** The URL of a published folder: "model" and "head" beside this page, or the URL in the page's address. */
 function folderOf(role) {
   return new URL(`${(parameters.get(role) ?? role).replace(/\/+$/, "")}/`, location.href).href;
 }
 
-/** A published folder's tokenizer, model and config; `progress(bytes, of)` follows its download. */
+/** Load a published folder's tokenizer, model and config; `progress(bytes, total)` follows the download. */
 async function load(role, progress) {
   const folder = folderOf(role);
   const refused = [];
@@ -49,7 +49,7 @@ async function load(role, progress) {
   }
 }
 
-/** Token ids of a text, cut as Python cuts: transformers.js's own truncation drops the special tokens at the end. */
+/** Token ids of a text, truncated as in Python: transformers.js's truncation drops the closing special tokens. */
 function encode(tokenizer, text) {
   const ids = tokenizer.encode(text);
   if (ids.length <= tokenizer.model_max_length) return ids;
@@ -58,14 +58,14 @@ function encode(tokenizer, text) {
   return [...ids.slice(0, tokenizer.model_max_length - closing.length), ...closing];
 }
 
-/** The model's outputs for one text. One at a time: int8's scales are those of a whole batch, so results vary in it. */
+/** The model's outputs for one text. Batches would change int8 results, because a batch shares its scales. */
 async function run({ tokenizer, model }, text) {
   const ids = encode(tokenizer, text);
   const row = (values) => new Tensor("int64", BigInt64Array.from(values, BigInt), [1, ids.length]);
   return model({ input_ids: row(ids), attention_mask: row(ids.map(() => 1)) });
 }
 
-/** What turns texts into unit-length Float32Arrays, and remembers them; `timed` takes each text's milliseconds. */
+/** Return a caching function from texts to unit-length Float32Arrays; `timed` receives each text's milliseconds. */
 function embedder(loaded, timed) {
   const known = new Map();
   return async (text) => {
@@ -87,7 +87,7 @@ function unitMean(vectors) {
   return sum.map((value) => value / norm);
 }
 
-/** Texts of a field, without empty ones and repetitions. */
+/** The texts in a field, without empty ones and duplicates. */
 const parts = (text, separator) => [...new Set(text.split(separator).map((part) => part.trim()).filter(Boolean))];
 
 const byScore = (a, b) => b.score - a.score;
@@ -99,7 +99,7 @@ function scoreElement(score) {
   return data;
 }
 
-/** Shows one sentence, which screen readers speak, and the rows below it, best first. */
+/** Show one sentence, which screen readers speak, and the rows below it, best first. */
 function show(section, sentence, rows = []) {
   section.querySelector(".answer").replaceChildren(...sentence);
   section.querySelector(".results")?.replaceChildren(
@@ -114,7 +114,7 @@ function show(section, sentence, rows = []) {
   );
 }
 
-/** An embedding as a strip of its dimensions: the colour is the sign, its strength the size. */
+/** Draw an embedding as a strip: colour shows the sign of each dimension, opacity its size. */
 function strip(vector) {
   const largest = vector.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const cell = (value, index) =>
@@ -159,7 +159,7 @@ async function zeroShot(section, embed) {
   show(section, [`Nearest label: ${rows[0].name}`], rows);
 }
 
-/** Labels of a head; which of them are given follows the thresholds in its config. */
+/** Show the labels of a head; the thresholds in its config decide which labels are assigned. */
 async function classify(section, head) {
   const text = element("headed").value.trim();
   if (!text) return show(section, ["Type a text."]);
@@ -181,7 +181,7 @@ async function classify(section, head) {
   show(section, [found ? `Label: ${found}` : "No label is probable enough."], rows.toSorted(byScore));
 }
 
-/** Runs an update now and after each pause in typing; one that was overtaken starts anew when the running one ends. */
+/** Run an update now and after each pause in typing; input during an update starts another one at its end. */
 async function follow(section, update) {
   let timer, running = false, again = false;
   const refresh = async () => {
@@ -250,7 +250,7 @@ try {
   const status = element("status");
   status.className = "wrong";
   status.textContent =
-    `No model could be loaded from ${error.message}: put a folder of publish.py there, such as with “python publish.py ` +
-    "runs/demo/model --output_dir demo/dist/model”, or name another as ?model=URL.";
+    `No model could be loaded from ${error.message}: put a published folder there, for example with “python publish.py ` +
+    "runs/demo/model --output_dir demo/dist/model”, or give another as ?model=URL.";
   element("progress").hidden = true;
 }

@@ -16,10 +16,12 @@ from asterisk.distillation.curves import plot_curves
 from asterisk.evaluation.sts import SentencePairs
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.resources import resource
-from asterisk.publishing.result_files import Scores, read_scores
+from asterisk.publishing.result_files import Scores, display_name, read_scores
 from asterisk.publishing.training_run import NOT_STATED, TrainingRun, read_training_run
+from asterisk.reporting.plots import CLASS_COLOURS, FIRST, NEUTRAL, SECOND
 
 FIGURES = "figures"
+COLOURS = (FIRST, SECOND, NEUTRAL, *CLASS_COLOURS)
 EMBEDDING_TAGS = ("asterisk", "sentence-transformers", "feature-extraction", "sentence-similarity", "distillation")
 
 
@@ -106,10 +108,8 @@ def write_card(
         facts: The publisher's statements.
         content: The files behind the card.
     """
-    run, config = content.run, checkpoint.config
-    figures = draw_figures(checkpoint, folder / FIGURES, content)
-    name = facts.repo_id.rstrip("/").rpartition("/")[2]
-    template = "classifier.md" if checkpoint.is_classifier else "embedding.md"
+    config, has_onnx = checkpoint.config, (folder / "onnx").is_dir()
+    texts = facts.examples or [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
     environment = Environment(
         loader=FileSystemLoader(resource("model_card")),
         undefined=StrictUndefined,
@@ -118,33 +118,28 @@ def write_card(
         keep_trailing_newline=True,
     )
     environment.filters["literal"] = lambda value: json.dumps(value, ensure_ascii=False)
-    texts = facts.examples or [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
-    body = environment.get_template(template).render(
-        name=name,
-        repo=facts.repo_id,
+    body = environment.get_template("classifier.md" if checkpoint.is_classifier else "embedding.md").render(
+        **vars(facts),
+        name=facts.repo_id.rstrip("/").rpartition("/")[2],
         on_hub=re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", facts.repo_id) is not None and not Path(facts.repo_id).exists(),
-        revision=facts.revision,
-        license=facts.license,
-        languages=facts.languages,
-        native=facts.native,
-        has_onnx=(folder / "onnx").is_dir(),
+        has_onnx=has_onnx,
         parameters=checkpoint.model.num_parameters(),
         config=config,
         max_length=checkpoint.max_length,
         labels=[config.id2label[index] for index in range(len(config.id2label or {}))],  # type: ignore[index]
-        teacher=teacher_name(run, facts),
-        run=run,
-        recipe=run.recipe,
-        sources=source_table(run),
-        licensed=any(source.licence != NOT_STATED for source in run.sources),
+        teacher=teacher_name(content.run, facts),
+        run=content.run,
+        recipe=content.run.recipe,
+        sources=source_table(content.run),
+        licensed=any(source.licence != NOT_STATED for source in content.run.sources),
         scores=content.scores,
-        figures=figures,
+        figures=draw_figures(checkpoint, folder / FIGURES, content),
         forms=forms_table(record),
         texts=texts,
         record=record,
         reference=pairs.name,
     )
-    data = card_data(checkpoint, facts, content, texts, (folder / "onnx").is_dir())
+    data = card_data(checkpoint, facts, content, texts, has_onnx)
     text = f"---\n{data.to_yaml()}\n---\n{body}"
     # The metadata must survive the round trip through YAML.
     if ModelCard(text).data.to_dict() != data.to_dict():
@@ -202,13 +197,7 @@ def teacher_name(run: TrainingRun, facts: CardFacts) -> str:
     """Return the name of the teacher or of a head's backbone, "" if it is unknown."""
     if facts.base_model:
         return facts.base_model
-    name = str(run.recipe.get("teacher") or run.recipe.get("model") or "")
-    kind, _, rest = name.rpartition(":")
-    if kind or (rest.count("/") == 1 and not rest.startswith((".", "/", "runs/"))):
-        return rest
-    # Readers know neither the paths of the training machine nor the folder names that every run uses.
-    parts = [part for part in Path(rest).parts if part not in ("/", "model", "best")]
-    return parts[-1] if parts else ""
+    return display_name(str(run.recipe.get("teacher") or run.recipe.get("model") or ""))
 
 
 def source_table(run: TrainingRun) -> str:
@@ -239,13 +228,15 @@ def plot_scores(scores: Scores, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = [(name, values) for name, values in scores.rows if None not in values]
-    figure = Figure(figsize=(8, 2 + 0.3 * len(rows) * len(scores.models)), layout="constrained")
+    figure = Figure(figsize=(8, 1 + 0.12 * len(rows) * (len(scores.models) + 1)), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / len(scores.models)
     for index, model in enumerate(scores.models):
         places = [row + index * height for row in range(len(rows))]
-        axes.barh(places, [values[index] or 0 for _, values in rows], height=height, label=model)
+        colour = COLOURS[index % len(COLOURS)]
+        axes.barh(places, [values[index] or 0 for _, values in rows], height, color=colour, label=model)
     axes.set_yticks([row + 0.4 - height / 2 for row in range(len(rows))], [name for name, _ in rows])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set(xlabel=scores.explanation, xlim=(0, 100))
     figure.legend(loc="outside upper center", ncols=2)

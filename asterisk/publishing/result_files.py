@@ -101,7 +101,7 @@ def _mteb_scores(content: dict[str, Any]) -> Scores:
         f"MTEB {content['versions']['mteb']}",
         [THIS, *(display_name(each["model"]) for each in content["baselines"])],
         rows,
-        "Main scores × 100, measured with MTEB.",
+        "Main scores × 100, measured by MTEB's protocols.",
         entries,
     )
 
@@ -167,7 +167,9 @@ def display_name(model: str) -> str:
     kinds, _, location = (part.strip() for part in model.rpartition(":"))
     kind = kinds.partition(":")[0]
     is_hub_id = location.count("/") == 1 and not location.startswith((".", "/", "runs/"))
-    name = location if is_hub_id else Path(location).name
+    # Every run calls its folders "model" and "best".
+    parts = [part for part in Path(location).parts if part not in ("/", "model", "best")]
+    name = location if is_hub_id else "".join(parts[-1:])
     name = MODEL_NAMES.get(name, name)
     return f"{name} ({kind})" if kind in ("static", "teacher") else name
 

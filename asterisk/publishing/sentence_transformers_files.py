@@ -14,19 +14,8 @@ from asterisk.core.files import write_json
 from asterisk.publishing.checkpoint import Checkpoint
 
 # Pooling of the configuration -> `pooling_mode` since sentence-transformers 5.4, and the boolean of older releases.
-POOLINGS = {
-    "mean": ("mean", "pooling_mode_mean_tokens"),
-    "cls": ("cls", "pooling_mode_cls_token"),
-    "last": ("lasttoken", "pooling_mode_lasttoken"),
-}
-BOOLEANS = (
-    "pooling_mode_cls_token",
-    "pooling_mode_mean_tokens",
-    "pooling_mode_max_tokens",
-    "pooling_mode_mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens",
-    "pooling_mode_lasttoken",
-)
+POOLINGS = {"mean": ("mean", "mean_tokens"), "cls": ("cls", "cls_token"), "last": ("lasttoken", "lasttoken")}
+KINDS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
 
 
 def write_sentence_transformers_files(
@@ -39,7 +28,7 @@ def write_sentence_transformers_files(
         folder: The folder that holds the weights.
         projection: The projection, if the model in the folder lacks it; becomes a Dense module after pooling.
     """
-    mode, boolean = POOLINGS[checkpoint.config.pooling]
+    mode, old_kind = POOLINGS[checkpoint.config.pooling]
     kinds = ["Transformer", "Pooling", *(["Dense"] if projection else []), "Normalize"]
     modules = [
         {
@@ -52,7 +41,7 @@ def write_sentence_transformers_files(
     ]
     pooling: dict[str, Any] = {
         "word_embedding_dimension": projection.in_features if projection else checkpoint.config.projection_dim,
-        **{each: each == boolean for each in BOOLEANS},
+        **{f"pooling_mode_{kind}": kind == old_kind for kind in KINDS},
         "include_prompt": True,
         "pooling_mode": mode,
     }

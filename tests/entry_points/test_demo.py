@@ -1,4 +1,4 @@
-"""The demo page in a real browser: what it shows is what Python computes from the same files, with no network."""
+"""The demo page in a real browser shows what Python computes from the same files, without a network."""
 
 import json
 import re
@@ -23,6 +23,9 @@ from tests.support.chromium import Chromium
 from tests.support.paths import REPOSITORY
 from tests.support.published import head_folder
 
+# These tests start processes.
+pytestmark = pytest.mark.slow
+
 SOURCES = (
     "package.json",
     "package-lock.json",
@@ -39,12 +42,12 @@ UNREACHABLE = re.compile(r"ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN
 
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *arguments: object) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture(scope="module")
 def site(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `npm run build` writes, with the small student as its model and a small head."""
+    """The output of `npm run build`, with the small student as its model and a small head."""
     if not (npm := shutil.which("npm")):
         pytest.skip("npm is absent")
     folder = tmp_path_factory.mktemp("demo")
@@ -87,14 +90,14 @@ def open_page(browser: Chromium, server: ThreadingHTTPServer, **parameters: str)
 
 
 def results(browser: Chromium, section: str) -> dict[str, float]:
-    """Names and unrounded scores of a section's rows, once there are some."""
+    """Wait for the rows of a section; return their names and unrounded scores."""
     rows = f"[...document.querySelectorAll('#{section} .results li')]"
     browser.wait_for(f"{rows}.length > 0")
     return dict(browser.evaluate(f"{rows}.map((row) => [row.firstChild.textContent, +row.lastChild.value])"))
 
 
 def outputs(folder: Path, texts: list[str], name: str, file: str) -> np.ndarray:
-    """What Python's onnxruntime makes of texts, one at a time: (texts, dimensions or labels)."""
+    """Run an ONNX file on the texts, one at a time: (texts, dimensions or labels)."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     session = onnxruntime.InferenceSession(folder / "onnx" / file)
     batches = [dict(tokenizer([text], truncation=True, return_tensors="np")) for text in texts]
@@ -103,7 +106,7 @@ def outputs(folder: Path, texts: list[str], name: str, file: str) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("dtype", "file", "tolerance"),
-    # int8 rounds: what lies on the edge may go to either side, with another processor's instructions.
+    # Rounding to int8 may differ between processors.
     [("fp32", FULL, 1e-5), ("int8", SMALLEST, 1e-3)],
 )
 def test_embeddings_are_those_of_python(
@@ -137,13 +140,13 @@ def test_scores_are_cosines(browser: Chromium, server: ThreadingHTTPServer, publ
 
 
 def show_embedding(browser: Chromium, text: str) -> None:
-    """Types over the first sentence, as a keyboard would, and waits for what follows."""
+    """Replace the first sentence as a keyboard would and wait for the embedding."""
     browser.evaluate("numbers.textContent = ''; first.focus(); first.select()")
     browser.call("Input.insertText", text=text)
     browser.wait_for("numbers.textContent")
 
 
-def test_goes_on_without_the_server(browser: Chromium, server: ThreadingHTTPServer) -> None:
+def test_the_page_works_offline_after_loading(browser: Chromium, server: ThreadingHTTPServer) -> None:
     open_page(browser, server)
     results(browser, "head")
     fetched = browser.evaluate("performance.getEntriesByType('resource').map((entry) => new URL(entry.name).origin)")
@@ -163,7 +166,7 @@ def test_head_gives_its_probabilities(browser: Chromium, server: ThreadingHTTPSe
     np.testing.assert_allclose([found[name] for name in ("music", "weather", "other")], expected, atol=1e-3)
 
 
-def test_missing_model_says_what_to_do(browser: Chromium, server: ThreadingHTTPServer) -> None:
+def test_a_missing_model_gives_instructions(browser: Chromium, server: ThreadingHTTPServer) -> None:
     open_page(browser, server, model="elsewhere")
     browser.wait_for("document.querySelector('#status').className === 'wrong'")
     said = browser.evaluate("document.querySelector('#status').textContent")

@@ -1,4 +1,4 @@
-"""What users of each consumer write gives the model's own vectors; a folder of another kind is refused."""
+"""The snippet for each consumer gives the model's vectors; other kinds of folders are refused."""
 
 import json
 import sys
@@ -7,15 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from asterisk.models.tokenizers import save_tokenizer
-from asterisk.publishing.checkpoint import load_checkpoint
-from asterisk.publishing.native import write_native_model
-from modeling_asterisk import AsteriskModel
-from tests.support.paths import REPOSITORY, RunScript
-from tests.support.published import BACKBONE_TEXTS
-
-sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 from consumer_snippets import (
     ENCODE,
     NATIVE,
@@ -27,6 +18,16 @@ from consumer_snippets import (
     SENTENCE_TRANSFORMERS,
 )
 from consumers import CONSUMERS, ENVIRONMENTS, ConsumerFailure, answer, compare, real_texts
+
+from asterisk.models.tokenizers import save_tokenizer
+from asterisk.publishing.checkpoint import load_checkpoint
+from asterisk.publishing.native import write_native_model
+from modeling_asterisk import AsteriskModel
+from tests.support.paths import RunScript
+from tests.support.published import BACKBONE_TEXTS
+
+# These tests start processes.
+pytestmark = pytest.mark.slow
 
 TEXTS = [*BACKBONE_TEXTS, " ", "🙂"]
 
@@ -64,7 +65,7 @@ def test_snippet_gives_the_models_vectors(
     assert compare(np.array(names["vectors"]), expected, form, TEXTS)["verdict"] == "same"
 
 
-def test_a_process_of_its_own_tells_vectors_versions_and_reasons(published: Path, expected: np.ndarray) -> None:
+def test_a_separate_process_returns_vectors_versions_and_reasons(published: Path, expected: np.ndarray) -> None:
     command = [sys.executable, "-P", "-c"]
     packages, vectors = answer(command, PYTHON_FRAME, ONNXRUNTIME, published, ONNX[0], TEXTS)
     assert {"onnxruntime", "tokenizers"} <= packages.keys()
@@ -73,7 +74,7 @@ def test_a_process_of_its_own_tells_vectors_versions_and_reasons(published: Path
         answer(command, PYTHON_FRAME, "import absent", published, ONNX[0], TEXTS)
 
 
-def test_what_differs_is_named(expected: np.ndarray) -> None:
+def test_differing_texts_are_named(expected: np.ndarray) -> None:
     changed = expected.copy()
     changed[1] += 0.03 * np.eye(len(expected[1]))[0]  # a cosine of about 0.9995
     changed[2] = np.nan
@@ -83,14 +84,14 @@ def test_what_differs_is_named(expected: np.ndarray) -> None:
         compare(expected[:, :3], expected, REMOTE, TEXTS)
 
 
-def test_every_consumer_has_its_environment_and_the_texts_are_varied() -> None:
+def test_every_consumer_has_its_environment_and_the_texts_vary() -> None:
     assert {name for each in CONSUMERS.values() for name in each.forms} == set(ENVIRONMENTS)
     texts = real_texts(200)
     assert len(set(texts)) == len(texts) >= 200
     assert max(len(text.split()) for text in texts) >= 300
 
 
-def test_a_folder_of_another_kind_is_refused(published: Path, tmp_path: Path, run_script: RunScript) -> None:
+def test_folders_of_another_kind_are_refused(published: Path, tmp_path: Path, run_script: RunScript) -> None:
     for model, native, message in (
         (tmp_path, published, "is no published embedding model; give a folder that publish.py wrote."),
         (published, published, "is published with remote code; give what publish.py --native wrote."),

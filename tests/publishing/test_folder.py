@@ -28,6 +28,9 @@ from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 from tests.support.paths import REPOSITORY, RunScript
 from tests.support.published import BACKBONE_TEXTS, STS, head_folder, python_snippets
 
+# These tests start processes.
+pytestmark = pytest.mark.slow
+
 ONNX = ("model", "model_fp16", "model_int8", "model_quantized")
 
 

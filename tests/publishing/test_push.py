@@ -18,6 +18,9 @@ from tests.support.hub_server import Hub
 from tests.support.paths import REPOSITORY
 from tests.support.published import BACKBONE_TEXTS, python_snippets
 
+# These tests start processes.
+pytestmark = pytest.mark.slow
+
 REPO = "someone/asterisk"
 TOKEN = "hf_aSecretThatNobodySees"
 

@@ -18,18 +18,18 @@ import numpy as np
 import onnx
 import openai
 import pytest
+import service_load
 from fastapi import HTTPException, Request
 from onnx import TensorProto, helper
 
 import serve
 from asterisk.serving.service import read_body
 from modeling_asterisk import AsteriskModel
-from tests.support.paths import REPOSITORY
 from tests.support.published import BACKBONE_TEXTS
 from tests.support.serving import Serving, free_port, serving
 
-sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-import service_load
+# These tests start processes.
+pytestmark = pytest.mark.slow
 
 LIMITS = ("--max_body_bytes", 100_000, "--max_texts", 60, "--max_waiting", 20)
 

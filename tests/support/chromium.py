@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by its DevTools protocol over two pipes: no package, no port."""
+"""A headless Chromium, driven through the DevTools protocol over two pipes, without a package or a port."""
 
 import fcntl
 import json
@@ -10,15 +10,15 @@ from typing import Any, Self
 
 
 class Chromium:
-    """One page of a browser of its own, whose profile lies in a folder that the caller gives.
+    """One page of a separate browser with its profile in the given folder.
 
-    The protocol is https://chromedevtools.github.io/devtools-protocol; `--remote-debugging-pipe` takes its messages,
-    each ended by a zero byte, from descriptor 3 and answers on descriptor 4.
+    The protocol is https://chromedevtools.github.io/devtools-protocol. `--remote-debugging-pipe` reads messages, each
+    terminated by a zero byte, from descriptor 3 and answers on descriptor 4.
     """
 
     def __init__(self, program: str, profile: Path):
         pipes = [*os.pipe(), *os.pipe()]
-        # Above 10, so that bash's own redirections do not meet them.
+        # Descriptors above 10 do not collide with bash's redirections.
         reads, self._out, self._in, writes = [fcntl.fcntl(pipe, fcntl.F_DUPFD_CLOEXEC, 10) for pipe in pipes]
         for pipe in pipes:
             os.close(pipe)
@@ -48,7 +48,7 @@ class Chromium:
         self._answers.close()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The result of one command; events that come before it are left unread."""
+        """Send a command and return its result; skip the events before it."""
         self._count += 1
         message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -68,19 +68,19 @@ class Chromium:
                 return answer["result"]
 
     def open(self, url: str) -> None:
-        """Goes to an address and waits until the page is there, though not for what it then does."""
+        """Open a URL and wait until the document has loaded, but not for its scripts' later work."""
         self.call("Page.navigate", url=url)
         self.wait_for("document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page, as JSON has it."""
+        """Evaluate a JavaScript expression in the page and return its JSON value."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
             raise RuntimeError(f"{expression}: {result['exceptionDetails']['exception']['description']}")
         return result["result"].get("value")
 
     def wait_for(self, condition: str, seconds: float = 60) -> None:
-        """Waits until a JavaScript expression is true in the page; else tells what the page says."""
+        """Wait until a JavaScript expression is true in the page; otherwise raise with the text of the page."""
         end = time.monotonic() + seconds
         while not self.evaluate(condition):
             if time.monotonic() > end:

