@@ -42,18 +42,18 @@ from asterisk.distillation.pairs import (
 )
 from asterisk.distillation.report import FEWEST_TEXTS, measure_models, write_agreement_report, write_measurements
 from asterisk.distillation.student import new_student
-from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.distillation.student_tokenizer import NO_TOKENIZER, student_tokenizer
 from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spearman
 from asterisk.models.checkpoints import load_asterisk, model_type, save_student
 from asterisk.models.resolve import resolve_model
-from asterisk.teachers.remote_folder import Place
+from asterisk.teachers.remote_folder import RemoteFolder
 from asterisk.teachers.store import embed_corpus
-from asterisk.teachers.teacher import Teacher, load_teacher
+from asterisk.teachers.teacher import Teacher, has_tokenizer, load_teacher
 from asterisk.teachers.token_store import tokenize_corpus
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 # Fields that may differ when a run is resumed: they change where things are or what is measured, not what is trained.
-NOT_THE_RUN = ("output_dir", "store_dir", "resume", "sts_test")
+NOT_THE_RUN = ("output_dir", "store_dir", "resume", "sts_test", "api_batch_size")
 
 
 @entry_point
@@ -85,22 +85,21 @@ def main() -> None:
             text_column=arguments.text_column,
             base_url=arguments.base_url or None,
             key_variable=arguments.key_variable,
+            api_batch_size=arguments.api_batch_size or None,
         )
 
     store_dir = arguments.store_dir or folder / "store"
-    store_folder = Place(store_dir).folder
+    store_folder = RemoteFolder(store_dir).local
     corpus = read_corpus(arguments, store_folder / "corpus", pairs, scored)
+    # Before the teacher embeds anything, which may cost hours or money: a tokenizer that cannot be made is refused.
+    tokenizer = existing[1] if existing else make_tokenizer(arguments, teacher, corpus)
     store = embed_corpus(corpus, teacher, store_dir) if teacher else None
     if teacher and store:
         cut = f"{store.truncated / len(store):.2%} of the sentences were truncated"
         state.print(f"Teacher: {arguments.teacher}, {teacher.dimension} dimensions; {cut}.")
 
     set_seed(arguments.seed)
-    if existing:
-        student, tokenizer = existing
-    else:
-        assert teacher is not None  # checked
-        student, tokenizer = make_student(arguments, teacher, corpus)
+    student = existing[0] if existing else make_student(arguments, teacher, tokenizer)
     size, dimensions = sum(weight.numel() for weight in student.parameters()), student.config.projection_dim
     state.print(f"Student: {size:,} parameters, {dimensions} dimensions, {len(tokenizer):,} tokens.")
     if arguments.simcse_weight and views_are_equal(student) and state.is_main_process:
@@ -215,14 +214,21 @@ def report(
         print(f"How it agrees with its teacher on text it has not seen is in {page}.")
 
 
-def make_student(
-    arguments: DistillationArguments, teacher: Teacher, corpus: Corpus
-) -> tuple[AsteriskModel, PreTrainedTokenizerFast]:
-    """A new Asterisk and its tokenizer."""
+def make_tokenizer(
+    arguments: DistillationArguments, teacher: Teacher | None, corpus: Corpus
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of a new Asterisk."""
+    assert teacher is not None  # see check_student
     texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
-    tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
+    return student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
+
+
+def make_student(
+    arguments: DistillationArguments, teacher: Teacher | None, tokenizer: PreTrainedTokenizerFast
+) -> AsteriskModel:
+    """A new Asterisk."""
     config = student_config(arguments, len(tokenizer), tokenizer.pad_token_id)
-    return new_student(config, teacher if arguments.table == "teacher" else None, tokenizer), tokenizer
+    return new_student(config, teacher if arguments.table == "teacher" else None, tokenizer)
 
 
 def load_student_encoder(arguments: DistillationArguments) -> tuple[Any, PreTrainedTokenizerFast]:
@@ -258,6 +264,12 @@ def check_student(arguments: DistillationArguments) -> None:
             "--teacher is missing; without one, give an --encoder to train on by contrast alone (--simcse_weight 1), "
             "or a recipe (--config recipes/demo.yaml)."
         )
+    takes_teachers_tokenizer = not arguments.encoder and arguments.tokenizer.partition(":")[0] in (
+        "teacher",
+        "extended",
+    )
+    if takes_teachers_tokenizer and not has_tokenizer(arguments.teacher):
+        raise UserError(NO_TOKENIZER.format(arguments.teacher))
 
 
 def student_config(

@@ -4,27 +4,7 @@ from dataclasses import dataclass, field
 
 from asterisk.core.errors import UserError
 from asterisk.data.arguments import CorpusArguments
-
-
-@dataclass
-class TeacherArguments:
-    """Teacher: the model whose vectors the student learns."""
-
-    teacher: str = field(
-        default="",
-        metadata={"help": "an encoder (folder, Hub id, package:NAME), vectors:PATH[#COLUMN], or api:MODEL"},
-    )
-    teacher_pooling: str = field(
-        default="mean",
-        metadata={"help": "mean, cls, max or lasttoken, for a teacher whose files name no pooling"},
-    )
-    teacher_dtype: str = field(
-        default="auto", metadata={"help": "auto, float32 or bfloat16, for embedding the corpus"}
-    )
-    base_url: str = field(default="", metadata={"help": "URL of an embeddings API; empty means OpenAI's"})
-    key_variable: str = field(
-        default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the API key"}
-    )
+from asterisk.teachers.arguments import TeacherArguments
 
 
 @dataclass

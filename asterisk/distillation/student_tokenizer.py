@@ -42,6 +42,11 @@ ADDED = {"mask_token": "[MASK]", "pad_token": "[PAD]"}
 
 SMALLEST_TRAINED = 256 + len(ADDED)
 
+NO_TOKENIZER = (
+    "The teacher {} has no tokenizer to give its student; choose another --tokenizer: gpt2, trained:VOCAB_SIZE, or a "
+    "folder or Hub id."
+)
+
 
 def student_tokenizer(
     teacher: Teacher, max_length: int, spec: str = "teacher", texts: Iterable[str] = ()
@@ -74,10 +79,7 @@ def student_tokenizer(
     if spec == "teacher" or kind == "extended":
         source = getattr(teacher, "tokenizer", None)
         if source is None:
-            raise UserError(
-                f"The teacher {teacher.name} has no tokenizer to give its student; choose another --tokenizer: gpt2, "
-                "trained:VOCAB_SIZE, or a folder or Hub id."
-            )
+            raise UserError(NO_TOKENIZER.format(teacher.name))
     else:
         source = _load_tokenizer(spec)
     tokenizer = portable_tokenizer(source, max_length)

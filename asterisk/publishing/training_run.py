@@ -11,7 +11,7 @@ from asterisk.core.arguments import parse_yaml
 from asterisk.core.errors import UserError, redact
 from asterisk.core.files import read_json
 from asterisk.distillation.curves import Point, read_curves
-from asterisk.teachers.remote_folder import Place
+from asterisk.teachers.remote_folder import RemoteFolder
 
 # A table of licences beside the texts: source -> licence and origin.
 LICENCES = "licences.yaml"
@@ -71,7 +71,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
             run.seconds = sum(each["seconds"] for each in read_json(folder / "report.json")["repeats"])
         names = [Path(run.recipe["train_file"]).name]
     else:
-        store = Place(record.get("store_dir", folder / "store")).folder
+        store = RemoteFolder(record.get("store_dir", folder / "store")).local
         manifest = store / "corpus" / "manifest.json"
         corpus = run.recipe.get("corpus", [])
         names = [Path(source).name if not source.startswith("hub:") else source for source in corpus]

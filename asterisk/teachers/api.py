@@ -1,19 +1,20 @@
-"""A teacher behind an embeddings API of OpenAI's form, which vLLM, Ollama, LiteLLM and most services speak too.
+"""A teacher behind an embeddings API of OpenAI's form, which vLLM, Ollama, LiteLLM and most services offer too.
 
-The official client (pip install '.[api]') sends, waits and tries again: on 408, 409, 429, 5xx, timeouts and dropped
-connections, after what the Retry-After header says or else an exponential delay with jitter. Here is what it leaves
-open: batches, several requests at once, a limit on their rate, and a look at what comes back.
+The official client (pip install '.[api]') retries on 408, 409, 429, 5xx, timeouts and dropped connections, after the
+time in the Retry-After header or an exponential delay with jitter. This module adds batches, concurrent requests, a
+limit on their rate, and the checks of the answers.
 """
 
 import base64
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -21,17 +22,21 @@ import openai
 
 from asterisk.core.errors import UserError
 
-# An estimate, on the safe side for all but the rarest scripts.
+BATCH_SIZE = 128
+# A low estimate: only the rarest scripts have fewer bytes per token.
 BYTES_PER_TOKEN = 3
-# Estimated tokens of one request; OpenAI takes 300,000.
+# Estimated tokens of one request; OpenAI accepts 300,000.
 REQUEST_TOKENS = 50_000
-# How often a text is sent again because the answer was not usable.
+# Attempts at a request whose answers are not usable.
 UNUSABLE_ANSWERS = 3
+# Statuses with which servers refuse a batch that is too large, or a format that they do not know.
+BATCH_REFUSALS = (400, 413, 422)
+FORMAT_REFUSALS = (400, 422)
 PROBE = "The quick brown fox jumps over the lazy dog."
 
 
 class EmbeddingsAPITeacher:
-    """A model of an embeddings API. How many tokens it reads, and what it truncates, such an API does not tell."""
+    """A model of an embeddings API, which tells neither its maximum length nor what it truncates."""
 
     max_length = None
     precision = "float32"
@@ -43,24 +48,25 @@ class EmbeddingsAPITeacher:
         base_url: str | None = None,
         key_variable: str = "OPENAI_API_KEY",
         dimensions: int | None = None,
-        batch_size: int = 128,
+        batch_size: int = BATCH_SIZE,
         requests_in_flight: int = 8,
         requests_per_minute: float | None = None,
         timeout: float = 60.0,
         max_retries: int = 8,
     ):
-        """Embeds one fixed sentence, to learn the dimension and to notice later that the model has changed.
+        """Embed one fixed sentence, to learn the dimension and to recognise the model later.
 
         Args:
             model: The model's name at the API.
-            base_url: What `/embeddings` is appended to; by default `OPENAI_BASE_URL` or OpenAI's own.
+            base_url: The URL to which `/embeddings` is appended; by default `OPENAI_BASE_URL` or OpenAI's own.
             key_variable: The environment variable that holds the key; it may be unset if `base_url` is given.
-            dimensions: Asks for vectors of this width, of models that shorten theirs.
-            batch_size: Texts of one request, at most.
-            requests_in_flight: Requests that wait for their answer at the same time, at most.
-            requests_per_minute: Requests started in a minute, at most, further attempts included.
+            dimensions: Requested width of the vectors, for models that can shorten them.
+            batch_size: Maximum number of texts per request. A lower limit of the server is learned when it refuses a
+                batch: from the number in its message, or by halving.
+            requests_in_flight: Maximum number of concurrent requests.
+            requests_per_minute: Maximum number of requests started per minute, retries included.
             timeout: Seconds to wait for an answer.
-            max_retries: Further attempts of a request that failed for a reason that may pass.
+            max_retries: Retries of a request that failed for a temporary reason.
 
         Raises:
             UserError: There is no key, the API refuses it or the model, or it gives no usable vectors.
@@ -85,11 +91,12 @@ class EmbeddingsAPITeacher:
         self._model = model
         self._key = key
         self._key_variable = key_variable
-        self._requested = dimensions
+        self._requested_dimensions = dimensions
         self._batch_size = batch_size
+        self._format: Literal["base64", "float"] = "base64"
         self._requests_in_flight = requests_in_flight
         self._client = openai.OpenAI(
-            # A server of one's own often asks for none, but the client does.
+            # The client wants a key, even for a local server that asks for none.
             api_key=key or "none",
             base_url=base_url,
             timeout=timeout,
@@ -98,16 +105,17 @@ class EmbeddingsAPITeacher:
         )
         self._url = str(self._client.base_url).rstrip("/")
         self.dimension = dimensions or 0
+        self._answered = False
         probe = self._embed([PROBE])[0]
         self.dimension = len(probe)
         identity = [model, self._url, dimensions, self.dimension, _direction(probe)]
         self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        """See [`Teacher`]. The count is 0, whatever the API truncates.
+        """See [`asterisk.teachers.teacher.Teacher`]. The number of truncated texts is reported as 0.
 
         Raises:
-            UserError: The API refuses a request, or still gives no usable answer after the last attempt.
+            UserError: The API refuses a request, or gives no usable answer at the last attempt.
         """
         vectors = [np.empty((0, self.dimension), dtype=np.float32)]
         with ThreadPoolExecutor(self._requests_in_flight) as pool:
@@ -115,23 +123,50 @@ class EmbeddingsAPITeacher:
         return np.concatenate(vectors), 0
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
-        """Raises a [`UserError`]: an API shows no tokenizer."""
+        """Raise a [`UserError`]: an API shows no tokenizer."""
         raise UserError(f"The teacher {self.name} has no tokenizer.")
 
     def _embed(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors of the texts of one request."""
+        """Unit vectors of a batch, in several requests if a smaller limit was learned since it was put together."""
+        vectors: list[np.ndarray] = []
+        done = 0
+        while done < len(texts):
+            part = texts[done : done + self._batch_size]
+            try:
+                vectors.append(self._request(part))
+                done += len(part)
+            except _BatchRefusedError as refusal:
+                # Another thread may have learned an even lower limit.
+                self._batch_size = min(self._batch_size, refusal.limit)
+        return np.concatenate(vectors)
+
+    def _request(self, texts: list[str]) -> np.ndarray:
+        """Unit vectors of the texts of one request.
+
+        Raises:
+            _BatchRefusedError: The server may accept fewer texts.
+            UserError: See [`encode`].
+        """
         attempts = 0
         while True:
+            encoding = self._format
             try:
                 answer = self._client.embeddings.create(
                     model=self._model,
                     input=texts,
-                    dimensions=openai.omit if self._requested is None else self._requested,
-                    encoding_format="base64",
+                    dimensions=openai.omit if self._requested_dimensions is None else self._requested_dimensions,
+                    encoding_format=encoding,
                 )
-                return _unit_vectors(answer, len(texts), self.dimension)
+                vectors = _unit_vectors(answer, len(texts), self.dimension)
+                self._answered = True
+                return vectors
             except openai.APIStatusError as error:
-                raise UserError(self._explanation(error)) from None
+                if error.status_code in FORMAT_REFUSALS and encoding == "base64" and not self._answered:
+                    self._format = "float"
+                elif error.status_code in BATCH_REFUSALS and len(texts) > 1:
+                    raise _BatchRefusedError(_batch_limit(_message(error), len(texts))) from None
+                else:
+                    raise UserError(self._explanation(error)) from None
             except openai.APIConnectionError as error:
                 problem = "gave no answer in time" if isinstance(error, openai.APITimeoutError) else "is not reached"
                 raise UserError(
@@ -155,11 +190,9 @@ class EmbeddingsAPITeacher:
             429: "allow fewer requests per minute, or look at the account's quota",
         }
         default = "try again later" if error.status_code >= 500 else "check the model's name and options"
-        body = error.body if isinstance(error.body, dict) else {}
-        said = self._without_key(str(body.get("message") or error.message))
         return (
-            f"The embeddings API {self._url} refuses with status {error.status_code} ({said}); "
-            f"{remedies.get(error.status_code, default)}."
+            f"The embeddings API {self._url} refuses with status {error.status_code} "
+            f"({self._without_key(_message(error))}); {remedies.get(error.status_code, default)}."
         )
 
     def _without_key(self, message: str) -> str:
@@ -168,8 +201,15 @@ class EmbeddingsAPITeacher:
         return " ".join(message.split())[:300].rstrip(".")
 
 
+class _BatchRefusedError(Exception):
+    """A server refused a batch; it may accept one of `limit` texts."""
+
+    def __init__(self, limit: int):
+        self.limit = limit
+
+
 class _Pace:
-    """Holds each request back until its turn: so many a minute, evenly spaced."""
+    """Delays requests so that they start evenly spaced, at most `per_minute` in a minute."""
 
     def __init__(self, per_minute: float | None):
         self._interval = 60 / per_minute if per_minute else 0.0
@@ -182,6 +222,24 @@ class _Pace:
             start = max(now, self._next)
             self._next = start + self._interval
         time.sleep(start - now)
+
+
+def _message(error: openai.APIStatusError) -> str:
+    """The server's own words, if its answer has OpenAI's form."""
+    body = error.body if isinstance(error.body, dict) else {}
+    return str(body.get("message") or error.message)
+
+
+def _batch_limit(message: str, refused: int) -> int:
+    """The batch size that a refusal names, or half the refused one.
+
+    text-embeddings-inference says "batch size 128 > maximum allowed batch size 32", DashScope "batch size is invalid,
+    it should not be larger than 10".
+    """
+    found = re.search(r"batch size.*?(?:maximum\D*|larger than |at most |exceeds? )(\d+)", message, re.IGNORECASE)
+    if found and 0 < int(found[1]) < refused:
+        return int(found[1])
+    return refused // 2
 
 
 def _batches(texts: list[str], batch_size: int) -> Iterator[list[str]]:
@@ -199,15 +257,19 @@ def _batches(texts: list[str], batch_size: int) -> Iterator[list[str]]:
 
 
 def _unit_vectors(answer: Any, count: int, dimension: int) -> np.ndarray:
-    """The answer's vectors (count, dimension or, if that is 0, any), float32, in the order of the texts.
+    """The vectors of an answer, in the order of the texts: (count, dimension), float32; 0 allows any dimension.
 
     Raises:
         AttributeError, TypeError, ValueError: The answer does not have this form.
     """
-    items = sorted(answer.data, key=lambda item: item.index)
-    if [item.index for item in items] != list(range(count)):
-        raise ValueError(f"{len(items)} vectors came whose indices are not 0 to {count - 1}")
-    vectors = np.stack([_decoded(item.embedding) for item in items]).astype(np.float64)
+    # Some servers leave the index out.
+    indices = [getattr(item, "index", None) for item in answer.data]
+    if all(index is None for index in indices):
+        indices = list(range(len(indices)))
+    if sorted(indices) != list(range(count)):
+        raise ValueError(f"{len(indices)} vectors came whose indices are not 0 to {count - 1}")
+    vectors = np.stack([_decoded(answer.data[indices.index(place)].embedding) for place in range(count)])
+    vectors = vectors.astype(np.float64)
     if vectors.ndim != 2 or vectors.shape[1] != (dimension or vectors.shape[1]):
         raise ValueError(f"the vectors are of shape {vectors.shape[1:]} instead of {dimension} dimensions")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -226,7 +288,7 @@ def _decoded(embedding: Any) -> np.ndarray:
 def _direction(vector: np.ndarray) -> list[bool]:
     """The sides of 16 fixed random planes on which a vector lies.
 
-    Digits, even rounded, would differ from call to call, as APIs compute a little differently each time. A vector
+    Numbers, even rounded, would differ between calls, since APIs compute a little differently each time. A vector
     turned by 0.1 degrees changes a side in 1 of 110 cases, that of an unrelated model in all but 1 of 65,536.
     """
     planes = np.random.RandomState(0).standard_normal((16, len(vector)))

@@ -1,7 +1,8 @@
-"""Where a store lies: a folder, or any fsspec URL together with a local folder that holds copies of its files."""
+"""A folder of files at a local path or an fsspec URL; files at a URL are copied into a local folder."""
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,105 +17,128 @@ from asterisk.core.files import atomic_file, cache_folder, make_folder, read_jso
 from asterisk.core.locks import locked
 
 
-class Place:
-    """A flat folder of files, local or remote.
+class RemoteFolder:
+    """A flat folder of files, at a URL or a local path.
 
     Attributes:
         name: The path or URL.
-        folder: The local folder: the place itself, or the copies, which are fetched once and kept.
-        remote: The file system of a remote place; None for a local one.
+        local: The local folder: the folder itself, or the one that holds the copies of a URL's files.
+        system: The file system of a URL; None for a local path.
     """
 
     def __init__(self, location: Path | str):
-        """Resolves a path or URL; touches nothing.
+        """Resolve a path or URL without accessing it.
 
         Raises:
-            UserError: There is no such protocol, or its package is not installed.
+            UserError: The protocol is unknown, or its package is not installed.
         """
         self.name = str(location).rstrip("/")
-        self.remote: fsspec.AbstractFileSystem | None = None
+        self.system: fsspec.AbstractFileSystem | None = None
         if isinstance(location, Path) or "://" not in self.name:
-            self.folder = Path(location)
+            self.local = Path(location)
             return
         with self._reaching():
             system, self._root = fsspec.url_to_fs(self.name)
         if isinstance(system, LocalFileSystem):
-            self.folder = Path(self._root)
+            self.local = Path(self._root)
             return
-        self.remote = system
-        self.folder = cache_folder() / hashlib.sha256(redact(self.name).encode()).hexdigest()[:16]
+        self.system = system
+        self.local = cache_folder() / hashlib.sha256(redact(self.name).encode()).hexdigest()[:16]
+
+    def list_files(self) -> dict[str, int]:
+        """The name of every file with its time of change in nanoseconds, which is 0 at a URL."""
+        if self.system is not None:
+            with self._reaching():
+                # The listing may be cached from before other machines wrote.
+                self.system.invalidate_cache()
+                try:
+                    paths = self.system.ls(self._root, detail=False)
+                except FileNotFoundError:
+                    return {}
+            return dict.fromkeys((path.rstrip("/").rpartition("/")[2] for path in paths), 0)
+        files = {}
+        try:
+            with os.scandir(self.local) as entries:
+                for entry in entries:
+                    try:
+                        files[entry.name] = entry.stat().st_mtime_ns
+                    except FileNotFoundError:  # another process removed it meanwhile
+                        continue
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise UserError(f"{self.name} cannot be read: {error.strerror or error}.") from None
+        return files
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
-        if self.remote is None:
-            return (self.folder / name).is_file()
+        if self.system is None:
+            return (self.local / name).is_file()
         with self._reaching():
-            return self.remote.isfile(f"{self._root}/{name}")
+            return self.system.isfile(f"{self._root}/{name}")
 
     def read_json(self, name: str) -> Any:
         """The content of a JSON file; None if there is no such file.
 
         Raises:
-            UserError: It is not JSON, or the place cannot be reached.
+            UserError: The file is not JSON, or the folder cannot be reached.
         """
-        path = self.folder / name
-        if self.remote is None:
-            # One look alone: another process may make or remove it between two.
-            return read_json(path, required=False)
+        if self.system is None:
+            # One access only: another process may create or remove the file between two.
+            return read_json(self.local / name, required=False)
         with self._reaching():
             try:
-                return json.loads(self.remote.cat_file(f"{self._root}/{name}"))
+                return json.loads(self.system.cat_file(f"{self._root}/{name}"))
             except FileNotFoundError:
                 return None
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{self.name}/{name} cannot be read as JSON: {error}.") from None
 
     def write_json(self, name: str, content: Any) -> None:
-        """Writes `content` as JSON, whole or not at all."""
-        if self.remote is None:
-            write_json(self.folder / name, content)
+        """Write `content` as JSON, atomically."""
+        if self.system is None:
+            write_json(self.local / name, content)
             return
         with self._reaching():
-            self.remote.makedirs(self._root, exist_ok=True)
-            self.remote.pipe_file(f"{self._root}/{name}", json.dumps(content, ensure_ascii=False).encode())
+            self.system.makedirs(self._root, exist_ok=True)
+            self.system.pipe_file(f"{self._root}/{name}", json.dumps(content, ensure_ascii=False).encode())
 
     def upload(self, name: str) -> None:
-        """Brings a file of the local folder to where it belongs."""
-        if self.remote is not None:
+        """Copy a file from the local folder to the URL; a local path needs no copy."""
+        if self.system is not None:
             with self._reaching():
-                self.remote.put_file(str(self.folder / name), f"{self._root}/{name}")
+                self.system.put_file(str(self.local / name), f"{self._root}/{name}")
 
     def fetch(self, name: str, sha256: str) -> Path:
-        """The local path of a file with these contents, fetched if need be.
+        """The local path of a file with this checksum, copied from the URL if necessary.
 
         Raises:
-            UserError: It is missing or has other contents.
+            UserError: The file is missing or has another checksum.
         """
-        path = self.folder / name
-        if _holds(path, sha256):
+        path = self.local / name
+        if _matches(path, sha256):
             return path
-        if self.remote is not None:
-            make_folder(self.folder)
+        if self.system is not None:
+            make_folder(self.local)
             with locked(path):
-                if not _holds(path, sha256) and self.exists(name):
+                if not _matches(path, sha256) and self.exists(name):
                     with self._reaching(), atomic_file(path) as temporary:
-                        self.remote.get_file(f"{self._root}/{name}", str(temporary))
-            if _holds(path, sha256):
+                        self.system.get_file(f"{self._root}/{name}", str(temporary))
+            if _matches(path, sha256):
                 return path
         raise UserError(
             f"{self.name}/{name} is missing or damaged; delete it and run the command that made the store again."
         )
 
-    def remove(self, pattern: str) -> None:
-        """Removes the files whose names match a glob pattern, as far as other processes have not."""
-        if self.remote is None:
-            for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
-            return
-        with self._reaching():
-            for found in self.remote.glob(f"{self._root}/{pattern}"):
+    def remove(self, names: list[str]) -> None:
+        """Remove files, unless other processes have removed them already."""
+        for name in names:
+            if self.system is None:
+                (self.local / name).unlink(missing_ok=True)
+                continue
+            with self._reaching():
                 try:
-                    self.remote.rm_file(found)
+                    self.system.rm_file(f"{self._root}/{name}")
                 except FileNotFoundError:
                     continue
 
@@ -128,5 +152,5 @@ class Place:
             raise UserError(f"{self.name} cannot be reached: {' '.join(str(error).split())[:300]}.") from error
 
 
-def _holds(path: Path, sha256: str) -> bool:
+def _matches(path: Path, sha256: str) -> bool:
     return path.is_file() and file_hash(path) == sha256

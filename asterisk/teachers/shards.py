@@ -1,10 +1,12 @@
-"""Arrow shards: written whole, mapped into memory, made by several processes together."""
+"""Arrow shards: written atomically, memory-mapped, and shared out among processes."""
 
 import mmap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
+import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
@@ -12,8 +14,12 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import atomic_file
 from asterisk.core.locks import locked
 
-# How often a process looks whether another has finished.
+# Seconds between two looks at the shards that other processes are making.
 POLL_SECONDS = 0.5
+# Every mapped shard takes a file descriptor, of which a process usually has 1,024.
+MAX_MAPPED = 256
+
+View = TypeVar("View")
 
 
 def shard_name(index: int) -> str:
@@ -22,83 +28,131 @@ def shard_name(index: int) -> str:
 
 
 def write_shard(path: Path, table: pa.Table) -> None:
-    """Writes a table as one record batch, so that each column is one piece of memory, whole or not at all."""
+    """Write a table atomically, as one record batch, so that each column is contiguous in memory."""
     table = table.combine_chunks()
-    # Through Python's file, whose errors say in words what is wrong with the disk.
+    # Errors of Python's own file object say in words what is wrong with the disk.
     with atomic_file(path) as temporary, temporary.open("wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 
-class MappedColumn:
-    """A column of a shard, in place: reading it reads the disk.
+class MappedShard:
+    """A shard mapped into memory: reading its columns reads the disk.
 
     Attributes:
-        values: The column.
+        path: The file.
+        columns: The requested columns by name.
     """
 
-    def __init__(self, path: Path, name: str):
-        """Maps the file.
+    def __init__(self, path: Path, *names: str, validate: bool = True):
+        """Map columns of a file.
+
+        Args:
+            path: The file.
+            names: The columns.
+            validate: Whether to read the file once to see that no offset in it points outside.
 
         Raises:
             UserError: The file is missing or is not such a shard.
         """
+        self.path = path
         try:
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            # Not `combine_chunks`, which copies even a single chunk into memory.
-            self.values: pa.Array = pa.ipc.open_file(pa.py_buffer(self._map)).read_all().column(name).chunk(0)
-            # Else offsets that point outside the file would be followed.
-            self.values.validate(full=True)
-            self.release()
+            table = pa.ipc.open_file(pa.py_buffer(self._map)).read_all()
+            # `combine_chunks` would copy even a single chunk into memory.
+            self.columns: dict[str, pa.Array] = {name: table.column(name).chunk(0) for name in names}
+            if validate:
+                for column in self.columns.values():
+                    column.validate(full=True)
+                self.release()
         except (OSError, ValueError, KeyError, IndexError, pa.ArrowInvalid) as error:
             raise UserError(f"{path} is missing or damaged ({error}); delete it and run the command again.") from None
 
     def release(self) -> None:
-        """Takes what was read out of this process's memory; the system may keep it, and it can be read again.
+        """Drop the pages read so far from this process's memory; the system may keep them in its cache.
 
-        A store that is read at random would in the end be in memory whole.
+        Random reads would otherwise bring the whole store into memory.
         """
         if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
+class ShardCache(Generic[View]):
+    """Shards that are mapped when they are first read; the `MAX_MAPPED` used last stay mapped."""
+
+    def __init__(self, open_shard: Callable[[int], tuple[MappedShard, View]]):
+        """Map nothing yet.
+
+        Args:
+            open_shard: Returns a shard, by its index, and what callers read from it.
+        """
+        self._open_shard = open_shard
+        self._mapped: dict[int, tuple[MappedShard, View]] = {}
+
+    def __getitem__(self, index: int) -> View:
+        entry = self._mapped.pop(index, None) or self._open_shard(index)
+        # The order of the dictionary is the order of use.
+        self._mapped[index] = entry
+        if len(self._mapped) > MAX_MAPPED:
+            del self._mapped[next(iter(self._mapped))]
+        return entry[1]
+
+    def release(self) -> None:
+        """Drop the pages read so far from this process's memory."""
+        for shard, _ in self._mapped.values():
+            shard.release()
+
+
+def shards_of(rows: Sequence[int] | np.ndarray, first_rows: np.ndarray) -> np.ndarray:
+    """The index of the shard that holds each row, given the first row of each shard."""
+    return np.searchsorted(first_rows, rows, side="right") - 1
+
+
+def share_order(count: int, rank: int, world: int, help_others: bool = True) -> list[int]:
+    """The order in which a rank makes shards: those with index `rank` modulo `world` first.
+
+    Args:
+        count: The number of shards.
+        rank: The rank of this process.
+        world: The number of processes.
+        help_others: Whether the shards of the other ranks follow.
+    """
+    order = list(range(rank, count, world))
+    if help_others:
+        order += [index for index in range(count) if index % world != rank]
+    return order
+
+
 def share_shards(
     paths: list[Path],
+    order: list[int],
     done: Callable[[int], bool],
     make: Callable[[int], None],
     progress: tqdm,
-    rank: int = 0,
-    world: int = 1,
-    help_others: bool = True,
 ) -> None:
-    """Makes the shards that are missing, together with all processes that do the same.
+    """Make the missing shards together with all processes that do the same.
 
-    A shard is made by one process at a time, under a lock that dies with it. No process waits for another as long as
-    there is a shard that nobody makes, and none waits in a collective operation, which would time out.
+    One process at a time makes a shard, under a lock that dies with the process. A process waits only when others are
+    making all remaining shards, and never in a collective operation, which would time out.
 
     Args:
-        paths: The shards, on one file system that all the processes share.
-        done: Whether a shard, by its index, is there.
-        make: Makes a shard, by its index.
-        progress: Says so when there is nothing to do but to wait.
-        rank: This process begins with every shard whose index is `rank` modulo `world`.
-        world: The number of processes.
-        help_others: Whether to return only when the other ranks' shards are there, too.
+        paths: The shards, on one file system that all processes share.
+        order: The indices of the shards to make, in order.
+        done: Returns whether the shard with an index exists.
+        make: Makes the shard with an index.
+        progress: Tells when this process is waiting.
     """
-    waiting = list(range(rank, len(paths), world))
-    if help_others:
-        waiting += [index for index in range(len(paths)) if index % world != rank]
-    while waiting:
-        held = []
-        for index in waiting:
+    while order:
+        made_elsewhere = []
+        for index in order:
             if done(index):
                 continue
-            with locked(paths[index], wait=False) as mine:
-                if not mine:
-                    held.append(index)
+            with locked(paths[index], wait=False) as acquired:
+                if not acquired:
+                    made_elsewhere.append(index)
                 elif not done(index):
                     make(index)
-        if held:
+        if made_elsewhere:
             progress.set_postfix_str("waiting for other processes")
             time.sleep(POLL_SECONDS)
-        waiting = held
+        order = made_elsewhere

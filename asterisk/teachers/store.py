@@ -1,14 +1,14 @@
-"""The embedding store: what the teacher said about every sentence of a corpus, on disk, once.
+"""The embedding store: a teacher's vector for every sentence of a corpus, computed once and kept on disk.
 
-A folder, or any fsspec URL, of Arrow shards, one for each shard of the corpus, that training maps into memory:
+A store is a folder, or any fsspec URL, of Arrow shards, one for each shard of the corpus:
 
     store/manifest.json          teacher, fingerprint, dimension, ...; each shard's rows and SHA-256, once complete
     store/shard-00000.arrow      text (string), embedding (fixed-size list of float16: a unit vector)
-    store/shard-00000.json       until the store is complete: the shard is there, and this is its SHA-256
-    store/corpus/                the sentences the shards were made from
+    store/shard-00000.json       until the store is complete: marks the shard as done and holds its SHA-256
+    store/corpus/                the sentences that the shards were made from
     store/tokens-HASH/           the same sentences as token ids of one student's tokenizer
 
-Of a store at a URL, shards and token ids lie in ~/.cache/asterisk, too: made or fetched once, and kept.
+The shards and token ids of a store at a URL are also kept in ~/.cache/asterisk.
 """
 
 import hashlib
@@ -29,185 +29,217 @@ from asterisk.core.processes import this_process
 from asterisk.core.progress import progress_bar
 from asterisk.core.run_folder import refuse_difference
 from asterisk.data.corpus import Corpus
-from asterisk.teachers.remote_folder import Place
-from asterisk.teachers.shards import POLL_SECONDS, MappedColumn, shard_name, share_shards, write_shard
+from asterisk.teachers.remote_folder import RemoteFolder
+from asterisk.teachers.shards import (
+    POLL_SECONDS,
+    MappedShard,
+    ShardCache,
+    shard_name,
+    shards_of,
+    share_order,
+    share_shards,
+    write_shard,
+)
 from asterisk.teachers.teacher import Teacher
 from asterisk.teachers.token_store import TokenStore, tokenize_shards, tokenizer_hash
 
 STORE_VERSION = 1
-# Sentences that the teacher embeds at a time: few enough for the bar to move, and enough to batch by length.
+# Sentences per call of the teacher: few enough to move the progress bar, enough to batch by length.
 SENTENCES_PER_CALL = 2_048
+# Seconds between two looks at a store at a URL, each of which lists all its files.
+REMOTE_POLL_SECONDS = 10.0
 
 
 class EmbeddingStore:
-    """A complete store, mapped into memory. Rows are numbered through all shards.
+    """A complete store. Rows are numbered through all shards; a shard is fetched, checked and mapped at its first use.
 
     Attributes:
         folder: The local folder of the shards.
         settings: What the store was made with: teacher, fingerprint, dimension, ...
-        truncated: How many sentences were longer than the teacher reads.
-        rows_per_shard: The rows of each shard.
+        truncated: The number of sentences that were longer than the teacher reads.
+        rows_per_shard: The number of rows of each shard.
     """
 
     def __init__(self, location: Path | str):
-        """Opens a store at a path or URL.
+        """Open a store at a path or URL; only its manifest is read.
 
         Raises:
-            UserError: The store is missing, unfinished, of a newer version, or a shard is not what its checksum says.
+            UserError: The store is missing, unfinished or of a newer version.
         """
-        place = Place(location)
-        manifest = _read_manifest(place)
+        self._source = RemoteFolder(location)
+        manifest = _read_manifest(self._source)
         if manifest is None:
-            raise UserError(f"There is no {place.name}/{MANIFEST}.")
+            raise UserError(f"There is no {self._source.name}/{MANIFEST}.")
         if "shards" not in manifest:
-            raise UserError(f"The store {place.name} is unfinished; run the command that made it again.")
-        self.folder = place.folder
+            raise UserError(f"The store {self._source.name} is unfinished; run the command that made it again.")
+        self.folder = self._source.local
         self.settings: dict[str, Any] = manifest["settings"]
         self.truncated: int = manifest["truncated"]
         self.rows_per_shard: list[int] = [shard["rows"] for shard in manifest["shards"]]
-        self._columns: list[MappedColumn] = []
-        self._texts: list[pa.Array] = []
-        self._embeddings: list[np.ndarray] = []
-        for shard in manifest["shards"]:
-            path = place.fetch(shard["file"], shard["sha256"])
-            embeddings, texts = MappedColumn(path, "embedding"), MappedColumn(path, "text")
-            column = embeddings.values
-            if (len(column), column.type.list_size) != (shard["rows"], self.settings["dimension"]):
-                raise UserError(
-                    f"{path} holds {len(column)} vectors of {column.type.list_size} dimensions, but {place.name}/"
-                    f"{MANIFEST} says {shard['rows']} of {self.settings['dimension']}; make the store again."
-                )
-            self._embeddings.append(column.values.to_numpy().reshape(len(column), -1))
-            self._texts.append(texts.values)
-            self._columns += [embeddings, texts]
-        if place.remote is not None:
-            remove_leftovers(self.folder)
+        self._checksums: list[str] = [shard["sha256"] for shard in manifest["shards"]]
+        self._checked = np.zeros(len(self._checksums), dtype=bool)
+        self._shards = ShardCache(self._open_shard)
         self._first_rows = np.concatenate([[0], np.cumsum(self.rows_per_shard)])
-        self._checksum = hashlib.sha256("".join(shard["sha256"] for shard in manifest["shards"]).encode()).hexdigest()
 
     def __len__(self) -> int:
         return int(self._first_rows[-1])
 
+    def check_shards(self) -> None:
+        """Fetch and check every shard now, rather than at its first use.
+
+        Raises:
+            UserError: A shard is missing, damaged or not as the manifest describes it.
+        """
+        for index in np.flatnonzero(~self._checked):
+            self._shards[index]
+        if self._source.system is not None:
+            remove_leftovers(self.folder)
+
     def embeddings(self, rows: np.ndarray) -> np.ndarray:
-        """The teacher's unit vectors of the rows: (number of rows, dimension), float16."""
+        """The teacher's unit vectors of the rows: (number of rows, dimension), float16.
+
+        Raises:
+            UserError: A shard is missing, damaged or not as the manifest describes it.
+        """
         gathered = np.empty((len(rows), self.settings["dimension"]), dtype=np.float16)
-        shards = self._shards_of(rows)
+        shards = shards_of(rows, self._first_rows)
         for shard in np.unique(shards):
             inside = shards == shard
-            gathered[inside] = self._embeddings[shard][rows[inside] - self._first_rows[shard]]
+            gathered[inside] = self._shards[shard][1][rows[inside] - self._first_rows[shard]]
         return gathered
 
     def texts(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """The sentences of the rows."""
         return [
-            self._texts[shard][int(row - self._first_rows[shard])].as_py()
-            for shard, row in zip(self._shards_of(rows), rows, strict=True)
+            self._shards[shard][0][int(row - self._first_rows[shard])].as_py()
+            for shard, row in zip(shards_of(rows, self._first_rows), rows, strict=True)
         ]
 
     def release(self) -> None:
-        """Takes what was read of the shards out of this process's memory."""
-        for column in self._columns:
-            column.release()
+        """Drop the pages read so far from this process's memory."""
+        self._shards.release()
 
     def tokens(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenStore:
-        """The sentences as token ids, truncated to `max_length`; tokenised once for each tokenizer and length.
+        """The sentences as token ids, truncated to `max_length` tokens; computed once per tokenizer and length.
 
-        They lie in the store, or, where nobody may write to it, in ~/.cache/asterisk.
+        They are kept in the store or, where it is not writable, in ~/.cache/asterisk.
         """
 
         def texts(index: int) -> list[str]:
-            texts = self._texts[index].to_pylist()
+            texts = self._shards[index][0].to_pylist()
             self.release()
             return texts
 
+        checksum = hashlib.sha256("".join(self._checksums).encode()).hexdigest()
         return tokenize_shards(
-            texts,
-            self.rows_per_shard,
-            self._checksum,
-            tokenizer,
-            max_length,
-            writable_folder(self.folder),
+            texts, self.rows_per_shard, checksum, tokenizer, max_length, writable_folder(self.folder)
         )
 
-    def _shards_of(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._first_rows, rows, side="right") - 1
+    def _open_shard(self, index: int) -> tuple[MappedShard, tuple[pa.Array, np.ndarray]]:
+        """A shard with its texts and its vectors (rows, dimension)."""
+        path = self.folder / shard_name(index)
+        if not self._checked[index]:
+            self._source.fetch(path.name, self._checksums[index])
+        shard = MappedShard(path, "text", "embedding", validate=not self._checked[index])
+        texts, column = shard.columns["text"], shard.columns["embedding"]
+        rows, dimension = self.rows_per_shard[index], self.settings["dimension"]
+        if (len(column), column.type.list_size) != (rows, dimension):
+            raise UserError(
+                f"{path} holds {len(column)} vectors of {column.type.list_size} dimensions, but {self._source.name}/"
+                f"{MANIFEST} says {rows} of {dimension}; make the store again."
+            )
+        self._checked[index] = True
+        return shard, (texts, column.values.to_numpy().reshape(len(column), -1))
 
 
 def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> EmbeddingStore:
-    """Embeds the shards of the corpus that the store does not hold yet, together with the other processes of this run.
+    """Embed the shards of the corpus that the store lacks, together with the other processes of this run.
 
-    Every process of `accelerate launch` calls this, outside `main_process_first`. Ranks begin with a share of the
-    shards each and wait for the others by looking at the store, never in a barrier, which would time out. In a folder,
-    whoever is free takes over what is left, as do other runs of the same command; of a process that was killed,
-    nothing is lost but the shard it was at.
+    Every process of `accelerate launch` calls this function, outside `main_process_first`. Each rank begins with its
+    share of the shards. Ranks wait for each other by looking at the store, never in a barrier, which would time out.
+    In a local folder a free process takes over remaining shards, also those of other runs of the same command; a
+    process that is killed loses only the shard that it was making.
 
     Args:
         corpus: The sentences.
-        teacher: What embeds them.
-        location: The path or fsspec URL of the store; all processes must see the same.
+        teacher: The model that embeds them.
+        location: The path or fsspec URL of the store, visible to all processes.
+
+    Returns:
+        The complete store, with every shard checked.
 
     Raises:
-        UserError: The place holds a store that another teacher, or the same with other settings, made; it cannot be
-            written; or the teacher gives vectors that are not finite or not as wide as it says.
+        UserError: The location holds a store of another teacher or other settings; the store cannot be written or is
+            damaged; or the teacher gives vectors that are not finite or not as wide as it says.
     """
     state = this_process()
-    place = Place(location)
-    # Elsewhere nothing tells which shards the processes of other machines are at.
-    shared = place.remote is None
-    embed_shards(corpus, teacher, location, state.process_index, state.num_processes, help_others=shared)
-    while not _finish(place, len(corpus.rows_per_shard)):
-        if shared and _read_manifest(place) is None:
-            raise UserError(f"{place.name}/{MANIFEST} was removed while the store was made; run the command again.")
-        time.sleep(POLL_SECONDS)
-    return EmbeddingStore(location)
+    folder = RemoteFolder(location)
+    # At a URL nothing tells which shards the processes of other machines are making.
+    is_local = folder.system is None
+    finished = embed_shards(corpus, teacher, location, state.process_index, state.num_processes, help_others=is_local)
+    while not finished:
+        if is_local and _read_manifest(folder) is None:
+            raise UserError(f"{folder.name}/{MANIFEST} was removed while the store was made; run the command again.")
+        time.sleep(POLL_SECONDS if is_local else REMOTE_POLL_SECONDS)
+        finished = _finish(folder, len(corpus.rows_per_shard))
+    store = EmbeddingStore(location)
+    store.check_shards()
+    return store
 
 
 def embed_shards(
     corpus: Corpus, teacher: Teacher, location: Path | str, rank: int, world: int, help_others: bool = False
-) -> None:
-    """Embeds the missing shards of one rank, and finishes the store if they were the last: a cluster's task.
+) -> bool:
+    """Embed the missing shards of one rank, and complete the store if no other shard is missing.
 
     Args:
         corpus: The sentences.
-        teacher: What embeds them.
+        teacher: The model that embeds them.
         location: The path or fsspec URL of the store.
-        rank: The shards are those whose index is `rank` modulo `world`.
+        rank: Shards with index `rank` modulo `world` belong to this rank.
         world: The number of ranks.
-        help_others: Whether to go on with the other ranks' shards.
+        help_others: Whether to continue with the other ranks' shards.
+
+    Returns:
+        Whether the store is complete.
 
     Raises:
         UserError: See [`embed_corpus`].
     """
-    place = Place(location)
-    make_folder(place.folder)
+    folder = RemoteFolder(location)
+    make_folder(folder.local)
     settings = _settings(corpus, teacher)
-    complete = _check(place, settings)
-    paths = [place.folder / shard_name(index) for index in range(len(corpus.rows_per_shard))]
+    is_complete = _check_settings(folder, settings)
     rows = corpus.rows_per_shard
+    paths = [folder.local / shard_name(index) for index in range(len(rows))]
+    done = _done_shards(folder, len(rows), is_complete)
     progress = progress_bar(
         "Embedding with the teacher",
         "sentences",
         total=corpus.num_sentences,
-        initial=sum(rows[index] for index in range(len(rows)) if place.exists(_marker(index))),
+        initial=sum(rows[index] for index in done),
         shown=rank == 0,
     )
 
     def make(index: int) -> None:
         truncated = embed_shard(corpus.shard(index), teacher, paths[index], progress.update)
-        # Only now, so that a teacher that fails at once leaves nothing that would refuse the right one.
-        _begin(place, settings)
-        place.upload(paths[index].name)
-        done = {"file": paths[index].name, "rows": rows[index], "truncated": truncated}
-        place.write_json(_marker(index), {**done, "sha256": file_hash(paths[index])})
+        # Not earlier: a teacher that fails at once must not leave settings that refuse the right one.
+        _begin(folder, settings)
+        folder.upload(paths[index].name)
+        record = {"file": paths[index].name, "rows": rows[index], "truncated": truncated}
+        folder.write_json(_marker(index), {**record, "sha256": file_hash(paths[index])})
 
-    if not (complete and _finish(place, len(paths))):
-        share_shards(paths, lambda index: _is_done(place, index), make, progress, rank, world, help_others)
-        _finish(place, len(paths))
+    order = [index for index in share_order(len(rows), rank, world, help_others) if index not in done]
+    share_shards(paths, order, lambda index: _is_done(folder, index), make, progress)
     progress.close()
+    return _finish(folder, len(rows))
 
 
 def embed_shard(texts: list[str], teacher: Teacher, path: Path, on_progress: Callable[[int], Any]) -> int:
-    """Embeds one shard's sentences and writes it; returns how many sentences the teacher truncated.
+    """Embed the sentences of one shard and write it.
+
+    Returns:
+        The number of sentences that the teacher truncated.
 
     Raises:
         UserError: A vector is not finite or not as wide as the teacher says, or the file cannot be written.
@@ -216,17 +248,17 @@ def embed_shard(texts: list[str], teacher: Teacher, path: Path, on_progress: Cal
     embeddings = np.empty((len(texts), teacher.dimension), dtype=np.float16)
     for start in range(0, len(texts), SENTENCES_PER_CALL):
         part = texts[start : start + SENTENCES_PER_CALL]
-        vectors, cut = teacher.encode(part)
-        embeddings[start : start + len(part)] = _checked(vectors, part, teacher)
-        truncated += cut
+        vectors, truncated_here = teacher.encode(part)
+        embeddings[start : start + len(part)] = _checked_vectors(vectors, part, teacher)
+        truncated += truncated_here
         on_progress(len(part))
     column = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), teacher.dimension)
     write_shard(path, pa.table({"text": pa.array(texts, pa.large_string()), "embedding": column}))
     return truncated
 
 
-def _checked(vectors: Any, texts: list[str], teacher: Teacher) -> np.ndarray:
-    """The vectors as float16, refused if they are not what the teacher promises."""
+def _checked_vectors(vectors: Any, texts: list[str], teacher: Teacher) -> np.ndarray:
+    """The vectors as float16; wrong shapes and values that are not finite are refused."""
     try:
         with np.errstate(over="ignore"):
             vectors = np.asarray(vectors, dtype=np.float16)
@@ -243,8 +275,8 @@ def _checked(vectors: Any, texts: list[str], teacher: Teacher) -> np.ndarray:
 
 
 def _settings(corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
-    """What a store is made with."""
-    tokenizer = getattr(teacher, "tokenizer", None)
+    """The settings that a store records."""
+    tokenizer = teacher.tokenizer
     return {
         "teacher": teacher.name,
         "teacher_precision": teacher.precision,
@@ -258,61 +290,89 @@ def _settings(corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
     }
 
 
-def _check(place: Place, settings: dict[str, Any]) -> bool:
-    """Refuses a store that was made with other settings; returns whether it is complete. Writes nothing."""
-    manifest = _read_manifest(place)
+def _check_settings(folder: RemoteFolder, settings: dict[str, Any]) -> bool:
+    """Refuse a store that was made with other settings; returns whether it is complete. Writes nothing."""
+    manifest = _read_manifest(folder)
     if manifest is None:
         return False
-    refuse_difference(place.name, manifest["settings"], settings, "give another --store_dir, or delete this one")
+    refuse_difference(folder.name, manifest["settings"], settings, "give another --store_dir, or delete this one")
     return "shards" in manifest
 
 
-def _begin(place: Place, settings: dict[str, Any]) -> None:
-    """Writes what the store is made with, unless that is there; what is made otherwise is refused.
+def _begin(folder: RemoteFolder, settings: dict[str, Any]) -> None:
+    """Write the settings, unless they are there; refuse others.
 
-    A shard without its marker counts for nothing, so one that was made in vain does no harm.
+    A shard without its marker does not count, so one that was made in vain does no harm.
     """
-    with locked(place.folder / MANIFEST):
-        if _read_manifest(place) is None:
-            place.write_json(MANIFEST, {"version": STORE_VERSION, "settings": settings})
-    _check(place, settings)
+    with locked(folder.local / MANIFEST):
+        if _read_manifest(folder) is None:
+            folder.write_json(MANIFEST, {"version": STORE_VERSION, "settings": settings})
+    _check_settings(folder, settings)
 
 
-def _finish(place: Place, num_shards: int) -> bool:
-    """Completes the manifest if all shards are there; returns whether it is complete. Any process may, at any time."""
-    manifest = _read_manifest(place)
+def _finish(folder: RemoteFolder, num_shards: int) -> bool:
+    """Complete the manifest if all shards are done; returns whether it is complete. Any process may call this."""
+    files = folder.list_files()
+    if any(shard_name(index) not in files for index in range(num_shards)):
+        return False
+    manifest = _read_manifest(folder)
     if manifest is None:
         return False
-    known = manifest.get("shards", [None] * num_shards)
-    shards = [place.read_json(_marker(index)) or known[index] for index in range(num_shards)]
-    if not all(shard is not None and place.exists(shard["file"]) for shard in shards):
+    markers = {index for index in range(num_shards) if _marker(index) in files}
+    known = manifest.get("shards")
+    if known is None and len(markers) < num_shards:
+        return False
+    shards = [
+        (folder.read_json(_marker(index)) if index in markers else None) or (known[index] if known else None)
+        for index in range(num_shards)
+    ]
+    if None in shards:  # another process has completed the store in the meantime
         return False
     if shards != known:
         truncated = sum(shard["truncated"] for shard in shards)
         share = truncated / sum(shard["rows"] for shard in shards)
-        place.write_json(MANIFEST, {**manifest, "truncated": truncated, "truncated_share": share, "shards": shards})
-    # Whoever misses a marker from now on finds the complete manifest.
-    place.remove("shard-*.json")
-    remove_leftovers(place.folder)
+        folder.write_json(MANIFEST, {**manifest, "truncated": truncated, "truncated_share": share, "shards": shards})
+    # From now on, a process that finds no marker finds the complete manifest.
+    folder.remove([_marker(index) for index in sorted(markers)])
+    remove_leftovers(folder.local)
     return True
 
 
-def _is_done(place: Place, index: int) -> bool:
-    marker = place.read_json(_marker(index))
+def _done_shards(folder: RemoteFolder, num_shards: int, is_complete: bool) -> set[int]:
+    """The shards that need no further look, found by one listing.
+
+    A shard that changed after its marker was written is left out, so that [`_is_done`] compares its checksum. Damage
+    that leaves the time of change as it was is found when the shard is read.
+    """
+    files = folder.list_files()
+    done = set()
+    for index in range(num_shards):
+        changed, marked = files.get(shard_name(index)), files.get(_marker(index))
+        if changed is None:
+            continue
+        if marked is None:
+            if is_complete:
+                done.add(index)
+        elif changed < marked or folder.system is not None:
+            done.add(index)
+    return done
+
+
+def _is_done(folder: RemoteFolder, index: int) -> bool:
+    marker = folder.read_json(_marker(index))
+    if not folder.exists(shard_name(index)):
+        return False
     if marker is None:
-        return "shards" in (_read_manifest(place) or {}) and place.exists(shard_name(index))
-    if place.remote is not None:
-        # Its bytes are looked at when they are fetched.
-        return place.exists(marker["file"])
-    path = place.folder / shard_name(index)
-    return path.is_file() and file_hash(path) == marker["sha256"]
+        return "shards" in (_read_manifest(folder) or {})
+    # A file at a URL is checked when it is fetched.
+    return folder.system is not None or file_hash(folder.local / shard_name(index)) == marker["sha256"]
 
 
-def _read_manifest(place: Place) -> dict[str, Any] | None:
-    manifest = place.read_json(MANIFEST)
+def _read_manifest(folder: RemoteFolder) -> dict[str, Any] | None:
+    manifest = folder.read_json(MANIFEST)
     if manifest is None:
         return None
-    where = f"{place.name}/{MANIFEST}"
+    where = f"{folder.name}/{MANIFEST}"
     try:
         if manifest["version"] > STORE_VERSION:
             raise UserError(f"{where} is of version {manifest['version']}; this Asterisk reads {STORE_VERSION}.")
@@ -320,10 +380,12 @@ def _read_manifest(place: Place) -> dict[str, Any] | None:
         if "shards" in manifest:
             manifest["truncated"]
             for index, shard in enumerate(manifest["shards"]):
-                # Nothing else may be opened in the name of a store.
+                # A manifest must not open any other file.
                 if shard["file"] != shard_name(index):
                     raise UserError(f"{where} names {shard['file']!r} where {shard_name(index)} belongs.")
-                shard["rows"], shard["sha256"]
+                shard["sha256"]
+                if not isinstance(shard["rows"], int):
+                    raise TypeError(f"{shard['file']} has {shard['rows']!r} rows")
     except KeyError as error:
         raise UserError(f"{where} is not the manifest of a store: it has no {error}.") from None
     except TypeError as error:
@@ -332,4 +394,4 @@ def _read_manifest(place: Place) -> dict[str, Any] | None:
 
 
 def _marker(index: int) -> str:
-    return Path(shard_name(index)).with_suffix(".json").name
+    return f"shard-{index:05d}.json"

@@ -1,4 +1,4 @@
-"""A frozen sentence encoder of any kind: texts in, unit vectors out, and a fingerprint that says which one it was."""
+"""Teachers: frozen sentence encoders that turn texts into unit vectors, with a fingerprint that identifies them."""
 
 from pathlib import Path
 from typing import Protocol
@@ -11,17 +11,23 @@ from asterisk.core.errors import UserError
 from asterisk.models.passes import CPU_PASS_TOKENS, passes_by_length
 from asterisk.models.precision import resolve_dtype
 from asterisk.models.resolve import loading, resolve_model, weights_hash
+from asterisk.models.sentence_transformer import load_sentence_transformer
 from asterisk.teachers.precomputed import PrecomputedTeacher
 
 # Tokens of one forward pass on a GPU, padding included: enough to keep it busy.
 GPU_PASS_TOKENS = 16_384
-
-
 FORMS = "a folder, a Hub id (owner/name), package:NAME, vectors:PATH[#COLUMN] or api:MODEL"
 
 
 class Teacher(Protocol):
-    """What the rest of the workshop needs of a teacher."""
+    """The interface of all teachers.
+
+    Attributes:
+        name: How the user names the teacher.
+        dimension: The width of the vectors.
+        precision: The type in which the vectors are computed.
+        fingerprint: Identifies the weights or vectors.
+    """
 
     name: str
     dimension: int
@@ -30,17 +36,22 @@ class Teacher(Protocol):
 
     @property
     def max_length(self) -> int | None:
-        """The longest text in tokens, special ones included; None if the teacher does not tell."""
+        """The maximum text length in tokens, special tokens included; None if unknown."""
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
-        """None if the teacher shows none; then `encode_tokens` raises a [`UserError`]."""
+        """The teacher's tokenizer; None if it shows none, in which case `encode_tokens` raises a [`UserError`]."""
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        """Unit vectors (number of texts, dimension), float32, in order, and how many texts were truncated."""
+        """Unit vectors (number of texts, dimension), float32, in order; and the number of truncated texts."""
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
-        """Unit vectors (number of ids, dimension), float32, of texts of one token each."""
+        """Unit vectors (number of ids, dimension), float32, of texts that consist of one token."""
+
+
+def has_tokenizer(spec: str) -> bool:
+    """Whether the teacher that `--teacher` names has a tokenizer, which APIs and precomputed vectors lack."""
+    return spec.partition(":")[0] not in ("api", "vectors")
 
 
 def load_teacher(
@@ -52,24 +63,20 @@ def load_teacher(
     text_column: str = "text",
     base_url: str | None = None,
     key_variable: str = "OPENAI_API_KEY",
-    dimensions: int | None = None,
-    requests_per_minute: float | None = None,
-    requests_in_flight: int = 8,
+    api_batch_size: int | None = None,
 ) -> Teacher:
-    """The teacher that a `--teacher` names.
+    """Load the teacher that `--teacher` names.
 
     Args:
         spec: A folder, Hub id or `package:NAME` of a model ([`SentenceTransformerTeacher`]); `vectors:PATH` or
             `vectors:PATH#COLUMN` ([`PrecomputedTeacher`]); or `api:MODEL` (`EmbeddingsAPITeacher`).
-        dtype: Of a model: "float32", "bfloat16" or "auto".
-        pooling: Of a model that does not say itself: "mean", "cls", "max" or "lasttoken".
-        device: Of a model: a torch device; by default the best there is.
-        text_column: Of vectors: the column of the texts.
-        base_url: Of an API: what `/embeddings` is appended to; by default OpenAI's.
-        key_variable: Of an API: the environment variable that holds the key.
-        dimensions: Of an API: asks for shortened vectors of this width.
-        requests_per_minute: Of an API: requests started in a minute, at most; by default any number.
-        requests_in_flight: Of an API: requests that wait for their answer at the same time, at most.
+        dtype: Precision of a model: "float32", "bfloat16" or "auto".
+        pooling: Pooling of a model whose files name none: "mean", "cls", "max" or "lasttoken".
+        device: Torch device of a model; by default the best one available.
+        text_column: The column of the texts beside precomputed vectors.
+        base_url: The URL of an API, without `/embeddings`; by default OpenAI's.
+        key_variable: The environment variable that holds the key of an API.
+        api_batch_size: Maximum number of texts per request to an API; by default 128.
 
     Raises:
         UserError: The spec has none of these forms, or the teacher cannot be loaded.
@@ -77,19 +84,13 @@ def load_teacher(
     kind, colon, value = spec.partition(":")
     if kind == "api" and value:
         try:
-            from asterisk.teachers.api import EmbeddingsAPITeacher
+            from asterisk.teachers.api import BATCH_SIZE, EmbeddingsAPITeacher
         except ImportError:
             raise UserError(f"The teacher {spec} needs the openai package: pip install '.[api]'.") from None
-        return EmbeddingsAPITeacher(
-            value,
-            base_url,
-            key_variable,
-            dimensions,
-            requests_per_minute=requests_per_minute,
-            requests_in_flight=requests_in_flight,
-        )
-    if base_url is not None or dimensions is not None:
-        raise UserError(f"A base URL and dimensions are for a teacher api:MODEL, not for {spec}.")
+        batch_size = BATCH_SIZE if api_batch_size is None else api_batch_size
+        return EmbeddingsAPITeacher(value, base_url, key_variable, batch_size=batch_size)
+    if base_url is not None or api_batch_size is not None:
+        raise UserError(f"A base URL and a batch size are for a teacher api:MODEL, not for {spec}.")
     path, _, column = value.partition("#")
     if kind == "vectors" and path:
         return PrecomputedTeacher(path, column or "embedding", text_column)
@@ -99,22 +100,20 @@ def load_teacher(
 
 
 class SentenceTransformerTeacher:
-    """Any sentence-transformers model, or plain transformers encoder with a pooling, from a folder or the Hub."""
+    """A sentence-transformers model, or a transformers encoder with a pooling, from a folder or the Hub."""
 
     def __init__(self, name: str, dtype: str = "auto", pooling: str = "mean", device: str | None = None):
-        """Loads the model.
+        """Load the model.
 
         Args:
-            name: A folder, a Hub id, or `package:NAME` for what the installed package NAME carries in `model/`.
-            dtype: "float32", "bfloat16", or "auto": bfloat16 where the processor computes in it.
-            pooling: Used only if the folder does not say itself: "mean", "cls", "max" or "lasttoken".
-            device: A torch device; by default the best there is.
+            name: A folder, a Hub id, or `package:NAME` for the `model/` folder of the installed package NAME.
+            dtype: "float32", "bfloat16", or "auto" for the faster of the two.
+            pooling: The pooling of a model whose files name none: "mean", "cls", "max" or "lasttoken".
+            device: A torch device; by default the best one available.
 
         Raises:
             UserError: There is no such model, or it has no weights or no tokenizer.
         """
-        from asterisk.models.sentence_transformer import load_sentence_transformer
-
         self.name = name
         location = resolve_model(name)
         folder = Path(location)
@@ -138,15 +137,15 @@ class SentenceTransformerTeacher:
             max_length=self.max_length,
             return_overflowing_tokens=True,
         )
-        # A truncated text comes with its rest as further rows.
-        rows = encoded["overflow_to_sample_mapping"]
-        first_rows = [row for row, text in enumerate(rows) if row == 0 or rows[row - 1] != text]
-        truncated = len({text for row, text in enumerate(rows) if row > 0 and rows[row - 1] == text})
+        # The rest of a truncated text follows as further rows of the same text.
+        text_of_row = encoded["overflow_to_sample_mapping"]
+        first_rows = [row for row, text in enumerate(text_of_row) if row == 0 or text_of_row[row - 1] != text]
+        truncated = len({text for row, text in enumerate(text_of_row) if row > 0 and text_of_row[row - 1] == text})
         return self._encode_ids([encoded["input_ids"][row] for row in first_rows]), truncated
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
         """See [`Teacher`]."""
-        # What the tokenizer puts around a text, seen on one.
+        # One text shows which special tokens surround a text.
         bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = self.tokenizer("a")["input_ids"]
         start = next(index for index in range(len(whole)) if whole[index : index + len(bare)] == bare)
@@ -155,15 +154,14 @@ class SentenceTransformerTeacher:
 
     @torch.inference_mode()
     def _encode_ids(self, token_ids: list[list[int]]) -> np.ndarray:
-        """Embeds token sequences, longest first, in batches of a fixed number of tokens: hardly any is padding."""
         budget = CPU_PASS_TOKENS if self.model.device.type == "cpu" else GPU_PASS_TOKENS
         vectors = np.empty((len(token_ids), self.dimension), dtype=np.float32)
         for rows in passes_by_length([len(ids) for ids in token_ids], budget):
-            longest = max(1, len(token_ids[rows[0]]))
+            lengths = torch.tensor([len(token_ids[row]) for row in rows])
+            longest = max(1, int(lengths[0]))
             input_ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id or 0)
             for index, row in enumerate(rows):
                 input_ids[index, : len(token_ids[row])] = torch.tensor(token_ids[row])
-            lengths = torch.tensor([len(token_ids[row]) for row in rows])
             attention_mask = (torch.arange(longest) < lengths[:, None]).long()
             vectors[rows] = self._forward({"input_ids": input_ids, "attention_mask": attention_mask})
         return vectors

@@ -1,4 +1,4 @@
-"""A store's sentences as token ids of one student's tokenizer, on disk, once."""
+"""The sentences of a store as token ids of one student's tokenizer, computed once and kept on disk."""
 
 import hashlib
 import json
@@ -17,48 +17,59 @@ from asterisk.core.locks import remove_leftovers
 from asterisk.core.processes import this_process
 from asterisk.core.progress import progress_bar
 from asterisk.data.corpus import Corpus
-from asterisk.teachers.shards import MappedColumn, shard_name, share_shards, write_shard
+from asterisk.teachers.shards import (
+    MappedShard,
+    ShardCache,
+    shard_name,
+    shards_of,
+    share_order,
+    share_shards,
+    write_shard,
+)
 
-# Texts that are tokenised at a time.
+# Texts per call of the tokenizer, whose output takes more than a kilobyte per text.
 TEXTS_PER_CALL = 4_096
 
 
 class TokenStore:
-    """Token ids of every row of a store, mapped into memory. Rows are numbered through all shards."""
+    """The token ids of every row of a store, memory-mapped. Rows are numbered through all shards.
+
+    Attributes:
+        lengths: The number of tokens of each row, int32.
+    """
 
     def __init__(self, paths: list[Path]):
-        """Opens the shards.
+        """Check the shards and read the lengths.
 
         Raises:
-            UserError: One is missing or damaged.
+            UserError: A shard is missing or damaged.
         """
         for path in paths:
-            if not (path.is_file() and _digest_file(path).is_file() and _read_digest(path) == file_hash(path)):
+            if not (_is_done(path) and _read_checksum(path) == file_hash(path)):
                 raise UserError(f"{path} is missing or damaged; delete it and run the command again.")
-        self._columns = [MappedColumn(path, "input_ids") for path in paths]
-        self._values = [column.values.values.to_numpy() for column in self._columns]
-        self._offsets = [column.values.offsets.to_numpy() for column in self._columns]
-        self.lengths = np.concatenate([np.diff(offsets).astype(np.int32) for offsets in self._offsets])
-        self._first_rows = np.concatenate([[0], np.cumsum([len(column.values) for column in self._columns])])
+        lengths = [np.diff(_map_tokens(path, validate=True)[1][1]).astype(np.int32) for path in paths]
+        self.lengths = np.concatenate(lengths)
+        self._first_rows = np.concatenate([[0], np.cumsum([len(part) for part in lengths])])
+        self._shards = ShardCache(lambda index: _map_tokens(paths[index], validate=False))
 
     def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and attention mask of the rows: (number of rows, longest of them), int64; padding is 0."""
+        """Token ids and attention mask of the rows, padded with 0 to the longest: (number of rows, length), int64."""
         lengths = self.lengths[rows]
         columns = np.arange(max(1, lengths.max(initial=1)))
         mask = columns < lengths[:, None]
         input_ids = np.zeros(mask.shape, dtype=np.int64)
-        shards = np.searchsorted(self._first_rows, rows, side="right") - 1
+        shards = shards_of(rows, self._first_rows)
         for shard in np.unique(shards):
             inside = shards == shard
-            starts = self._offsets[shard][rows[inside] - self._first_rows[shard]]
+            token_ids, offsets = self._shards[shard]
+            starts = offsets[rows[inside] - self._first_rows[shard]]
             positions = (starts[:, None] + columns)[mask[inside]]
-            input_ids[mask & inside[:, None]] = self._values[shard][positions]
+            input_ids[mask & inside[:, None]] = token_ids[positions]
         return input_ids, mask.astype(np.int64)
 
     def release(self) -> None:
-        """Takes what was read of the shards out of this process's memory."""
-        for column in self._columns:
-            column.release()
+        """Drop the pages read so far from this process's memory."""
+        self._shards.release()
 
 
 def tokenize_corpus(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> TokenStore:
@@ -66,8 +77,8 @@ def tokenize_corpus(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_leng
 
     Args:
         corpus: The sentences.
-        tokenizer: The student's.
-        max_length: Longer sentences are truncated to so many tokens.
+        tokenizer: The student's tokenizer.
+        max_length: The number of tokens to which longer sentences are truncated.
         folder: Where the token ids go, beside those of other tokenizers and lengths.
 
     Raises:
@@ -85,15 +96,15 @@ def tokenize_shards(
     max_length: int,
     folder: Path,
 ) -> TokenStore:
-    """Tokenises the shards that are missing, one at a time, together with the other processes of this run.
+    """Tokenise the missing shards together with the other processes of this run.
 
     Args:
-        texts: The sentences of a shard, by its index.
-        rows_per_shard: How many they are.
-        made_from: What changes when the sentences do.
-        tokenizer: The student's.
-        max_length: Longer sentences are truncated to so many tokens.
-        folder: Where a folder with the token ids goes.
+        texts: Returns the sentences of a shard, by its index.
+        rows_per_shard: The number of sentences of each shard.
+        made_from: A string that changes when the sentences do.
+        tokenizer: The student's tokenizer.
+        max_length: The number of tokens to which longer sentences are truncated.
+        folder: The folder in which the folder of the token ids is made.
 
     Raises:
         UserError: A file cannot be written or is damaged.
@@ -103,43 +114,50 @@ def tokenize_shards(
     make_folder(folder)
     paths = [folder / shard_name(index) for index in range(len(rows_per_shard))]
     state = this_process()
+    order = share_order(len(paths), state.process_index, state.num_processes)
+    order = [index for index in order if not _is_done(paths[index])]
     progress = progress_bar(
         "Tokenising",
         "sentences",
         total=sum(rows_per_shard),
-        initial=sum(rows for path, rows in zip(paths, rows_per_shard, strict=True) if _is_there(path)),
+        initial=sum(rows_per_shard) - sum(rows_per_shard[index] for index in order),
         shown=state.is_local_main_process,
     )
 
     def make(index: int) -> None:
         write_shard(paths[index], pa.table({"input_ids": _tokenize(texts(index), tokenizer, max_length)}))
-        with atomic_file(_digest_file(paths[index])) as temporary:
+        with atomic_file(_checksum_file(paths[index])) as temporary:
             temporary.write_text(file_hash(paths[index]), encoding="utf-8")
         progress.update(rows_per_shard[index])
 
-    share_shards(
-        paths, lambda index: _is_there(paths[index]), make, progress, state.process_index, state.num_processes
-    )
+    share_shards(paths, order, lambda index: _is_done(paths[index]), make, progress)
     progress.close()
     remove_leftovers(folder)
     return TokenStore(paths)
 
 
-def _is_there(path: Path) -> bool:
-    return path.exists() and _digest_file(path).exists()
+def _map_tokens(path: Path, validate: bool) -> tuple[MappedShard, tuple[np.ndarray, np.ndarray]]:
+    """A shard with its token ids, int32, and the offset of each row's first one, int64."""
+    shard = MappedShard(path, "input_ids", validate=validate)
+    column = shard.columns["input_ids"]
+    return shard, (column.values.to_numpy(), column.offsets.to_numpy())
 
 
-def _digest_file(path: Path) -> Path:
-    """Where a shard's SHA-256 is, without which it counts for nothing."""
+def _is_done(path: Path) -> bool:
+    return path.exists() and _checksum_file(path).exists()
+
+
+def _checksum_file(path: Path) -> Path:
+    """The file with a shard's SHA-256; a shard without it does not count."""
     return path.with_suffix(".sha256")
 
 
-def _read_digest(path: Path) -> str:
-    return _digest_file(path).read_text(encoding="utf-8", errors="replace")
+def _read_checksum(path: Path) -> str:
+    return _checksum_file(path).read_text(encoding="utf-8", errors="replace")
 
 
 def _tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> pa.Array:
-    """Token ids as lists of int32, a few texts at a time: what a tokenizer says of one takes more than a kilobyte."""
+    """Token ids as lists of int32."""
     parts = []
     for start in range(0, len(texts), TEXTS_PER_CALL):
         encoded = tokenizer(
@@ -154,7 +172,7 @@ def _tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: 
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """SHA-256 of all that a tokenizer does to a text, but for the truncation and padding that each call chooses."""
+    """SHA-256 of a tokenizer's behaviour, without the truncation and padding that each call chooses."""
     fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(fast, "to_str"):
         content = json.loads(fast.to_str()) | {"truncation": None, "padding": None}

@@ -212,7 +212,7 @@ class Targets:
         assert self.store
         if content[:1] in (b"", b"\0"):
             (self.folder / "store" / MANIFEST).write_bytes(content[1:])
-            return answers("store", lambda: EmbeddingStore(self.folder / "store"))
+            return answers("store", lambda: EmbeddingStore(self.folder / "store").check_shards())
         (self.folder / "run").mkdir(exist_ok=True)
         (self.folder / "run" / RUN_FILE).write_bytes(content[1:])
         return answers("run", lambda: check_run_folder(self.folder / "run", {"seed": 0}, resume=True))

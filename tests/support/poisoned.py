@@ -225,7 +225,7 @@ def read_as_recipe(artefact: Path, work: Path) -> None:
 
 
 def open_as_store(artefact: Path, work: Path) -> None:
-    EmbeddingStore(artefact)
+    EmbeddingStore(artefact).check_shards()
 
 
 READERS: dict[str, Callable[[Path, Path], None]] = {

@@ -1,19 +1,22 @@
-"""An embeddings API teaches over real HTTP as well as the model behind it, through every fault that passes."""
+"""An embeddings API teaches over real HTTP as well as the model behind it, despite every temporary fault."""
 
 import base64
 import json
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openai._base_client
 import pytest
 
+import train_distill
 from asterisk.core.errors import UserError
 from asterisk.teachers.api import PROBE, EmbeddingsAPITeacher, _direction
 from asterisk.teachers.teacher import SentenceTransformerTeacher, load_teacher
@@ -37,6 +40,8 @@ class API(ThreadingHTTPServer):
         self.requests: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.waiting = self.most_waiting = 0
+        # How a server refuses a batch of more texts, if it does.
+        self.limit, self.limit_status, self.limit_message = 0, 413, ""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -71,6 +76,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.connection.shutdown(socket.SHUT_RDWR)
         if fault == "slow":
             time.sleep(12)
+        count = len(request["input"])
+        if self.server.limit and count > self.server.limit:
+            return self._refuse(self.server.limit_status, self.server.limit_message.format(count))
+        if fault == "no base64" and request["encoding_format"] != "float":
+            return self._refuse(422, "encoding_format: Input should be 'float'")
         vectors = self._vectors(request["input"], request.get("dimensions"), fault)
         numbers = fault == "float" or request["encoding_format"] == "float"
         items: list[dict[str, Any]] = [
@@ -83,6 +93,9 @@ class Handler(BaseHTTPRequestHandler):
         ]
         if fault == "shuffled":
             items.reverse()
+        if fault == "no index":
+            for item in items:
+                del item["index"]
         if fault == "same index":
             items[-1]["index"] = 0
         if fault == "one less":
@@ -175,12 +188,109 @@ def test_long_texts_are_sent_in_smaller_batches(api: API) -> None:
     assert sorted(len(request["input"]) for request in api.requests[1:]) == [3, 3, 3]
 
 
+@pytest.mark.parametrize(
+    ("status", "limit", "message", "refusals"),
+    [
+        (413, 32, "Validation: batch size {} > maximum allowed batch size 32", 1),
+        (400, 10, "<400> InvalidParameter: Value error, batch size is invalid, it should not be larger than 10.", 1),
+        (422, 32, "Unprocessable", 2),
+        (413, 10, "Payload too large", 4),
+    ],
+    ids=["text-embeddings-inference", "DashScope", "only a status", "halved four times"],
+)
+def test_batch_limit_is_learned_from_the_refusal(
+    api: API,
+    teacher: SentenceTransformerTeacher,
+    sentences: list[str],
+    status: int,
+    limit: int,
+    message: str,
+    refusals: int,
+) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url, requests_in_flight=1)
+    api.limit, api.limit_status, api.limit_message = limit, status, message
+    texts = sentences[:200]
+    np.testing.assert_allclose(remote.encode(texts)[0], teacher.encode(texts)[0], atol=1e-5)
+    sizes = [len(request["input"]) for request in api.requests[1:]]
+    assert len([size for size in sizes if size > limit]) == refusals
+    asked = len(api.requests)
+    remote.encode(texts)
+    assert max(len(request["input"]) for request in api.requests[asked:]) <= limit
+
+
+def test_concurrent_refusals_lose_no_text(api: API, teacher: SentenceTransformerTeacher, sentences: list[str]) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url)
+    api.limit, api.limit_status, api.limit_message = 3, 413, "Payload too large"
+    texts = sentences[:2000:2]
+    np.testing.assert_allclose(remote.encode(texts)[0], teacher.encode(texts)[0], atol=1e-5)
+
+
+def test_batch_size_is_the_given_one(api: API) -> None:
+    remote = load_teacher("api:minilm", base_url=api.url, api_batch_size=10)
+    api.limit, api.limit_status = 10, 400
+    remote.encode(["Rain."] * 25)
+    assert sorted(len(request["input"]) for request in api.requests) == [1, 5, 10, 10]
+    with pytest.raises(UserError, match="batch size must be at least 1, not -1"):
+        load_teacher("api:minilm", base_url=api.url, api_batch_size=-1)
+
+
+def test_refusal_of_a_single_text_is_final(api: API) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url)
+    api.always = "413"
+    with pytest.raises(UserError, match="status 413"):
+        remote.encode(["Rain.", "Snow.", "Hail.", "Sun."])
+    assert [len(request["input"]) for request in api.requests[1:]] == [4, 2, 1]
+
+
+def test_items_without_index_go_by_their_place(api: API, teacher: SentenceTransformerTeacher) -> None:
+    api.always = "no index"
+    texts = ["Rain.", "Snow.", "Hail."]
+    remote = EmbeddingsAPITeacher("minilm", api.url)
+    np.testing.assert_allclose(remote.encode(texts)[0], teacher.encode(texts)[0], atol=1e-5)
+
+
+def test_server_that_refuses_base64_is_asked_for_floats(api: API, teacher: SentenceTransformerTeacher) -> None:
+    api.always = "no base64"
+    remote = EmbeddingsAPITeacher("minilm", api.url)
+    np.testing.assert_allclose(remote.encode(["Rain."])[0], teacher.encode(["Rain."])[0], atol=1e-5)
+    assert [request["encoding_format"] for request in api.requests] == ["base64", "float", "float"]
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "message", "requests"),
+    [
+        ("teacher", "api:minilm has no tokenizer to give its student", 0),
+        ("extended:50000", "api:minilm has no tokenizer to give its student", 0),
+        ("trained:many", "at least 258, not 'many'", 1),
+        ("gpt2:nowhere", "nowhere holds neither encoder.json", 1),
+    ],
+)
+def test_tokenizer_that_cannot_be_had_is_refused_before_texts_are_paid_for(
+    api: API,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tokenizer: str,
+    message: str,
+    requests: int,
+) -> None:
+    (tmp_path / "texts.txt").write_text("Rain.\nSnow.\nHail.\n")
+    flags = ["--teacher", "api:minilm", "--base_url", api.url, "--corpus", str(tmp_path / "texts.txt")]
+    flags += ["--tokenizer", tokenizer, "--output_dir", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["train_distill.py", *flags])
+    with pytest.raises(SystemExit, match="2"):
+        train_distill.main()
+    assert message in capsys.readouterr().err
+    # One request at most: the fixed sentence.
+    assert len(api.requests) == requests
+
+
 def test_no_texts_give_no_vectors(api: API) -> None:
     assert EmbeddingsAPITeacher("minilm", api.url).encode([])[0].shape == (0, 384)
 
 
 def test_shortened_vectors_are_asked_for_and_checked(api: API, teacher: SentenceTransformerTeacher) -> None:
-    remote = load_teacher("api:minilm", base_url=api.url, dimensions=64)
+    remote = EmbeddingsAPITeacher("minilm", api.url, dimensions=64)
     assert remote.dimension == 64
     whole = teacher.encode(["Rain."])[0][:, :64]
     np.testing.assert_allclose(remote.encode(["Rain."])[0], whole / np.linalg.norm(whole), atol=1e-5)

@@ -13,7 +13,7 @@ import pytest
 
 from asterisk.core.errors import UserError
 from asterisk.teachers import cluster
-from asterisk.teachers.cluster import ClusterArguments
+from asterisk.teachers.arguments import ClusterArguments
 from asterisk.teachers.store import EmbeddingStore, embed_corpus
 from tests.support.paths import REPOSITORY, TEACHER
 from tests.support.stores import QuickTeacher, contents, quick_corpus
@@ -29,8 +29,9 @@ def start_local(folder: Path, seconds: float) -> subprocess.Popen[str]:
 import sys
 from functools import partial
 from pathlib import Path
-from asterisk.teachers.cluster import ClusterArguments, EmbedShards, make_executor
 from asterisk.data.corpus import Corpus
+from asterisk.teachers.arguments import ExecutorArguments
+from asterisk.teachers.executors import EmbedShards, make_executor
 from tests.support.stores import quick_teacher
 if __name__ == "__main__":
     folder = Path({str(folder)!r})
@@ -39,7 +40,7 @@ if __name__ == "__main__":
         str(folder / "store"),
         partial(quick_teacher, log=folder / "log", seconds={seconds}),
     )
-    make_executor(step, ClusterArguments(store_dir=str(folder / "store"), tasks=3, workers=2)).run()
+    make_executor(step, ExecutorArguments(tasks=3, workers=2)).run()
 """
     script = folder / "run.py"
     script.write_text(program)
@@ -54,6 +55,7 @@ if __name__ == "__main__":
 
 
 @needs_datatrove
+@pytest.mark.slow
 def test_workers_that_were_killed_go_on_to_the_store_of_one_process(tmp_path: Path) -> None:
     corpus = quick_corpus(tmp_path / "corpus")
     (tmp_path / "log").touch()
@@ -78,8 +80,9 @@ def test_workers_that_were_killed_go_on_to_the_store_of_one_process(tmp_path: Pa
 
 
 @needs_datatrove
+@pytest.mark.slow
 def test_command_embeds_with_the_teacher_by_slurms_job_array(tmp_path: Path) -> None:
-    """Slurm itself is played by two shell scripts: the array's tasks run one after the other."""
+    """Shell scripts stand in for Slurm: they run the tasks of the array one after the other."""
     (tmp_path / "texts.txt").write_text("\n".join(f"sentence number {n}" for n in range(40)))
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -123,7 +126,12 @@ echo Submitted batch job 1
         ("", "--corpus is missing"),
         ("--corpus x --teacher y --store_dir z --executor k8s", "must be local, slurm or ray, not 'k8s'"),
         ("--corpus x --teacher y --store_dir z --executor slurm", "--partition is missing"),
-        ("--corpus x --teacher y --store_dir z --tasks 0", "--tasks must be at least 1"),
+        ("--corpus x --teacher y --store_dir z --tasks 0", "--tasks must be at least 1, not 0"),
+        ("--corpus x --teacher y --store_dir z --workers 0", "--workers must be at least 1, or -1"),
+        ("--corpus x --teacher y --store_dir z --tasks many", "--tasks"),
+        ("--corpus x --teacher y --store_dir z --nodes 3", "--nodes"),
+        ("--corpus missing.txt --teacher y --store_dir z", "missing.txt"),
+        ("--corpus x --teacher y --store_dir s3://me:secret@z --corpus_dir c", "--store_dir holds a password or key"),
         ("--corpus x --teacher y --store_dir memory://z", "--corpus_dir must name a folder"),
     ],
 )
@@ -134,10 +142,25 @@ def test_wrong_arguments_get_one_sentence(
     monkeypatch.setattr(sys, "argv", ["cluster", *flags.split()])
     with pytest.raises(SystemExit, match="2"):
         cluster.main()
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert "secret" not in said
+
+
+def test_help_comes_without_the_imports_that_take_seconds() -> None:
+    program = (
+        "import sys; from asterisk.teachers import cluster; sys.argv[1:] = ['--help']\n"
+        "try: cluster.main()\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'datatrove', 'pyarrow'} & set(sys.modules), sorted(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-500:]
+    assert "--executor" in result.stdout
+    assert "--mem_per_cpu_gb" in result.stdout
 
 
 def test_missing_datatrove_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install '\.\[cluster\]'"):
-        cluster.check(ClusterArguments())
+        cluster.check_arguments(ClusterArguments())

@@ -1,4 +1,4 @@
-"""The store holds what the teacher said, once, and refuses to be anything else."""
+"""A store holds the teacher's vectors, completes itself after any interruption and refuses whatever differs."""
 
 import json
 import multiprocessing
@@ -26,7 +26,7 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import MANIFEST
 from asterisk.data.corpus import Corpus, build_corpus
 from asterisk.distillation.student_tokenizer import student_tokenizer
-from asterisk.teachers.remote_folder import Place
+from asterisk.teachers.remote_folder import RemoteFolder
 from asterisk.teachers.shards import shard_name
 from asterisk.teachers.store import EmbeddingStore, embed_corpus
 from asterisk.teachers.teacher import SentenceTransformerTeacher, Teacher
@@ -110,8 +110,11 @@ def test_damaged_shard_and_newer_manifest_are_refused(tmp_path: Path) -> None:
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(UserError, match=r"shard-00001\.arrow is missing or damaged"):
-        EmbeddingStore(tmp_path / "store")
+    store = EmbeddingStore(tmp_path / "store")
+    for read in (lambda: store.embeddings(np.array([16])), lambda: store.texts([16]), store.check_shards):
+        with pytest.raises(UserError, match=r"shard-00001\.arrow is missing or damaged"):
+            read()
+    assert store.texts([0]) == ["sentence number 0"]
     manifest = json.loads((tmp_path / "store" / MANIFEST).read_text())
     (tmp_path / "store" / MANIFEST).write_text(json.dumps({**manifest, "version": 99}))
     with pytest.raises(UserError, match="version 99"):
@@ -179,7 +182,7 @@ def test_manifest_that_is_none_is_refused(tmp_path: Path, change: Any, message: 
     manifest = tmp_path / "store" / MANIFEST
     manifest.write_text(change(manifest.read_text()))
     with pytest.raises(UserError, match=message):
-        EmbeddingStore(tmp_path / "store")
+        EmbeddingStore(tmp_path / "store").check_shards()
 
 
 def test_shard_that_was_cut_short_is_refused_and_made_again_once_it_is_deleted(tmp_path: Path) -> None:
@@ -214,6 +217,7 @@ def forks() -> ForkServerContext:
     return context
 
 
+@pytest.mark.slow
 def test_store_killed_at_any_moment_ends_up_with_the_same_bytes_and_nothing_else(
     tmp_path: Path, forks: ForkServerContext
 ) -> None:
@@ -236,6 +240,7 @@ def test_store_killed_at_any_moment_ends_up_with_the_same_bytes_and_nothing_else
     assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_real_teacher_killed_after_a_shard_goes_on_to_the_same_bytes(tmp_path: Path, forks: ForkServerContext) -> None:
     quick_corpus(tmp_path / "corpus")
     process = forks.Process(target=embed_with_the_teacher, args=(tmp_path, "store"))
@@ -274,6 +279,7 @@ def start_ranks(folder: Path, ranks: int) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [0, 2], ids=["two runs", "two ranks of a run"])
 def test_two_processes_share_the_work_and_do_none_of_it_twice(
     tmp_path: Path, ranks: int, forks: ForkServerContext
@@ -365,12 +371,16 @@ def test_remote_store_is_the_local_one_and_fetched_once(
 
     monkeypatch.setattr(type(system), "get_file", noted_get_file)
     store = EmbeddingStore(url)
+    assert not fetched
+    store.texts([319])
+    assert [Path(path).name for path in fetched] == [shard_name(19)]
+    store.check_shards()
     assert len(fetched) == 20
     rows = np.array([319, 0, 17])
     np.testing.assert_array_equal(store.embeddings(rows), local.embeddings(rows))
     assert store.texts(rows) == local.texts(rows)
     store.tokens(word_tokenizer(), 8)
-    EmbeddingStore(url)
+    EmbeddingStore(url).check_shards()
     assert len(fetched) == 20
     assert not list(store.folder.glob(".*"))
 
@@ -385,9 +395,9 @@ def test_remote_store_goes_on_where_it_was_interrupted(tmp_path: Path, cache: Pa
     assert len(embed_corpus(corpus, InterruptedTeacher(QuickTeacher(), calls=15), url)) == 320  # type: ignore[arg-type]
     shard = f"{url}/{shard_name(3)}"
     fsspec.filesystem("memory").pipe_file(shard, b"cut short")
-    (Place(url).folder / shard_name(3)).unlink()
+    (RemoteFolder(url).local / shard_name(3)).unlink()
     with pytest.raises(UserError, match=r"shard-00003\.arrow is missing or damaged"):
-        EmbeddingStore(url)
+        EmbeddingStore(url).check_shards()
 
 
 def test_place_that_cannot_be_reached_is_named(tmp_path: Path, cache: Path) -> None:
@@ -464,4 +474,4 @@ def test_a_marker_that_another_process_makes_meanwhile_is_not_there_yet(
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", missing)
-    assert Place(tmp_path).read_json("shard-00000.json") is None
+    assert RemoteFolder(tmp_path).read_json("shard-00000.json") is None

