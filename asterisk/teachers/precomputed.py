@@ -1,4 +1,4 @@
-"""A teacher whose vectors were computed elsewhere: a table or array of them, looked up by text."""
+"""A teacher whose vectors were computed elsewhere: a table or an array, looked up by text."""
 
 import hashlib
 import itertools
@@ -13,33 +13,33 @@ import pyarrow.parquet as pq
 
 from asterisk.core.errors import UserError
 
-# Rows that are checked and copied at a time.
+# Rows that are read, checked and copied at once.
 ROWS_AT_A_TIME = 4_096
 
 
 class PrecomputedTeacher:
-    """Vectors that were computed elsewhere, looked up by their text; white space around a text does not count.
+    """Precomputed vectors, looked up by their text; surrounding white space is ignored.
 
-    Of a text that occurs more than once, the first vector is used. Vectors are copied to an unnamed temporary file and
-    mapped, so that memory holds 16 bytes a text.
+    The first vector of a repeated text is used. The vectors are copied to an unnamed temporary file and memory-mapped,
+    so that memory holds 16 bytes per text.
     """
 
     max_length = None
     tokenizer = None
 
     def __init__(self, path: str, column: str = "embedding", text_column: str = "text"):
-        """Reads and checks all vectors.
+        """Read and check all vectors.
 
         Args:
-            path: A Parquet or Arrow file with a column of texts and one of vectors, or a folder of such files, as an
-                `EmbeddingStore` is one; or a .npy file of shape (lines, dimension) beside a UTF-8 file of the same
-                name but .txt, whose lines the rows belong to.
+            path: A Parquet or Arrow file with a column of texts and one of vectors; a folder of such files, such as an
+                `EmbeddingStore`; or a .npy file of shape (lines, dimension) beside a UTF-8 file with the same name and
+                suffix .txt, one line per row.
             column: The column of the vectors: lists of numbers, all of one length.
             text_column: The column of the texts.
 
         Raises:
-            UserError: There is no such file or column, or not as many texts as vectors; or a vector is missing, of
-                another width, not finite or zero.
+            UserError: There is no such file or column; the numbers of texts and vectors differ; or a vector is
+                missing, of another width, not finite or zero.
         """
         self.name = f"vectors:{Path(path).name}"
         self.dimension = 0
@@ -60,43 +60,43 @@ class PrecomputedTeacher:
             if not keys:
                 raise UserError(f"There are no vectors in {path}.")
             file.flush()
-            every_key = np.concatenate(keys)
-            self._vectors = np.memmap(file, kept, mode="r", shape=(len(every_key), self.dimension))
+            all_keys = np.concatenate(keys)
+            self._vectors = np.memmap(file, kept, mode="r", shape=(len(all_keys), self.dimension))
         # Stable, so that the first of equal texts is found.
-        self._rows = np.argsort(every_key, kind="stable")
-        self._keys = every_key[self._rows]
+        self._rows = np.argsort(all_keys, kind="stable")
+        self._keys = all_keys[self._rows]
         self.fingerprint = digest.hexdigest()
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        """See [`asterisk.teachers.teacher.Teacher`]. No text is truncated.
+        """See [`asterisk.teachers.teacher.Teacher`]. No text counts as truncated.
 
         Raises:
             UserError: A text has no vector.
         """
         keys = _text_keys(texts)
-        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        missing = np.flatnonzero(self._keys[places] != keys)
+        found = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        missing = np.flatnonzero(self._keys[found] != keys)
         if len(missing):
             raise UserError(
                 f"The teacher {self.name} has no vector for {len(missing):,} of {len(texts):,} texts, such as "
-                f"{texts[missing[0]][:80]!r}; embed those too, or leave them out of the corpus."
+                f"{texts[missing[0]][:80]!r}; embed these too, or leave them out of the corpus."
             )
-        vectors = self._vectors[self._rows[places]].astype(np.float32)
+        vectors = self._vectors[self._rows[found]].astype(np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), 0
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
-        """Raises a [`UserError`]: vectors have no tokenizer."""
+        """Raise a [`UserError`]: vectors have no tokenizer."""
         raise UserError(f"The teacher {self.name} has no tokenizer.")
 
 
 def _text_keys(texts: list[str]) -> np.ndarray:
-    """Eight bytes for each text, as uint64: equal for texts equal but for white space around them."""
+    """A hash of each text without surrounding white space, as uint64."""
     digests = (hashlib.blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=8) for text in texts)
     return np.frombuffer(b"".join(digest.digest() for digest in digests), dtype=np.uint64)
 
 
 def _norms(where: Path, first: int, vectors: np.ndarray, dimension: int) -> np.ndarray:
-    """The lengths of the vectors that begin at row `first` of a file: (number of vectors, 1), float64."""
+    """The norms of the vectors from row `first` of a file on: (number of vectors, 1), float64."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     for problem, wrong in (
         (f"has {vectors.shape[1]} dimensions instead of {dimension}", np.array([vectors.shape[1] != dimension])),
@@ -105,12 +105,12 @@ def _norms(where: Path, first: int, vectors: np.ndarray, dimension: int) -> np.n
     ):
         if wrong.any():
             raise UserError(
-                f"{where}: the vector of row {first + wrong.argmax()} {problem}; mend or leave out the row."
+                f"{where}: the vector of row {first + wrong.argmax()} {problem}; correct or remove the row."
             )
     return norms
 
 
-# File, number of the first row in it, texts, and their vectors (number of texts, dimension).
+# The file, the number of the first row, the texts, and their vectors (number of texts, dimension).
 VectorRows = tuple[Path, int, list[str], np.ndarray]
 
 
@@ -136,14 +136,14 @@ def _read_vectors(path: Path, text_column: str, column: str) -> Iterator[VectorR
                 (f"has a vector of another width than the {width} before", lengths != width),
             ):
                 if wrong.any():
-                    raise UserError(f"{file}: row {first + wrong.argmax()} {problem}; mend it or leave it out.")
+                    raise UserError(f"{file}: row {first + wrong.argmax()} {problem}; correct or remove the row.")
             vectors = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(batch), width)
             yield file, first, texts.to_pylist(), vectors
             first += len(batch)
 
 
 def _read_table(file: Path, text_column: str, column: str) -> Iterator[pa.RecordBatch]:
-    """The two columns of a Parquet or Arrow file, piece by piece."""
+    """The two columns of a Parquet or Arrow file, in batches."""
     try:
         if file.suffix == ".parquet":
             parquet = pq.ParquetFile(file, memory_map=True)
@@ -153,7 +153,7 @@ def _read_table(file: Path, text_column: str, column: str) -> Iterator[pa.Record
         source = pa.memory_map(str(file))
         try:
             table = pa.ipc.open_file(source).read_all()
-        except pa.ArrowInvalid:  # what `datasets` saves
+        except pa.ArrowInvalid:  # the stream format, in which `datasets` saves
             table = pa.ipc.open_stream(source).read_all()
         _check_columns(file, table.schema, text_column, column)
         yield from table.select([text_column, column]).to_batches(ROWS_AT_A_TIME)
@@ -166,7 +166,7 @@ def _check_columns(file: Path, schema: pa.Schema, text_column: str, column: str)
         if name not in schema.names:
             raise UserError(
                 f"{file} has no column {name!r}; its columns are {', '.join(schema.names)} "
-                "(vectors:PATH#COLUMN names the vectors')."
+                "(vectors:PATH#COLUMN names the column of the vectors)."
             )
     text, vector = schema.field(text_column).type, schema.field(column).type
     if not (pa.types.is_string(text) or pa.types.is_large_string(text)):
@@ -191,13 +191,13 @@ def _read_npy(path: Path) -> Iterator[VectorRows]:
             count = sum(1 for _ in lines)
             if count != len(vectors):
                 raise UserError(
-                    f"{text_file} has {count:,} lines and {path} {len(vectors):,} rows; row i has to belong to line i."
+                    f"{text_file} has {count:,} lines and {path} {len(vectors):,} rows; line i must hold row i's text."
                 )
             lines.seek(0)
             for first in range(0, count, ROWS_AT_A_TIME):
                 texts = list(itertools.islice(lines, ROWS_AT_A_TIME))
                 yield path, first, texts, vectors[first : first + ROWS_AT_A_TIME]
     except FileNotFoundError:
-        raise UserError(f"There is no {text_file}, whose lines the rows of {path} would belong to.") from None
+        raise UserError(f"There is no {text_file}, whose lines would be the texts of the rows of {path}.") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{text_file} is not UTF-8 text (byte {error.start}); convert it first.") from None

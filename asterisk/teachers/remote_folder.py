@@ -45,30 +45,19 @@ class RemoteFolder:
         self.system = system
         self.local = cache_folder() / hashlib.sha256(redact(self.name).encode()).hexdigest()[:16]
 
-    def list_files(self) -> dict[str, int]:
-        """The name of every file with its time of change in nanoseconds, which is 0 at a URL."""
-        if self.system is not None:
+    def names(self) -> set[str]:
+        """The names of all files and folders in it."""
+        try:
+            if self.system is None:
+                return set(os.listdir(self.local))
             with self._reaching():
                 # The listing may be cached from before other machines wrote.
                 self.system.invalidate_cache()
-                try:
-                    paths = self.system.ls(self._root, detail=False)
-                except FileNotFoundError:
-                    return {}
-            return dict.fromkeys((path.rstrip("/").rpartition("/")[2] for path in paths), 0)
-        files = {}
-        try:
-            with os.scandir(self.local) as entries:
-                for entry in entries:
-                    try:
-                        files[entry.name] = entry.stat().st_mtime_ns
-                    except FileNotFoundError:  # another process removed it meanwhile
-                        continue
+                return {path.rstrip("/").rpartition("/")[2] for path in self.system.ls(self._root, detail=False)}
         except FileNotFoundError:
-            return {}
+            return set()
         except OSError as error:
             raise UserError(f"{self.name} cannot be read: {error.strerror or error}.") from None
-        return files
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -146,7 +135,7 @@ class RemoteFolder:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
-        except UserError:
+        except (UserError, FileNotFoundError):
             raise
         except Exception as error:  # each protocol has errors of its own
             raise UserError(f"{self.name} cannot be reached: {' '.join(str(error).split())[:300]}.") from error

@@ -124,7 +124,7 @@ def share_order(count: int, rank: int, world: int, help_others: bool = True) -> 
 
 
 def share_shards(
-    paths: list[Path],
+    folder: Path,
     order: list[int],
     done: Callable[[int], bool],
     make: Callable[[int], None],
@@ -136,7 +136,7 @@ def share_shards(
     making all remaining shards, and never in a collective operation, which would time out.
 
     Args:
-        paths: The shards, on one file system that all processes share.
+        folder: The folder of the shards, on a file system that all processes share.
         order: The indices of the shards to make, in order.
         done: Returns whether the shard with an index exists.
         make: Makes the shard with an index.
@@ -147,7 +147,7 @@ def share_shards(
         for index in order:
             if done(index):
                 continue
-            with locked(paths[index], wait=False) as acquired:
+            with locked(folder / shard_name(index), wait=False) as acquired:
                 if not acquired:
                     made_elsewhere.append(index)
                 elif not done(index):

@@ -12,6 +12,7 @@ The shards and token ids of a store at a URL are also kept in ~/.cache/asterisk.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -211,8 +212,9 @@ def embed_shards(
     settings = _settings(corpus, teacher)
     is_complete = _check_settings(folder, settings)
     rows = corpus.rows_per_shard
-    paths = [folder.local / shard_name(index) for index in range(len(rows))]
-    done = _done_shards(folder, len(rows), is_complete)
+    names = folder.names()
+    marked = {index for index in range(len(rows)) if _marker(index) in names}
+    done = {index for index in range(len(rows)) if (is_complete or index in marked) and shard_name(index) in names}
     progress = progress_bar(
         "Embedding with the teacher",
         "sentences",
@@ -222,15 +224,20 @@ def embed_shards(
     )
 
     def make(index: int) -> None:
-        truncated = embed_shard(corpus.shard(index), teacher, paths[index], progress.update)
+        path = folder.local / shard_name(index)
+        truncated = embed_shard(corpus.shard(index), teacher, path, progress.update)
         # Not earlier: a teacher that fails at once must not leave settings that refuse the right one.
         _begin(folder, settings)
-        folder.upload(paths[index].name)
-        record = {"file": paths[index].name, "rows": rows[index], "truncated": truncated}
-        folder.write_json(_marker(index), {**record, "sha256": file_hash(paths[index])})
+        folder.upload(path.name)
+        record = {"file": path.name, "rows": rows[index], "truncated": truncated, "sha256": file_hash(path)}
+        folder.write_json(_marker(index), record)
 
-    order = [index for index in share_order(len(rows), rank, world, help_others) if index not in done]
-    share_shards(paths, order, lambda index: _is_done(folder, index), make, progress)
+    order = [
+        index
+        for index in share_order(len(rows), rank, world, help_others)
+        if index not in done or (index in marked and _changed_since_marked(folder, index))
+    ]
+    share_shards(folder.local, order, lambda index: _is_done(folder, index), make, progress)
     progress.close()
     return _finish(folder, len(rows))
 
@@ -312,13 +319,13 @@ def _begin(folder: RemoteFolder, settings: dict[str, Any]) -> None:
 
 def _finish(folder: RemoteFolder, num_shards: int) -> bool:
     """Complete the manifest if all shards are done; returns whether it is complete. Any process may call this."""
-    files = folder.list_files()
-    if any(shard_name(index) not in files for index in range(num_shards)):
+    names = folder.names()
+    if any(shard_name(index) not in names for index in range(num_shards)):
         return False
     manifest = _read_manifest(folder)
     if manifest is None:
         return False
-    markers = {index for index in range(num_shards) if _marker(index) in files}
+    markers = {index for index in range(num_shards) if _marker(index) in names}
     known = manifest.get("shards")
     if known is None and len(markers) < num_shards:
         return False
@@ -338,24 +345,15 @@ def _finish(folder: RemoteFolder, num_shards: int) -> bool:
     return True
 
 
-def _done_shards(folder: RemoteFolder, num_shards: int, is_complete: bool) -> set[int]:
-    """The shards that need no further look, found by one listing.
-
-    A shard that changed after its marker was written is left out, so that [`_is_done`] compares its checksum. Damage
-    that leaves the time of change as it was is found when the shard is read.
-    """
-    files = folder.list_files()
-    done = set()
-    for index in range(num_shards):
-        changed, marked = files.get(shard_name(index)), files.get(_marker(index))
-        if changed is None:
-            continue
-        if marked is None:
-            if is_complete:
-                done.add(index)
-        elif changed < marked or folder.system is not None:
-            done.add(index)
-    return done
+def _changed_since_marked(folder: RemoteFolder, index: int) -> bool:
+    """Whether a shard may be damaged, so that its checksum decides; other damage is found when it is read."""
+    if folder.system is not None:
+        return False
+    try:
+        marked = os.stat(f"{folder.local}/{_marker(index)}").st_mtime_ns
+        return os.stat(f"{folder.local}/{shard_name(index)}").st_mtime_ns >= marked
+    except FileNotFoundError:  # another process has completed the store since
+        return False
 
 
 def _is_done(folder: RemoteFolder, index: int) -> bool:

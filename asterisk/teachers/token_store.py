@@ -130,7 +130,7 @@ def tokenize_shards(
             temporary.write_text(file_hash(paths[index]), encoding="utf-8")
         progress.update(rows_per_shard[index])
 
-    share_shards(paths, order, lambda index: _is_done(paths[index]), make, progress)
+    share_shards(folder, order, lambda index: _is_done(paths[index]), make, progress)
     progress.close()
     remove_leftovers(folder)
     return TokenStore(paths)
