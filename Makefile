@@ -48,11 +48,11 @@ check: setup lint
 
 soak: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/invariants tests/distillation/test_student.py
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python benchmarks/fuzz.py --cases 1000000
-	.venv/bin/python benchmarks/faults.py --kills 100
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.fuzz --cases 1000000
+	.venv/bin/python -m benchmarks.faults --kills 100
 
 sbom: setup
-	.venv/bin/python benchmarks/sbom.py
+	.venv/bin/python -m benchmarks.sbom
 
 lint: setup
 	.venv/bin/ruff check .

@@ -1,7 +1,7 @@
 """What each choice of the released model is worth: one change at a time, at an equal, small budget.
 
-    python benchmarks/ablation.py --data_dir ../shared/data --runs runs/ablation
-    python benchmarks/ablation.py --data_dir ../shared/data --runs runs/ablation --only batch_128 no_positions
+    python -m benchmarks.ablation --data_dir ../shared/data --runs runs/ablation
+    python -m benchmarks.ablation --data_dir ../shared/data --runs runs/ablation --only batch_128 no_positions
 
 Every row is `train_distill.py` with the options named in it, on the release's text unless it names other, judged on
 development splits alone: STS-B's, SICK's and the cosine to the teacher on held-out text. A finished row is not
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from records import RESULTS, machine, write_record
 
 from asterisk.distillation.curves import read_curves
+from benchmarks.records import RESULTS, machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Whose text the rows are trained on that name no other, so that both can share a store.

@@ -1,18 +1,15 @@
 """Tries every poisoned artefact of tests/support/poisoned.py on its reader; records message, time and memory.
 
-HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python benchmarks/artefacts.py
+HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m benchmarks.artefacts
 
 Writes results/artefacts.json and .md of each, and artefacts_by_reader.json and .md of what they come to.
 """
 
 import dataclasses
-import sys
 import tempfile
 from pathlib import Path
 
-from records import machine, write_record
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.records import machine, write_record
 from tests.support.poisoned import CASES, refuse
 
 

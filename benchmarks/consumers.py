@@ -2,7 +2,7 @@
 
     python publish.py runs/demo/model --output_dir release/demo
     python publish.py runs/demo/model --output_dir release/demo-native --native
-    python benchmarks/consumers.py --model release/demo --native release/demo-native
+    python -m benchmarks.consumers --model release/demo --native release/demo-native
 
 Each consumer is installed from the package registries, into an environment that is kept for the next time, and embeds
 the same texts as its users would have it do (consumer_snippets.py), offline; what it gives is compared with
@@ -25,7 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from consumer_snippets import (
+
+from asterisk.core.errors import UserError, entry_point
+from asterisk.core.files import read_json
+from benchmarks.consumer_snippets import (
     ENCODE,
     FASTEMBED,
     JAVASCRIPT_FRAME,
@@ -40,10 +43,7 @@ from consumer_snippets import (
     SENTENCE_TRANSFORMERS,
     TRANSFORMERS_JS,
 )
-from records import machine, write_record
-
-from asterisk.core.errors import UserError, entry_point
-from asterisk.core.files import read_json
+from benchmarks.records import machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COUNT = 200

@@ -1,7 +1,7 @@
 """How fast text becomes a corpus, and in how much memory.
 
-    python benchmarks/corpus.py 'COLLECTION/*.txt.zst'
-    python benchmarks/corpus.py 'COLLECTION/*.txt.zst' --near_duplicates 0.8 --split_sentences en
+    python -m benchmarks.corpus 'COLLECTION/*.txt.zst'
+    python -m benchmarks.corpus 'COLLECTION/*.txt.zst' --near_duplicates 0.8 --split_sentences en
 
 Prints one JSON object: what was counted, texts a second, and the bytes by which the process grew (peak resident memory
 over that after the imports) for each sentence that was kept.

@@ -1,7 +1,7 @@
 """How fast the teacher embeds a corpus, beside `SentenceTransformer.encode`: a ratio, in one run.
 
-    python benchmarks/embedding.py --texts recipes/demo_corpus
-    python benchmarks/embedding.py --texts '../shared/data/corpus/open/*.txt.zst'
+    python -m benchmarks.embedding --texts recipes/demo_corpus
+    python -m benchmarks.embedding --texts '../shared/data/corpus/open/*.txt.zst'
 
 Both embed the same sentences, drawn evenly over the files, in turns. Theirs: `SentenceTransformer.encode` as its users
 run it (float32), and in bfloat16, each at the best of several batch sizes. Ours: what fills an embedding store. The
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from records import machine, write_record
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 
 from asterisk.data.corpus import build_corpus
 from asterisk.models.resolve import resolve_model
 from asterisk.teachers.teacher import SentenceTransformerTeacher
+from benchmarks.records import machine, write_record
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 

@@ -1,7 +1,7 @@
 """Compares what the local tasks give for the packaged teacher with its public MTEB results.
 
-    python benchmarks/faithfulness.py --data_dir ../shared/data --runs_dir runs/faithfulness
-    python benchmarks/faithfulness.py --data_dir ../shared/data --runs_dir runs/faithfulness --tasks sts7,BIOSSES
+    python -m benchmarks.faithfulness --data_dir ../shared/data --runs_dir runs/faithfulness
+    python -m benchmarks.faithfulness --data_dir ../shared/data --runs_dir runs/faithfulness --tasks sts7,BIOSSES
 
 Tasks that were finished before, in --runs_dir, are not run again, so that parts of the whole can be run one after the
 other. Writes results/faithfulness.json and .md, beside this file, of all that is finished.

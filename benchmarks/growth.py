@@ -1,6 +1,6 @@
 """Time and memory of embedding files of a thousand to a million texts.
 
-    python benchmarks/growth.py --model release/asterisk --corpus ../shared/data/corpus/open
+    python -m benchmarks.growth --model release/asterisk --corpus ../shared/data/corpus/open
 
 Each file holds so many of the corpus's sentences, in the order of a fixed draw, one after the other as often as it
 takes; embed.py embeds it in a process of its own. What counts is the time beyond that of a single text, and the most
@@ -20,9 +20,8 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from records import machine, most_memory, write_record
-
 from asterisk.data.readers import files_of, read_texts
+from benchmarks.records import machine, most_memory, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

@@ -1,7 +1,7 @@
 """Finds each mode's default settings for heads, on texts split off from training splits; no test text is read.
 
-    python benchmarks/head_defaults.py --model runs/demo/model --data_dir ../shared/data/eval/classification
-    python benchmarks/head_defaults.py --model M --data_dir D --modes frozen --sets Banking77 SNIPS
+    python -m benchmarks.head_defaults --model runs/demo/model --data_dir ../shared/data/eval/classification
+    python -m benchmarks.head_defaults --model M --data_dir D --modes frozen --sets Banking77 SNIPS
 
 Of each set 1,000 training texts, or as many as --train_texts says, are drawn to learn from (and to set a tenth aside
 to stop by), and 500 others to compare by. What is finished, in --runs_dir, is not run again. Writes
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import machine, write_record
 
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
@@ -25,6 +24,7 @@ from asterisk.data.labels import LabelledTexts, class_names, read_labelled_texts
 from asterisk.data.splits import HeadData, split_development
 from asterisk.heads.arguments import MODES, HeadArguments, resolve_arguments
 from asterisk.heads.training import HeadTraining
+from benchmarks.records import machine, write_record
 
 SETS = ("Banking77", "Emotion", "TweetSentimentExtraction", "AmazonCounterfactual", "Clinc150", "SNIPS")
 COMPARED_TEXTS = 500

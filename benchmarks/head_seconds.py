@@ -1,6 +1,6 @@
 """From a table of 1,000 labelled texts to a classifier and its report: the seconds of the whole command.
 
-    python benchmarks/head_seconds.py --model release/asterisk --data_dir ../shared/data/eval/classification
+    python -m benchmarks.head_seconds --model release/asterisk --data_dir ../shared/data/eval/classification
 
 train_head.py is started on 1,000 training texts of a set, by its defaults: it loads, embeds, trains with early
 stopping, evaluates and saves. Beside it stands a process that only imports the packages. The medians of --repetitions
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from records import machine, timed_process, write_record
 
 from asterisk.data.labels import read_labelled_texts
+from benchmarks.records import machine, timed_process, write_record
 
 TEXTS = 1_000
 # Seconds between looks at a process's memory.

@@ -1,7 +1,7 @@
 """Measures classifiers side by side: our heads in each mode, and what else one would train on the same texts.
 
-    python benchmarks/heads.py --setfit_python V/bin/python --fasttext_python W/bin/python
-    python benchmarks/heads.py --model M --data_dir D --runs_dir R --sets Banking77 SNIPS --methods frozen tf-idf
+    python -m benchmarks.heads --setfit_python V/bin/python --fasttext_python W/bin/python
+    python -m benchmarks.heads --model M --data_dir D --runs_dir R --sets Banking77 SNIPS --methods frozen tf-idf
 
 Three settings: 1,000 training texts (frozen, and all that train a head alone), all of them, and eight of each label in
 several draws. What is finished, in --runs_dir, is not run again. Writes results/heads.json and .md of all that is, and
@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import machine, write_record
 
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
@@ -37,6 +36,7 @@ from asterisk.heads.scores import score_labels
 from asterisk.heads.training import HeadTraining
 from asterisk.models.load import load_encoder
 from asterisk.models.resolve import resolve_model
+from benchmarks.records import machine, write_record
 from modeling_asterisk import AsteriskForSequenceClassification
 
 WORKER = Path(__file__).with_name("head_worker.py")

@@ -1,6 +1,6 @@
 """Sentences a second and milliseconds a sentence, beside the teacher, a static model and the tokenizer alone.
 
-    python benchmarks/inference.py --folder release/asterisk --data_dir ../shared/data/eval
+    python -m benchmarks.inference --folder release/asterisk --data_dir ../shared/data/eval
 
 FOLDER is published: it holds the ONNX files. All paths embed the same 20,000 real sentences (queries, captions, news,
 reviews: a quarter each), strings in and array out, one path after the other, so often as --repetitions says, on the
@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from records import RESULTS, machine, write_record
 
 from asterisk.data.readers import read_columns
 from asterisk.models.load import load_encoder
 from asterisk.models.onnx import OnnxEmbedder
 from asterisk.models.precision import faster_dtype
 from asterisk.models.resolve import resolve_model
+from benchmarks.records import RESULTS, machine, write_record
 
 Encode = Callable[[list[str], int], Any]
 

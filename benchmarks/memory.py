@@ -1,6 +1,6 @@
 """How much memory embedding a corpus and training from its store take as the corpus doubles.
 
-    python benchmarks/memory.py --folder /var/tmp/memory
+    python -m benchmarks.memory --folder /var/tmp/memory
 
 Synthetic sentences of 8 to 20 words; a teacher that answers at once, with 384 random dimensions, so that what is
 measured is the workshop's own memory; and a whole epoch of training, with a student so small that it takes a minute.
@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from records import machine, write_record
+
+from benchmarks.records import machine, write_record
 
 SIZES = (500_000, 1_000_000, 2_000_000)
 DIMENSION = 384
@@ -114,7 +115,17 @@ def main() -> None:
         folder.mkdir(parents=True)
         write_sentences(folder / "texts.txt", count)
         for phase in PHASES:
-            child = [sys.executable, __file__, "--folder", str(folder), "--phase", phase, "--count", str(count)]
+            child = [
+                sys.executable,
+                "-m",
+                "benchmarks.memory",
+                "--folder",
+                str(folder),
+                "--phase",
+                phase,
+                "--count",
+                str(count),
+            ]
             output = subprocess.run(child, stdout=subprocess.PIPE, text=True, check=True).stdout
             measured[phase][f"{count:,}"] = json.loads(output.splitlines()[-1])
         shutil.rmtree(folder)

@@ -1,7 +1,7 @@
 """Runs the recipes of the three papers on real text and records how far each one gets.
 
-    python benchmarks/recipes.py --data_dir ../shared/data
-    python benchmarks/recipes.py --data_dir ../shared/data --only paper
+    python -m benchmarks.recipes --data_dir ../shared/data
+    python -m benchmarks.recipes --data_dir ../shared/data --only paper
 
 All three take the same sentences, drawn evenly over the openly licensed sources of DATA_DIR/corpus, without those of
 any benchmark; paper and hpd share one store of the teacher's vectors. The test splits of seven STS tasks are read
@@ -18,10 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from records import RESULTS, machine, write_record
-
 from asterisk.core.files import read_json
 from asterisk.distillation.curves import read_curves
+from benchmarks.records import RESULTS, machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STS7 = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R")

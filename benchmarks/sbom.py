@@ -11,9 +11,9 @@ from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from records import RESULTS, write_record
 
 from asterisk.core.files import write_json
+from benchmarks.records import RESULTS, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PINS = REPOSITORY / "requirements" / "constraints.txt"

@@ -1,6 +1,6 @@
 """What serve.py bears: many clients at once for a while, then more than it allows, and requests that are none.
 
-    python benchmarks/service_load.py --clients 200 --seconds 60
+    python -m benchmarks.service_load --clients 200 --seconds 60
 
 The release's ONNX file, on this machine's loopback, clients and service on the same processors. First each client asks
 for a text's vector, again and again. Then the limits: more requests at once than may wait, too large a body, too many
@@ -206,7 +206,7 @@ def main() -> None:
         after = memory(process)
         limits = asyncio.run(press(url))
         last = memory(process)
-    from records import machine, write_record
+    from benchmarks.records import machine, write_record
 
     hundredths = statistics.quantiles(tally.seconds, n=100)
     speed = tally.answers["200"] / seconds

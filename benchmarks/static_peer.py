@@ -1,7 +1,7 @@
 """Trains the static peer of a release: model2vec distilled from the same teacher, then tokenlearn on the same store.
 
     pip install --no-deps tokenlearn==0.2.1
-    python benchmarks/static_peer.py --store_dir runs/release_first/store --output_dir runs/static_peer
+    python -m benchmarks.static_peer --store_dir runs/release_first/store --output_dir runs/static_peer
 
 tokenlearn's own training with its own settings (Tulkens & van Dongen 2024, github.com/MinishLab/tokenlearn): AdamW at
 1e-3, batches of 256, until the validation loss has not fallen for five looks of a thousand steps. Two things differ

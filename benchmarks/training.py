@@ -1,6 +1,6 @@
 """Training speed from a ready store, beside sentence-transformers' trainer: a ratio, in one run.
 
-    python benchmarks/training.py --store_dir runs/demo/store
+    python -m benchmarks.training --store_dir runs/demo/store
 
 Both train the same student on the same targets with the same batch size, precision, threads and optimizer (fused
 AdamW), in turns. Ours: the loop of train_distill.py. Theirs: SentenceTransformerTrainer with MSELoss on the
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from accelerate.state import AcceleratorState
 from datasets import Dataset
-from records import machine, write_record
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.losses import MSELoss
 from sentence_transformers.models import Pooling, Transformer
@@ -32,6 +31,7 @@ from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import save_student
 from asterisk.teachers.store import EmbeddingStore
 from asterisk.teachers.teacher import SentenceTransformerTeacher
+from benchmarks.records import machine, write_record
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 WARM_UP = 10

@@ -1,6 +1,6 @@
 """Where the time of `encode` and of the ONNX path goes, on one thread, and what each change to them bought.
 
-    python benchmarks/where_time_goes.py --folder runs/hub/asterisk --data_dir ../shared/data/eval
+    python -m benchmarks.where_time_goes --folder runs/hub/asterisk --data_dir ../shared/data/eval
 
 FOLDER is published. The texts are those of inference.py, a quarter as many. Tokenisation is timed by itself; the rest
 is what torch's and onnxruntime's own profilers say of their operators. The ceiling is what one thread would do if it
@@ -21,14 +21,14 @@ from unittest.mock import patch
 
 import onnxruntime
 import torch
-from inference import TEACHER, read_mixes
-from records import machine, write_record
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from asterisk.models.load import load_encoder
 from asterisk.models.onnx import OnnxEmbedder
 from asterisk.models.precision import faster_dtype
+from benchmarks.inference import TEACHER, read_mixes
+from benchmarks.records import machine, write_record
 from modeling_asterisk import AsteriskModel
 from modeling_asterisk.modeling_asterisk import AsteriskLinear
 

@@ -1,6 +1,6 @@
 """Writes the keys of the benchmarks' sentences, so that everybody's corpus can leave those out without having them.
 
-    python benchmarks/write_benchmark_keys.py ../shared/data/eval
+    python -m benchmarks.write_benchmark_keys ../shared/data/eval
 
 SNLI's development sentences are not among them: no model is chosen by them, and recipes/release.yaml trains on them.
 

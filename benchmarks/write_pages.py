@@ -30,7 +30,7 @@ def filled(page: str) -> str:
 def options_page() -> str:
     """The page that lists every option of every program: its default and its help text."""
     parts = [
-        "# Options\n\nEvery field of every recipe and command. `python benchmarks/write_pages.py` writes this page "
+        "# Options\n\nEvery field of every recipe and command. `python -m benchmarks.write_pages` writes this page "
         "from the programs. A recipe is a YAML file with these fields; `--config FILE.yaml` reads it, and flags win "
         "over it.\n"
     ]

@@ -95,7 +95,7 @@ def refusal(call: Callable[[], Any]) -> str:
 def test_a_stage_that_is_killed_goes_on_to_the_files_of_a_run_in_peace(run_script: RunScript) -> None:
     """`make soak` kills a hundred times, in all stages."""
     stages = ["embedding", "distillation", "head, full"]
-    result = run_script("benchmarks/faults.py", "--kills", 3, "--unrecorded", "--stages", *stages, timeout=1800)
+    result = run_script("-m", "benchmarks.faults", "--kills", 3, "--unrecorded", "--stages", *stages, timeout=1800)
     assert result.returncode == 0, result.stderr[-3000:]
     # Where a bar of progress was killed, its line is empty.
     assert [line.partition(": ")[0] for line in result.stdout.splitlines() if line.strip()] == stages

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.poisoned import CASES, MODEL_READERS, Case, refuse
 
-# `python benchmarks/artefacts.py` records what each takes.
+# `python -m benchmarks.artefacts` records what each takes.
 MOST_SECONDS, MOST_MB = 5.0, 400.0
 
 # Those of transformers and safetensors themselves among them.

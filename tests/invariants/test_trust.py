@@ -28,13 +28,11 @@ from asterisk.models.load import load_encoder
 from asterisk.publishing.checkpoint import load_checkpoint
 from asterisk.publishing.training_run import read_training_run
 from asterisk.teachers import cluster
+from benchmarks import sbom
 from modeling_asterisk import AsteriskModel
 from tests.support.flags import distillation_flags
 from tests.support.labelled import topic_rows, write_tiny_asterisk
 from tests.support.paths import REPOSITORY, SECRETS, RunScript, soak
-
-sys.path.insert(0, str(REPOSITORY / "benchmarks"))
-import sbom
 
 TRAVELS = sorted([*(REPOSITORY / "modeling_asterisk").glob("*.py"), REPOSITORY / "asterisk/publishing/handler.py"])
 PROJECT = sorted(

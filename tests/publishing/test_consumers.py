@@ -17,7 +17,14 @@ from consumer_snippets import (
     REMOTE,
     SENTENCE_TRANSFORMERS,
 )
-from consumers import CONSUMERS, ENVIRONMENTS, ConsumerFailure, answer, compare, real_texts
+
+from asterisk.models.tokenizers import save_tokenizer
+from asterisk.publishing.checkpoint import load_checkpoint
+from asterisk.publishing.native import write_native_model
+from benchmarks.consumers import CONSUMERS, ENVIRONMENTS, ConsumerFailure, answer, compare, real_texts
+from modeling_asterisk import AsteriskModel
+from tests.support.paths import RunScript
+from tests.support.published import BACKBONE_TEXTS
 
 from asterisk.models.tokenizers import save_tokenizer
 from asterisk.publishing.checkpoint import load_checkpoint
@@ -96,6 +103,6 @@ def test_folders_of_another_kind_are_refused(published: Path, tmp_path: Path, ru
         (tmp_path, published, "is no published embedding model; give a folder that publish.py wrote."),
         (published, published, "is published with remote code; give what publish.py --native wrote."),
     ):
-        result = run_script("benchmarks/consumers.py", "--model", model, "--native", native)
+        result = run_script("-m", "benchmarks.consumers", "--model", model, "--native", native)
         assert result.returncode == 2
         assert result.stderr.strip() == f"error: {model} {message}"
