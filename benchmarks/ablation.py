@@ -1,12 +1,14 @@
-"""What each choice of the released model is worth: one change at a time, at an equal, small budget.
+"""Measures each choice of the released model: one change at a time, at an equal, small budget.
 
     python -m benchmarks.ablation --data_dir ../shared/data --runs runs/ablation
     python -m benchmarks.ablation --data_dir ../shared/data --runs runs/ablation --only batch_128 no_positions
+    python -m benchmarks.ablation --page_only
 
-Every row is `train_distill.py` with the options named in it, on the release's text unless it names other, judged on
-development splits alone: STS-B's, SICK's and the cosine to the teacher on held-out text. A finished row is not
-repeated, and one that was interrupted goes on; the rows' tokenizers are timed together, in the end. The results go to
-results/ablation.json and .md.
+Each row runs `train_distill.py` with the options in ROWS, on the text of the release unless the row names another.
+Only development data decide: STS-B dev, SICK dev and the cosine to the teacher on held-out text. Finished rows are not
+repeated, and interrupted ones continue. All tokenizers are timed in one run at the end. The results go to
+results/ablation.json and .md; the page also lists the options that were deleted, with the figures that decided it.
+--page_only writes the page from the existing results.
 """
 
 import argparse
@@ -22,21 +24,21 @@ from typing import Any
 import yaml
 
 from asterisk.distillation.curves import read_curves
-from benchmarks.records import RESULTS, machine, write_record
+from benchmarks.records import RESULTS, machine, table, write_page, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Whose text the rows are trained on that name no other, so that both can share a store.
+# The rows take their text from this recipe, unless they name another, so that both can share a store.
 RECIPE = REPOSITORY / "recipes" / "release.yaml"
 TEXT = ("sentences_per_source", "documents_per_source", "phrases_per_source", "crossings_per_source", "crossings")
 STEPS, BATCH = 600, 256
-# Runs of a tokenizer that is timed.
+# Repetitions in the timing of a tokenizer.
 TURNS = 5
 
-# What is different from the first row; {data} is where the data lies.
+# The options that differ from the baseline; {data} stands for --data_dir, {runs} for --runs.
 ROWS: dict[str, list[str]] = {
     "baseline": [],
     "another_seed": ["--seed", "1"],
-    # As many texts for both as are trained on, and as many of each source; the second is to be held against the first.
+    # Both train on the same number of texts, and on the same number of each source; compare "all_text" with this row.
     "nothing_recombined": [
         *("--store_dir", "{runs}/store-open", "--sentences_per_source", "10000", "--documents_per_source", "250")
     ],
@@ -76,8 +78,18 @@ ROWS: dict[str, list[str]] = {
 }
 
 
+# Options that were deleted. The ablation's row that decided it, if there is one; and the reason.
+DELETED = (
+    ("--ema_decay", "ema", "averaging the weights over the steps lowers the mean"),
+    ("--contrastive_epochs", "", "contrastive training of a head gains nothing and takes twice the time"),
+    ("--search", "", "no recorded result shows a gain of the settings search over the default settings"),
+)
+# The head's row that decided about --contrastive_epochs, and the one it is compared with.
+CONTRAST = ("8 of each label", "full with contrast", "full")
+
+
 def command(name: str, data: Path, runs: Path, store: Path) -> list[str]:
-    """The command line of a row."""
+    """The command line of a row, without Python."""
     sts = data / "eval" / "sts"
     recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
     text = {option: recipe[option] for option in TEXT} if "--store_dir" not in ROWS[name] else {}
@@ -108,7 +120,7 @@ def command(name: str, data: Path, runs: Path, store: Path) -> list[str]:
 
 
 def tokenizer_speed(model: Path, texts: list[str]) -> tuple[float, float]:
-    """Tokens/s, the median of some runs, and mean tokens of the model's tokenizer on the texts."""
+    """Tokens per second (median of `TURNS` runs) and mean tokens per text of a model's tokenizer."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(model)
@@ -123,7 +135,7 @@ def tokenizer_speed(model: Path, texts: list[str]) -> tuple[float, float]:
 
 
 def result_of(folder: Path, texts: list[str]) -> dict[str, Any]:
-    """What a finished row reached."""
+    """The results of a finished row."""
     from modeling_asterisk import AsteriskModel
 
     last = read_curves(folder / "curves.jsonl")[-1]
@@ -139,15 +151,23 @@ def result_of(folder: Path, texts: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs what is not finished and writes the record after each row."""
+    """Run the unfinished rows and write the record after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, required=True, help="holds corpus/, eval/ and tokenizer/gpt2")
-    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="where the runs go")
-    parser.add_argument("--store_dir", type=Path, help="of the rows on openly licensed text (default: RUNS/store)")
+    parser.add_argument("--data_dir", type=Path, help="folder with corpus/, eval/ and tokenizer/gpt2")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="folder of the runs")
+    parser.add_argument(
+        "--store_dir", type=Path, help="store of the rows on openly licensed text; default: RUNS/store"
+    )
     parser.add_argument("--only", nargs="*", default=list(ROWS), choices=list(ROWS), help="rows to run")
+    parser.add_argument("--page_only", action="store_true", help="write the page from the existing results")
     options = parser.parse_args()
     known = RESULTS / "ablation.json"
     results: dict[str, Any] = json.loads(known.read_text())["rows"] if known.exists() else {}
+    if options.page_only:
+        write_page("ablation", page(results))
+        return
+    if options.data_dir is None:
+        parser.error("--data_dir is missing.")
     for name in options.only:
         if name in results:
             continue
@@ -157,7 +177,7 @@ def main() -> None:
         results[name] = {"command": shlex.join(["python", *line]), **result_of(options.runs / name, texts)}
         results[name]["machine"] = machine()
         write(results)
-    # All of them in one run, so that they compare.
+    # All tokenizers are timed in one run, so that the figures can be compared.
     texts = held_out_texts(options.data_dir)
     for name, result in results.items():
         if (options.runs / name / "model").is_dir():
@@ -166,7 +186,7 @@ def main() -> None:
 
 
 def held_out_texts(data: Path) -> list[str]:
-    """Texts that tokenizers are timed on."""
+    """The texts on which tokenizers are timed."""
     from asterisk.data.readers import read_columns
 
     columns = read_columns(str(data / "eval" / "sts" / "STSBenchmark.dev.parquet"), ["sentence1", "sentence2"])
@@ -174,20 +194,27 @@ def held_out_texts(data: Path) -> list[str]:
 
 
 def write(results: dict[str, Any]) -> None:
-    """Writes the record, in the order of the rows; results of options that were removed since stay, at the end."""
-    results = {name: results[name] for name in [*ROWS, *results] if name in results}
-    if not results:
-        return
-    base = results.get("baseline", next(iter(results.values())))["development"]
+    """Write the record and the page."""
+    head, rows = ablation_table(results)
+    write_record("ablation", {"rows": results, "steps": STEPS, "batch_size": BATCH}, head, rows)
+    write_page("ablation", page(results))
+
+
+def page(results: dict[str, Any]) -> str:
+    """The table of the rows, and the table of the deleted options."""
+    return table(*ablation_table(results)) + "\n" + table(*deleted_table(results))
+
+
+def ablation_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows, the baseline first."""
     rows = []
     for name, result in results.items():
         scores = result["development"]
-        mean, first = ((each["STS-B"] + each["SICK-R"]) / 2 for each in (scores, base))
         rows.append(
             [
                 name.replace("_", " "),
                 *(f"{scores[key]:.2f}" for key in ("STS-B", "SICK-R")),
-                f"{mean - first:+.2f}",
+                f"{gain(results, name):+.2f}",
                 f"{scores['agreement']:.4f}",
                 f"{result['parameters']:,}",
                 f"{result['seconds_of_training']:,.0f}",
@@ -195,8 +222,30 @@ def write(results: dict[str, Any]) -> None:
             ]
         )
     head = ["change", "STS-B dev", "SICK dev", "mean, against the first", "cosine to the teacher", "parameters"]
-    head += ["seconds of training", "tokenizer, tokens/s"]
-    write_record("ablation", {"rows": results, "steps": STEPS, "batch_size": BATCH}, head, rows)
+    return [*head, "seconds of training", "tokenizer, tokens/s"], rows
+
+
+def gain(results: dict[str, Any], name: str) -> float:
+    """The mean of STS-B dev and SICK dev, minus that of the baseline or, without one, of the first row."""
+    base = results.get("baseline", next(iter(results.values())))["development"]
+    scores = results[name]["development"]
+    return (scores["STS-B"] + scores["SICK-R"] - base["STS-B"] - base["SICK-R"]) / 2
+
+
+def deleted_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: an option, the result that decided about it, and the reason."""
+    setting, method, other = CONTRAST
+    means = json.loads((RESULTS / "heads_means.json").read_text())["means"]
+    accuracy = {line["method"]: line["accuracy"] for line in means if line["setting"] == setting}
+    evidence = {
+        "--contrastive_epochs": f"{accuracy[method] - accuracy[other]:+.2f} accuracy ({setting}, {method}, against "
+        f"{other}: benchmarks/results/heads_means.md)"
+    }
+    rows = []
+    for option, row, reason in DELETED:
+        decided = f"{gain(results, row):+.2f} (row {row})" if row else evidence.get(option, "none")
+        rows.append([f"`{option}`", decided, reason])
+    return ["deleted option", "result that decided", "reason"], rows
 
 
 if __name__ == "__main__":

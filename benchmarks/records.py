@@ -1,4 +1,4 @@
-"""What every benchmark writes: results/NAME.json, and a table in results/NAME.md for the README."""
+"""The form of all results: results/NAME.json, and a table in results/NAME.md for the documentation."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """The processor, the number of threads and the version of torch."""
     processor = platform.processor() or platform.machine()
     names = (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     name = next(names, f"model name: {processor}").partition(":")[2].strip()
@@ -29,10 +29,9 @@ def machine() -> str:
 
 
 def most_memory(process: subprocess.Popen[bytes], counter: str, interval: float = 0.005) -> float:
-    """Waits for a process, and says the most that a counter of /proc/PID/status showed while it ran, in MB.
+    """Wait for a process; return the maximum of a counter of /proc/PID/status while it ran, in MB.
 
-    VmHWM counts files that are mapped, RssAnon does not. (The system's own sum at the end, ru_maxrss, begins with what
-    the process that started this one held.)
+    VmHWM includes mapped files, RssAnon does not. (ru_maxrss would start with the memory of the parent process.)
     """
     found = [0]
     while process.poll() is None:
@@ -44,7 +43,10 @@ def most_memory(process: subprocess.Popen[bytes], counter: str, interval: float 
 
 
 def timed_process(arguments: Sequence[str], interval: float = 0.005) -> tuple[float, float]:
-    """Seconds that a Python lives, and the most memory it holds, in MB; it runs offline, here, and must succeed."""
+    """Run Python offline in the repository's root; return its seconds and its peak memory in MB.
+
+    Exits with an error if the process fails.
+    """
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(REPOSITORY)}
     begin = time.perf_counter()
     process = subprocess.Popen(
@@ -58,10 +60,20 @@ def timed_process(arguments: Sequence[str], interval: float = 0.005) -> tuple[fl
 
 
 def write_record(name: str, result: dict[str, Any], head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Writes a result with the command that gave it, and its table, which is printed too."""
+    """Write results/NAME.json, with the command that measured it, and the table results/NAME.md."""
     command = shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
     RESULTS.mkdir(exist_ok=True)
     write_json(RESULTS / f"{name}.json", {"command": command, **result})
-    table = "\n".join(["| " + " | ".join(row) + " |" for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows)])
-    (RESULTS / f"{name}.md").write_text(table + "\n", encoding="utf-8")
-    print(table)
+    write_page(name, table(head, rows))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns, except for the first, are aligned to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def write_page(name: str, page: str) -> None:
+    """Write results/NAME.md and print it."""
+    (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
+    print(page, end="")
