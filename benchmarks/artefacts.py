@@ -1,8 +1,8 @@
-"""Tries every poisoned artefact of tests/support/poisoned.py on its reader; records message, time and memory.
+"""Gives every poisoned artefact of tests/support/poisoned.py to its reader; records message, time and memory.
 
 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m benchmarks.artefacts
 
-Writes results/artefacts.json and .md of each, and artefacts_by_reader.json and .md of what they come to.
+The results go to results/artefacts.json and .md, and a summary for each reader to artefacts_by_reader.json and .md.
 """
 
 import dataclasses
@@ -14,12 +14,12 @@ from tests.support.poisoned import CASES, refuse
 
 
 def main() -> None:
-    """Tries them one after the other."""
+    """Try the artefacts one after the other."""
     refusals = []
     for case in CASES:
         with tempfile.TemporaryDirectory() as work:
             refusal = refuse(case, Path(work))
-        assert refusal is not None, f"{case} was taken."
+        assert refusal is not None, f"{case} was accepted."
         refusals.append({"artefact": case.name, "reader": case.reader, **dataclasses.asdict(refusal)})
     slowest = max(each["seconds"] for each in refusals)
     result = {"machine": machine(), "refused": len(refusals), "slowest_seconds": slowest, "refusals": refusals}
@@ -30,7 +30,7 @@ def main() -> None:
         )
         for each in refusals
     ]
-    write_record("artefacts", result, ("artefact", "reader", "seconds", "peak MB", "what is said"), rows)
+    write_record("artefacts", result, ("artefact", "reader", "seconds", "peak MB", "message"), rows)
     readers = {each["reader"]: [other for other in refusals if other["reader"] == each["reader"]] for each in refusals}
     readers["all"] = refusals
     sums = {

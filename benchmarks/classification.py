@@ -1,11 +1,11 @@
-"""How well a model and its teacher classify: zero-shot, and in the settings of FEET (frozen, few-shot, fine-tuned).
+"""Compares classification with a model and with its teacher: zero-shot, frozen, few-shot and fine-tuned (FEET).
 
     python -m benchmarks.classification --model release/asterisk --data_dir ../shared/data/eval --runs_dir R
     python -m benchmarks.classification --model M --data_dir D --runs_dir R --fine_tune SNIPS Emotion
 
-Runs `evaluate_mteb.py` on every labelled set of DATA_DIR (at most 2,000 test texts of each) and, with --fine_tune,
-trains the model on the sets that are named there. The results go to results/classification.json and .md: accuracy ×
-100 as teacher / model, for the zero-shot setting also macro-F1.
+Runs `evaluate_mteb.py` on every labelled set of DATA_DIR (at most 2,000 test texts each) and, with --fine_tune, trains
+the model on the named sets. The results go to results/classification.json and .md: accuracy × 100 as teacher / model,
+and macro-F1 in the zero-shot setting.
 """
 
 import argparse
@@ -23,19 +23,19 @@ FEW = (8, 16, 64)
 
 
 def run(options: argparse.Namespace, folder: Path, *settings: str) -> list[dict[str, Any]]:
-    """The lines of one run of evaluate_mteb.py."""
+    """Run evaluate_mteb.py and return its classification results."""
     command = ["evaluate_mteb.py", "--data_dir", str(options.data_dir), "--output_dir", str(folder), *settings]
     subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=True)
     return read_json(folder / "classification.json")
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="an Asterisk")
-    parser.add_argument("--data_dir", type=Path, required=True, help="the benchmarks' files")
-    parser.add_argument("--runs_dir", type=Path, required=True, help="where results and trained models are kept")
-    parser.add_argument("--fine_tune", nargs="*", default=[], help="sets to train the whole model on, too")
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of the benchmark files")
+    parser.add_argument("--runs_dir", type=Path, required=True, help="folder of the results and trained models")
+    parser.add_argument("--fine_tune", nargs="*", default=[], help="sets on which the whole model is also fine-tuned")
     options = parser.parse_args()
     few = [str(number) for number in FEW]
     both = ["--model", str(options.model), "--baseline", TEACHER, "--zero_shot", "--few_shot", *few]
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def table(lines: list[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: a set each."""
+    """Head and rows, one row for each set."""
     columns = [(setting, "accuracy") for setting in dict.fromkeys(line["setting"] for line in lines)]
     columns.insert(1, ("zero-shot", "macro_f1"))
     head = ["set", *(setting + (", macro-F1" if name == "macro_f1" else "") for setting, name in columns)]

@@ -1,10 +1,10 @@
-"""From nothing to the first embedding: a new process imports, loads and embeds one sentence.
+"""Measures the first embedding of a new process: import, load, embed one sentence.
 
     python -m benchmarks.cold_start --folder runs/hub/asterisk
 
-FOLDER is published. Each way is started so often as --repetitions says, in turn with the others, offline, and once
-before, so that its files lie in the system's cache. The medians of the process's seconds, from its start to its end,
-and of the most memory that it held go to results/cold_start.json and .md.
+FOLDER is published. Each way is started --repetitions times, offline, in turns with the others, after one start that
+brings its files into the system's cache. The medians of the lifetime of the process and of its peak memory go to
+results/cold_start.json and .md.
 """
 
 import argparse
@@ -33,7 +33,7 @@ vector = SentenceTransformer("{folder}", trust_remote_code=True, device="cpu").e
 
 
 def programs(folder: Path) -> dict[str, str]:
-    """Each way, as a program."""
+    """The program of each way."""
     ways = {}
     for file in sorted((folder / "onnx").glob("*.onnx")):
         ways[f"ONNX, {file.name}, without torch"] = ONNX.format(file=file.resolve(), text=TEXT)
@@ -45,10 +45,10 @@ def programs(folder: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="a published folder")
-    parser.add_argument("--repetitions", type=int, default=5, help="starts that count")
+    parser.add_argument("--repetitions", type=int, default=5, help="measured starts")
     options = parser.parse_args()
     ways = programs(options.folder)
     starts: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

@@ -1,7 +1,7 @@
-"""What users of each consumer write, as texts that run in an environment of the consumer's own.
+"""Code that users of each consumer write, run in an environment of the consumer's own.
 
-A Python snippet is given `folder`, `form` (of the FORMS below, or an ONNX file in the folder), `remote` (whether code
-of the folder's may run) and `texts`, and leaves `vectors`; one of JavaScript the same, without `remote`.
+A Python snippet receives `folder`, `form` (one of FORMS in consumers.py, or an ONNX file in the folder), `remote`
+(whether code of the folder may run) and `texts`, and sets `vectors`; a JavaScript snippet receives all but `remote`.
 """
 
 REMOTE, NATIVE = "remote code", "native twin"

@@ -1,13 +1,13 @@
-"""Whether a published folder gives the same vectors in every consumer, each in an environment of its own.
+"""Checks that a published folder gives the same vectors in every consumer, each in its own environment.
 
     python publish.py runs/demo/model --output_dir release/demo
     python publish.py runs/demo/model --output_dir release/demo-native --native
     python -m benchmarks.consumers --model release/demo --native release/demo-native
 
-Each consumer is installed from the package registries, into an environment that is kept for the next time, and embeds
-the same texts as its users would have it do (consumer_snippets.py), offline; what it gives is compared with
-`AsteriskModel.encode` of the folder itself, in float32. The results go to results/consumers.json and .md; with --only
-nothing is recorded. The status is 1 if a consumer fails or differs.
+Each consumer is installed from the package registries, into an environment that is kept, and embeds the same texts
+offline, with the code that its users write (consumer_snippets.py). The vectors are compared with those of
+`AsteriskModel.encode` in float32. The results go to results/consumers.json and .md, unless --only is given. The exit
+status is 1 if a consumer fails or differs.
 """
 
 import argparse
@@ -47,20 +47,20 @@ from benchmarks.records import machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COUNT = 200
-# Where consumers differ, if they do: nothing or little to read, other scripts, line ends, and more than fits.
+# Texts on which consumers may differ: empty or short ones, other scripts, line ends, and too long ones.
 ODD = ["", " ", "a", "?", "\n", "two\nlines\tand a tab", "🙂🙃 👩‍👩‍👧", "Über Straßenbahnen – 東京 🙂", "rain " * 300]
-# The least cosine of forms that compute in floats, and of those in int8.
+# The lowest accepted cosine of float forms and of int8 forms.
 FLOAT_COSINE, INT8_COSINE = 0.9999, 0.999
 INT8 = ("onnx/model_quantized.onnx", "onnx/model_int8.onnx")
 
 
 class ConsumerFailure(Exception):
-    """A consumer cannot be installed or run. The message is the last line of what it said."""
+    """A consumer cannot be installed or run. The message is the last line of its output."""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """Packages that go together; `absent` is what must not come with them."""
+    """An environment of packages; those in `absent` must not be installed with them."""
 
     name: str
     requirements: tuple[str, ...]
@@ -68,13 +68,13 @@ class Environment:
 
     @property
     def is_node(self) -> bool:
-        """Whether its packages are npm's."""
+        """Whether the packages come from npm."""
         return self.requirements[0].startswith("@")
 
 
 @dataclass(frozen=True)
 class Consumer:
-    """A library that reads the folder; `forms` of the folder by the environments that it reads them in."""
+    """A library that reads the folder; `forms` lists the forms of the folder by environment."""
 
     name: str
     package: str
@@ -83,7 +83,7 @@ class Consumer:
 
 
 def pinned(package: str) -> str:
-    """The requirement by which requirements/constraints.txt pins a package."""
+    """The requirement with which requirements/constraints.txt pins a package."""
     constraints = (REPOSITORY / "requirements" / "constraints.txt").read_text(encoding="utf-8")
     return re.findall(rf"^{package}==\S+$", constraints, re.MULTILINE)[0]
 
@@ -92,13 +92,13 @@ def oldest(package: str) -> str:
     """The requirement for the oldest release that pyproject.toml allows."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     every = [*project["dependencies"], *project["optional-dependencies"]["distill"]]
-    # The model's own come first; distilling may want more.
+    # The model's own requirements come first; those of distillation may be higher.
     version = next(found[1] for each in every if (found := re.match(rf"{package}>=([\d.]+)", each)))
     return f"{package}=={version}" + ".0" * (2 - version.count("."))
 
 
 def transformers_js() -> str:
-    """The requirement by which the demo's page pins transformers.js."""
+    """The requirement with which the demo page pins transformers.js."""
     name = "@huggingface/transformers"
     return f"{name}@{read_json(REPOSITORY / 'demo' / 'package.json')['devDependencies'][name]}"
 
@@ -113,11 +113,11 @@ ENVIRONMENTS = {
         Environment("oldest-torch", (oldest("torch"), oldest("transformers"))),
         Environment("newest-torch", ("torch==2.15.0", pinned("transformers"))),
         Environment("transformers-4", (TORCH, "transformers==4.57.6", "sentence-transformers==5.1.2")),
-        # It wants huggingface_hub 1.
+        # It needs huggingface_hub 1.
         Environment("langchain", (*NEWEST, "langchain-huggingface==1.2.3")),
         Environment("llama-index", (*NEWEST, "llama-index-embeddings-huggingface==0.8.0")),
         Environment("onnxruntime", (pinned("onnxruntime"), pinned("tokenizers")), ("torch", "transformers")),
-        # It wants huggingface_hub 1, too.
+        # It needs huggingface_hub 1, too.
         Environment("fastembed", ("fastembed==0.9.1",), ("torch", "transformers")),
         Environment("node", (transformers_js(),)),
     )
@@ -211,7 +211,7 @@ def _run(command: list[str], **settings: Any) -> None:
 
 
 def compare(vectors: np.ndarray, expected: np.ndarray, form: str, texts: list[str]) -> dict[str, Any]:
-    """How far vectors are from what is expected, both (texts, dimensions), and whether that is near enough."""
+    """The distance of vectors from the expected ones, both (texts, dimensions), and whether it is small enough."""
     if vectors.shape != expected.shape:
         raise ConsumerFailure(f"it gives vectors of shape {vectors.shape}, not {expected.shape}")
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
@@ -228,7 +228,7 @@ def compare(vectors: np.ndarray, expected: np.ndarray, form: str, texts: list[st
 
 
 def real_texts(count: int) -> list[str]:
-    """Sentences drawn evenly from the demo's corpus, the odd ones, and many sentences as one text."""
+    """Sentences drawn evenly from the demo corpus, the odd texts, and many sentences joined to one text."""
     sources = sorted((REPOSITORY / "recipes" / "demo_corpus").glob("*.txt.xz"))
     texts: list[str] = []
     for index, path in enumerate(sources):
@@ -239,7 +239,7 @@ def real_texts(count: int) -> list[str]:
 
 
 def check_folder(folder: Path, native: bool) -> None:
-    """Refuses what publish.py did not write.
+    """Refuse a folder that publish.py did not write.
 
     Raises:
         UserError: The folder is no published embedding model, or of the other kind.
@@ -256,7 +256,7 @@ def check_folder(folder: Path, native: bool) -> None:
 def measure(
     consumer: Consumer, environment: Environment, options: argparse.Namespace, texts: list[str], expected: np.ndarray
 ) -> list[dict[str, Any]]:
-    """A record for each form that a consumer reads in an environment."""
+    """Results of a consumer, one for each form that it reads in an environment."""
     records = []
     place = options.venvs.resolve() / environment.name
     frame = JAVASCRIPT_FRAME if environment.is_node else PYTHON_FRAME
@@ -278,7 +278,7 @@ def measure(
 
 
 def row(record: dict[str, Any]) -> list[str]:
-    """As the table has it."""
+    """The row of the table."""
     consumer = CONSUMERS[record["consumer"]]
     names = [consumer.name] if consumer.name == consumer.package else [consumer.name, f"({consumer.package})"]
     version = record.get("version", "")
@@ -290,12 +290,19 @@ def row(record: dict[str, Any]) -> list[str]:
 
 @entry_point
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="what publish.py wrote")
-    parser.add_argument("--native", type=Path, required=True, help="what publish.py --native wrote of the same")
-    parser.add_argument("--venvs", type=Path, default=REPOSITORY / ".cache" / "consumers", help="for 16 GB; kept")
-    parser.add_argument("--only", nargs="+", choices=CONSUMERS, help="these alone")
+    parser.add_argument("--model", type=Path, required=True, help="folder written by publish.py")
+    parser.add_argument(
+        "--native", type=Path, required=True, help="folder written by publish.py --native from the same model"
+    )
+    parser.add_argument(
+        "--venvs",
+        type=Path,
+        default=REPOSITORY / ".cache" / "consumers",
+        help="folder of the environments, 16 GB, kept",
+    )
+    parser.add_argument("--only", nargs="+", choices=CONSUMERS, help="consumers to run")
     options = parser.parse_args()
     check_folder(options.model, native=False)
     check_folder(options.native, native=True)
@@ -306,7 +313,7 @@ def main() -> None:
         _, expected = answer(command, PYTHON_FRAME, ENCODE, options.model.resolve(), REMOTE, texts)
     except ConsumerFailure as failure:
         raise UserError(f"{options.model} does not load: {failure}.") from failure
-    # What a tokenizer finds no token in has no embedding, and each consumer its own way to say so.
+    # A text without tokens has no embedding, and each consumer treats it differently.
     kept = np.flatnonzero(np.abs(expected).max(axis=1) > 0)
     texts, expected = [texts[index] for index in kept], expected[kept]
 

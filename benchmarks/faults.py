@@ -1,13 +1,13 @@
-"""How the workshop bears being killed: it goes on after each SIGKILL, to the files of a run that nobody disturbed.
+"""Kills every stage at random moments and checks that it continues to the files of an undisturbed run.
 
     python -m benchmarks.faults --kills 100
 
-Embedding, distillation, the training of a head in each of its modes, and publishing, each on little text, in full
-precision. Each is run once in peace. Then it is killed after so many of the files that it opens for writing, renames
-or removes, chosen at random, and up to 30 milliseconds later; looked at, lest a file be half there under its name;
-has the times of its files set to anything between 1970 and 2100, as after jumps of the clock; and is started again:
-until it comes to its end, and then anew, until it was killed often enough. What it leaves then is, bit for bit, what
-the run in peace left, but for what tells how long something took. The results go to results/faults.json and .md.
+The stages are embedding, distillation, training a head in each mode, and publishing, each on little text in float32.
+Each stage runs once undisturbed. Then it is killed with SIGKILL, up to 30 milliseconds after a random one of the
+changes that it makes to files. After each kill, files under their final names must be whole; the times of all files
+are set to random values between 1970 and 2100, as after jumps of the clock; and the stage starts again. This repeats
+until the number of kills is reached. Whatever a completed run leaves must equal the undisturbed run bit for bit,
+except for files that record durations. The results go to results/faults.json and .md.
 """
 
 import argparse
@@ -41,9 +41,9 @@ LONGEST_DELAY = 0.03
 # 1970 to 2100.
 TIMES = (0, 4_102_444_800)
 
-# What tells how long something took, or is the hash of such a file.
+# Files that record durations, or hashes of such files.
 TIMED = {"progress.json", "report.json", "report.md", "report.html", "README.md", "SHA256SUMS", "curves.jsonl"}
-# What a run keeps for itself, or replaces on its way.
+# Folders and files that a run uses internally or replaces while it runs.
 CHANGING = ("training", "checkpoints", "best", "manifest.json")
 
 PRELOADED = [
@@ -62,7 +62,7 @@ PRELOADED += ["asterisk.heads.fine_tuning", "asterisk.publishing.folder", "aster
 
 
 def embed(folder: Path, material: Path) -> None:
-    """A corpus in shards, a store, and its token ids."""
+    """Build a corpus, its store and its token ids."""
     from asterisk.data.corpus import build_corpus
     from asterisk.distillation.student_tokenizer import student_tokenizer
     from asterisk.teachers.store import embed_corpus
@@ -74,18 +74,18 @@ def embed(folder: Path, material: Path) -> None:
 
 
 def distil(folder: Path, material: Path) -> None:
-    """A tiny student, from a store that is there, with its report."""
+    """Distil a tiny student from an existing store, with its report."""
     import train_distill
 
     sizes = "--hidden_size 32 --num_hidden_layers 1 --intermediate_size 32 --projection_dim 16 --dropout 0.1"
     pace = "--batch_size 32 --num_epochs 1 --heldout 100 --eval_steps 4 --checkpoint_steps 4"
     flags = f"{sizes} {pace} --tokenizer trained:300 --table random --mixed_precision no --resume".split()
     place = ["--corpus", material / "texts.txt", "--store_dir", material / "store", "--output_dir", folder / "run"]
-    run_door(train_distill, "--teacher", TEACHER, "--teacher_dtype", "float32", *place, *flags)
+    run_entry_point(train_distill, "--teacher", TEACHER, "--teacher_dtype", "float32", *place, *flags)
 
 
 def train_head_by(mode: str) -> Callable[[Path, Path], None]:
-    """A head, of two that are trained."""
+    """The stage that trains a head in a mode, with two repeats."""
 
     def train(folder: Path, material: Path) -> None:
         import train_head
@@ -94,19 +94,19 @@ def train_head_by(mode: str) -> Callable[[Path, Path], None]:
         if mode == "lora":
             flags.append("--keep_adapters")
         place = ["--model", material / "student", "--train_file", material / "labelled.csv", "--output_dir"]
-        run_door(train_head, *place, folder / "head", "--mode", mode, *flags)
+        run_entry_point(train_head, *place, folder / "head", "--mode", mode, *flags)
 
     return train
 
 
 def publish(folder: Path, material: Path) -> None:
-    """A Hub folder, in the place of an earlier one."""
+    """Publish a Hub folder that replaces an earlier one."""
     import publish
 
     if not any((folder / name).exists() for name in ("hub", ".hub.old")):
-        # What is replaced: any folder that has its hashes.
+        # Any folder with valid checksums may be replaced.
         shutil.copytree(material / "earlier", folder / "hub")
-    run_door(publish, material / "student", "--output_dir", folder / "hub", "--compact")
+    run_entry_point(publish, material / "student", "--output_dir", folder / "hub", "--compact")
 
 
 STAGES: dict[str, Callable[[Path, Path], None]] = {
@@ -119,14 +119,14 @@ STAGES: dict[str, Callable[[Path, Path], None]] = {
 }
 
 
-def run_door(door: Any, *arguments: object) -> None:
-    """An entry point, as from its command line."""
-    sys.argv = [f"{door.__name__}.py", *map(str, arguments)]
-    door.main()
+def run_entry_point(program: Any, *arguments: object) -> None:
+    """Run an entry point with command-line arguments."""
+    sys.argv = [f"{program.__name__}.py", *map(str, arguments)]
+    program.main()
 
 
 def make_material(material: Path) -> None:
-    """What the stages begin with."""
+    """Make the inputs of the stages."""
     from asterisk.core.checksums import write_checksums
 
     texts: list[str] = []
@@ -145,11 +145,11 @@ def make_material(material: Path) -> None:
     write_checksums(material / "earlier")
 
 
-# --- A run in a process of its own -----------------------------------------------------------------------------------
+# --- One run in its own process --------------------------------------------------------------------------------------
 
 
 def run_stage(name: str, folder: Path, material: Path, kill_at: int, delay: float) -> None:
-    """Runs a stage, and kills this process after so many changes to files, unless that is 0; notes their number."""
+    """Run a stage and record its changes to files; kill this process `delay` seconds after change `kill_at`."""
     os.chdir(REPOSITORY)
     changes = 0
 
@@ -171,21 +171,21 @@ def run_stage(name: str, folder: Path, material: Path, kill_at: int, delay: floa
 
 
 def _is_change(event: str, arguments: tuple, folder: str) -> bool:
-    """Whether an event that Python tells of changes files of the folder."""
+    """Whether an audit event of Python changes files of the folder."""
     if event == "open":
         path, _, flags = arguments
         changes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
     elif event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir"):
         path, changes = arguments[0], True
         if event in ("os.remove", "os.rmdir") and arguments[-1] != -1:
-            return True  # out of a tree, which is removed by names alone
+            return True  # shutil.rmtree removes by names relative to an open folder
     else:
         return False
     return bool(changes) and isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(folder)
 
 
 def start_processes() -> ForkServerContext:
-    """Starts processes in no time: they are forked from one that has imported everything and has no threads."""
+    """A fork server that has imported everything and has no threads, so that processes start fast."""
     context = multiprocessing.get_context("forkserver")
     os.environ |= {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
@@ -199,11 +199,11 @@ def start_processes() -> ForkServerContext:
     return context
 
 
-# --- Killing, and looking --------------------------------------------------------------------------------------------
+# --- Kills and checks ------------------------------------------------------------------------------------------------
 
 
 class Faults:
-    """The stages, killed in folders of their own below `work`."""
+    """Runs and kills the stages in folders below `work`."""
 
     def __init__(self, work: Path, seed: int = 0):
         self.work, self.seed, self.processes = work, seed, start_processes()
@@ -211,19 +211,18 @@ class Faults:
         self.material.mkdir()
         self._run("material", self.material)
 
-    def bear(self, name: str, kills: int) -> dict[str, Any]:
-        """Runs a stage in peace, then kills it so often.
+    def survive(self, name: str, kills: int) -> dict[str, Any]:
+        """Run a stage undisturbed, then kill it `kills` times.
 
         Returns:
-            `kills`, `completed` (the runs that came to their end after one or more of them), `files` (how many were
-            the same bit for bit each time), and `seconds`.
+            `kills`; `completed`, the runs that finished after one or more kills; `files`, the number of files that
+            were equal bit for bit each time; and `seconds`.
 
         Raises:
-            AssertionError: A run does not go on, leaves something else, or left something half-written when it was
-                killed.
+            AssertionError: A run did not continue, left other files, or left a half-written file when it was killed.
         """
         started = time.perf_counter()
-        folder = self.work / "run"  # always the same: some files tell where they are
+        folder = self.work / "run"  # always the same, because some files contain their path
         changes = self._run(name, folder)
         expected = contents(folder)
         moment = random.Random(f"{self.seed} {name}")
@@ -249,7 +248,7 @@ class Faults:
         return {"kills": killed, "completed": completed, "files": files, "seconds": seconds}
 
     def _run(self, name: str, folder: Path, kill_at: int = 0, delay: float = 0.0) -> int:
-        """Runs a stage; the number of its changes to files, or 0 if it was killed."""
+        """Run a stage; return its number of changes to files, or 0 if it was killed."""
         folder.mkdir(exist_ok=True)
         process = self.processes.Process(target=run_stage, args=(name, folder, self.material, kill_at, delay))
         process.start()
@@ -263,7 +262,7 @@ class Faults:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Every file below the folder; None for one that tells how long something took."""
+    """The content of every file below the folder; None for files that record durations."""
     return {
         path.relative_to(folder).as_posix(): None if path.name in TIMED else path.read_bytes()
         for path in folder.rglob("*")
@@ -272,7 +271,7 @@ def contents(folder: Path) -> dict[str, Any]:
 
 
 def refuse_half_written(folder: Path, expected: dict[str, Any]) -> None:
-    """Looks at what a killed run left: all that bears its final name is whole."""
+    """Check that every file that a killed run left under its final name is whole."""
     from asterisk.core.checksums import CHECKSUMS, verify_checksums
 
     for path in folder.rglob("*"):
@@ -289,28 +288,30 @@ def refuse_half_written(folder: Path, expected: dict[str, Any]) -> None:
         elif not {*CHANGING, "hub"} & {*parts} and expected.get(name) is not None:
             assert path.read_bytes() == expected[name], f"{name} is half-written"
     if (folder / ".hub.old").exists() and not (folder / "hub").exists():
-        verify_checksums(folder / ".hub.old", "what was to be replaced is lost")
+        verify_checksums(folder / ".hub.old", "the replaced folder is lost")
 
 
 def set_times(folder: Path, moment: random.Random) -> None:
-    """Gives each file and folder any time."""
+    """Set the time of every file and folder to a random value."""
     for path in folder.rglob("*"):
         os.utime(path, (moment.randint(*TIMES),) * 2)
 
 
 def main() -> None:
-    """Kills, and writes the results."""
+    """Kill the stages and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="of all stages together")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="which (default: all)")
-    parser.add_argument("--unrecorded", action="store_true", help="print the results alone")
+    parser.add_argument("--kills", type=int, default=100, help="number of kills, all stages together")
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="stages to run (default: all)"
+    )
+    parser.add_argument("--unrecorded", action="store_true", help="print the results without recording them")
     options = parser.parse_args()
     each, rest = divmod(options.kills, len(options.stages))
     stages = {}
     with tempfile.TemporaryDirectory() as work:
         faults = Faults(Path(work))
         for index, name in enumerate(options.stages):
-            stages[name] = faults.bear(name, each + (index < rest))
+            stages[name] = faults.survive(name, each + (index < rest))
             print(f"{name}: {stages[name]}", flush=True)
     if options.unrecorded:
         return

@@ -1,12 +1,11 @@
-"""Tries bytes on all that reads from outside, led by coverage: each ends in an answer or in a sentence.
+"""Fuzzes every reader of outside input, guided by coverage: each case must end in an answer or in one sentence.
 
     HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m benchmarks.fuzz --cases 1000000
 
-The targets are those of tests/support/fuzz_targets.py, and libFuzzer, through atheris, changes bytes
-that a target answers (its seeds) so as to reach more of the project's code. Each target has a process of its own. What
-ends otherwise than it should (any other exception, a number that is not finite, a case of more than a minute, two
-gigabytes of memory) is printed with its traceback and its bytes, each line of code once, and makes the exit status 1;
-nothing is recorded then. Bytes in a file are tried again with
+The targets are those of tests/support/fuzz_targets.py. libFuzzer, through atheris, mutates the seeds of a target to
+reach more of the project's code. Each target has its own process. A failure is any other exception, a number that is
+not finite, a case of more than a minute, or more than two gigabytes of memory. It is printed with its traceback and
+its bytes, once per line of code; the exit status is then 1, and nothing is recorded. To repeat the bytes of a file:
 
     python -m benchmarks.fuzz --targets NAME --only FILE
 

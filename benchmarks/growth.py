@@ -1,11 +1,10 @@
-"""Time and memory of embedding files of a thousand to a million texts.
+"""Measures time and memory of embed.py on files of a thousand to a million texts.
 
     python -m benchmarks.growth --model release/asterisk --corpus ../shared/data/corpus/open
 
-Each file holds so many of the corpus's sentences, in the order of a fixed draw, one after the other as often as it
-takes; embed.py embeds it in a process of its own. What counts is the time beyond that of a single text, and the most
-memory that the process held, of which the vectors are no part: they lie in the file. Of small files it is the median
-of five runs. The results go to
+Each file holds sentences of the corpus in the order of a fixed draw, repeated as often as necessary. embed.py embeds
+it in its own process. The time of a single text is subtracted. The memory is the peak of the process; the vectors are
+written to disk and not included. Small files are measured five times, and the median counts. The results go to
 results/growth.json and .md.
 """
 
@@ -29,14 +28,14 @@ DISTINCT = 200_000
 
 
 def sentences(corpus: str) -> list[str]:
-    """Distinct sentences of all sources alike."""
+    """Distinct sentences, drawn evenly from all sources."""
     texts = [text for file in files_of(corpus) for text in islice(read_texts(file, "text"), DISTINCT // 10)]
     random.Random(0).shuffle(texts)
     return texts[:DISTINCT]
 
 
 def embed(texts: Path, output: Path, model: str, nothing: float) -> dict[str, float]:
-    """Seconds beyond `nothing`, those of one text, and megabytes of a process that embeds a file."""
+    """Seconds, minus `nothing` (those of one text), and peak megabytes of a process that embeds a file."""
     command = [sys.executable, "embed.py", str(texts), "--model", model, "--output_file", str(output)]
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -47,9 +46,9 @@ def embed(texts: Path, output: Path, model: str, nothing: float) -> dict[str, fl
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="any that embed.py takes")
+    parser.add_argument("--model", required=True, help="a model, as embed.py takes it")
     parser.add_argument("--corpus", required=True, help="texts: a file, a folder or a pattern")
     options = parser.parse_args()
     texts = sentences(options.corpus)
@@ -58,11 +57,11 @@ def main() -> None:
         file, output = Path(scratch) / "texts.txt", Path(scratch) / "vectors.npy"
         nothing = 0.0
         for size in (1, *SIZES):
-            # A text may hold what ends a line.
+            # A text may contain line separators.
             file.write_text(
                 "".join(re.sub(r"\s+", " ", text) + "\n" for text in islice(cycle(texts), size)), encoding="utf-8"
             )
-            # Beside a few texts the seconds until the model is loaded count, which vary.
+            # With few texts the loading time dominates, and it varies.
             results = [embed(file, output, options.model, nothing) for _ in range(5 if size < 100_000 else 1)]
             result = {name: statistics.median(each[name] for each in results) for name in results[0]}
             if size == 1:

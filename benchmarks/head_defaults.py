@@ -1,12 +1,11 @@
-"""Finds each mode's default settings for heads, on texts split off from training splits; no test text is read.
+"""Compares candidate settings of each head mode on texts split off from the training splits; reads no test text.
 
     python -m benchmarks.head_defaults --model runs/demo/model --data_dir ../shared/data/eval/classification
     python -m benchmarks.head_defaults --model M --data_dir D --modes frozen --sets Banking77 SNIPS
 
-Of each set 1,000 training texts, or as many as --train_texts says, are drawn to learn from (and to set a tenth aside
-to stop by), and 500 others to compare by. What is finished, in --runs_dir, is not run again. Writes
-results/head_defaults.json and .md of all that is: for each mode, number of texts and candidate the mean accuracy and
-macro-F1 over the sets.
+For each set, 1,000 training texts (or --train_texts) are drawn for training, a tenth of them for early stopping, and
+500 others for the comparison. Finished candidates in --runs_dir are not repeated. The mean accuracy and macro-F1 over
+the sets, for each mode, number of texts and candidate, go to results/head_defaults.json and .md.
 """
 
 import itertools
@@ -28,7 +27,7 @@ from benchmarks.records import machine, write_record
 
 SETS = ("Banking77", "Emotion", "TweetSentimentExtraction", "AmazonCounterfactual", "Clinc150", "SNIPS")
 COMPARED_TEXTS = 500
-# What is tried of each setting; all combinations.
+# The candidate values of each setting; all combinations are tried.
 CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
     "frozen": {"learning_rate": (1e-3, 3e-3, 1e-2), "weight_decay": (0.01, 0.1), "dropout": (0.1, 0.3)},
     "lora": {"learning_rate": (2e-3,), "head_first": (0, 64, 1_000)},
@@ -38,7 +37,7 @@ CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
 
 @dataclass
 class DefaultsArguments:
-    """What is tried on what."""
+    """The candidates and the sets."""
 
     model: str = field(default="runs/demo/model", metadata={"help": "the Asterisk that heads are put on"})
     data_dir: str = field(
@@ -53,7 +52,7 @@ class DefaultsArguments:
 
 @entry_point
 def main() -> None:
-    """Runs what is not there yet, and writes what is there."""
+    """Run the unfinished candidates and write all finished ones."""
     arguments = parse_arguments(DefaultsArguments, __doc__ or "")
     if unknown := [mode for mode in arguments.modes if mode not in CANDIDATES]:
         raise UserError(f"There is no mode {unknown[0]!r}; choose of {', '.join(CANDIDATES)}.")
@@ -80,7 +79,7 @@ def candidates(mode: str) -> list[dict[str, float]]:
 
 
 def head_data(path: Path, texts: int, seed: int) -> HeadData:
-    """Texts to learn from, to stop by and, as the test part, to compare by; all of the training split."""
+    """Texts of the training split: for training, for early stopping and, as the test part, for the comparison."""
     every = read_labelled_texts(str(path), "text", "label")
     order = np.random.default_rng(seed).permutation(len(every))
 
@@ -94,7 +93,7 @@ def head_data(path: Path, texts: int, seed: int) -> HeadData:
 
 
 def measure(arguments: DefaultsArguments, mode: str, candidate: dict[str, float], data: HeadData) -> dict[str, Any]:
-    """Scores on the texts to compare by, and the seconds of training."""
+    """The scores on the comparison texts and the seconds of training."""
     settings: Any = candidate
     head = resolve_arguments(HeadArguments(mode=mode, seed=arguments.seed, learning_curve=False, **settings))
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +103,7 @@ def measure(arguments: DefaultsArguments, mode: str, candidate: dict[str, float]
 
 
 def write(lines: list[dict[str, Any]]) -> None:
-    """Writes the record; a mode's candidates are compared on the sets that all of them were tried on."""
+    """Write the record; the candidates of a mode are compared on the sets that all of them have finished."""
     means, rows = [], []
     for mode, texts in sorted({(line["mode"], line["texts"]) for line in lines}):
         own = [line for line in lines if (line["mode"], line["texts"]) == (mode, texts)]

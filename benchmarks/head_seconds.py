@@ -1,10 +1,10 @@
-"""From a table of 1,000 labelled texts to a classifier and its report: the seconds of the whole command.
+"""Measures the whole head command: from a table of 1,000 labelled texts to a classifier and its report.
 
     python -m benchmarks.head_seconds --model release/asterisk --data_dir ../shared/data/eval/classification
 
-train_head.py is started on 1,000 training texts of a set, by its defaults: it loads, embeds, trains with early
-stopping, evaluates and saves. Beside it stands a process that only imports the packages. The medians of --repetitions
-turns, after one that does not count, and the most memory that a process held go to results/head_seconds.json and .md.
+train_head.py runs with its defaults on 1,000 training texts of a set: it loads, embeds, trains with early stopping,
+evaluates and saves. A process that only imports the packages is measured for comparison. The medians of --repetitions
+runs, after one for warm-up, and the peak memory go to results/head_seconds.json and .md.
 """
 
 import argparse
@@ -20,18 +20,18 @@ from asterisk.data.labels import read_labelled_texts
 from benchmarks.records import machine, timed_process, write_record
 
 TEXTS = 1_000
-# Seconds between looks at a process's memory.
+# Seconds between readings of a process's memory.
 POLLING = 0.05
 PACKAGES = "import train_head, evaluate, sklearn.metrics, plotly.graph_objects"
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="the Asterisk that the head is put on")
-    parser.add_argument("--data_dir", type=Path, required=True, help="holds files NAME.train.parquet")
-    parser.add_argument("--set", default="Banking77", help="NAME")
-    parser.add_argument("--repetitions", type=int, default=5, help="turns that count")
+    parser.add_argument("--model", type=Path, required=True, help="the Asterisk that gets a head")
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of the files NAME.train.parquet")
+    parser.add_argument("--set", default="Banking77", help="name of the set")
+    parser.add_argument("--repetitions", type=int, default=5, help="measured runs")
     options = parser.parse_args()
     every = read_labelled_texts(str(options.data_dir / f"{options.set}.train.parquet"), "text", "label")
     chosen = every.at(np.random.default_rng(0).permutation(len(every))[:TEXTS])

@@ -1,4 +1,4 @@
-"""Trains SetFit or fastText for benchmarks/heads.py, by a Python that has it and none of ours.
+"""Trains SetFit or fastText for benchmarks/heads.py, in a Python environment without this project.
 
 V/bin/python benchmarks/head_worker.py request.json answer.json
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def fit_fasttext(request: dict[str, Any]) -> dict[str, Any]:
-    """fastText, supervised, with pairs of words, and as many passes as few texts need."""
+    """Supervised fastText with word bigrams; fewer texts get more epochs."""
     import fasttext
 
     texts, labels = request["train"]
@@ -35,12 +35,12 @@ def fit_fasttext(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def one_line(text: str) -> str:
-    """fastText's texts end with their line; it knows no case."""
+    """A text on one line in lower case, as fastText needs it."""
     return " ".join(text.lower().split())
 
 
 def fit_setfit(request: dict[str, Any]) -> dict[str, Any]:
-    """SetFit with its defaults but one pass over its pairs, on the teacher."""
+    """SetFit on the teacher, with its defaults except for a single epoch over its pairs."""
     from datasets import Dataset
     from setfit import SetFitModel, Trainer, TrainingArguments
 
@@ -66,7 +66,7 @@ def fit_setfit(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(predictions: list[str], training_seconds: float, prediction_seconds: float) -> dict[str, Any]:
-    """What benchmarks/heads.py reads."""
+    """Train, predict and write the answer for benchmarks/heads.py."""
     return {
         "predictions": predictions,
         "training_seconds": training_seconds,

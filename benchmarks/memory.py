@@ -1,12 +1,11 @@
-"""How much memory embedding a corpus and training from its store take as the corpus doubles.
+"""Measures the memory of embedding a corpus and of training from its store as the corpus doubles.
 
     python -m benchmarks.memory --folder /var/tmp/memory
 
-Synthetic sentences of 8 to 20 words; a teacher that answers at once, with 384 random dimensions, so that what is
-measured is the workshop's own memory; and a whole epoch of training, with a student so small that it takes a minute.
-Each phase is a process of its own; what counts is by how much its resident memory (the peak, files mapped into
-memory included) grows from when the imports, the corpus's manifest and the models are there. The results go to
-results/memory.json and .md.
+The sentences are synthetic, of 8 to 20 words. The teacher returns 384 random dimensions at once, so that only the
+memory of this project is measured. Training takes one epoch with a tiny student. Each phase runs in its own process.
+The figure is the growth of the peak resident memory, mapped files included, after the imports, the manifest of the
+corpus and the models are loaded. The results go to results/memory.json and .md.
 """
 
 import argparse
@@ -28,12 +27,12 @@ PHASES = ("corpus", "embed", "train")
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """The peak resident memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class InstantTeacher:
-    """Random unit vectors at once, in place of a model."""
+    """A teacher that returns random unit vectors at once."""
 
     name = "instant"
     dimension = DIMENSION
@@ -43,13 +42,13 @@ class InstantTeacher:
     tokenizer = None
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        """As of any teacher."""
+        """See [`asterisk.teachers.teacher.Teacher`]."""
         vectors = np.random.default_rng(len(texts[0])).standard_normal((len(texts), DIMENSION), dtype=np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), 0
 
 
 def write_sentences(path: Path, count: int) -> None:
-    """Distinct sentences of random words."""
+    """Write distinct sentences of random words."""
     generator = np.random.default_rng(0)
     with path.open("w", encoding="utf-8") as file:
         for start in range(0, count, 10_000):
@@ -59,8 +58,8 @@ def write_sentences(path: Path, count: int) -> None:
 
 
 def run_phase(phase: str, folder: Path, count: int) -> dict[str, float]:
-    """Runs one phase in this process; the bytes by which it grew, and its seconds."""
-    from accelerate import Accelerator  # noqa: F401  imports count as there before
+    """Run one phase in this process; return the growth of its memory in bytes, and its seconds."""
+    from accelerate import Accelerator  # noqa: F401  imported before the measurement
 
     from asterisk.data.corpus import build_corpus
     from asterisk.distillation.arguments import LoopArguments
@@ -100,7 +99,7 @@ def run_phase(phase: str, folder: Path, count: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures each phase at each size and writes the results."""
+    """Measure each phase at each size and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="a new folder for about 5 GB; removed afterwards")
     parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)

@@ -1,12 +1,11 @@
-"""Runs the recipes of the three papers on real text and records how far each one gets.
+"""Runs the recipes of three papers on real text and records their scores.
 
     python -m benchmarks.recipes --data_dir ../shared/data
     python -m benchmarks.recipes --data_dir ../shared/data --only paper
 
 All three take the same sentences, drawn evenly over the openly licensed sources of DATA_DIR/corpus, without those of
-any benchmark; paper and hpd share one store of the teacher's vectors. The test splits of seven STS tasks are read
-once, at the end of each run. A run that was interrupted is continued. The results go to results/recipes.json and
-.md.
+any benchmark; paper and hpd share a store of the teacher's vectors. The test splits of seven STS tasks are read once,
+at the end of each run. An interrupted run is continued. The results go to results/recipes.json and .md.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from benchmarks.records import RESULTS, machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STS7 = ("STS12", "STS13", "STS14", "STS15", "STS16", "STSBenchmark", "SICK-R")
-# The five of DistilFACE.
+# The five tasks of DistilFACE.
 STS5 = ("STS12", "STS13", "STS14", "STS15", "STSBenchmark")
 SENTENCES_PER_SOURCE = 30_000
 
@@ -58,7 +57,7 @@ def mean_of(model: dict[str, Any], names: tuple[str, ...]) -> float:
 
 
 def result_of(recipe: str, folder: Path) -> dict[str, Any]:
-    """What a finished run reached."""
+    """The results of a finished run."""
     curves = read_curves(folder / "curves.jsonl")
     models = read_json(folder / "results.json")
     before, student = models[0], models[-1]
@@ -79,17 +78,19 @@ def result_of(recipe: str, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs what is not finished and writes the record."""
+    """Run the unfinished recipes and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, required=True, help="holds corpus/open, eval/ and tokenizer/gpt2")
-    parser.add_argument("--runs", type=Path, default=Path("runs/recipes"), help="where the runs go")
+    parser.add_argument(
+        "--data_dir", type=Path, required=True, help="folder with corpus/open, eval/ and tokenizer/gpt2"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/recipes"), help="folder of the runs")
     parser.add_argument("--only", nargs="*", default=["paper", "hpd", "simcse"], help="recipes to run")
     options = parser.parse_args()
     known = RESULTS / "recipes.json"
     results: dict[str, Any] = json.loads(known.read_text())["recipes"] if known.exists() else {}
     lines = commands(options.data_dir, options.runs)
     for recipe in options.only:
-        # The contrast goes on from a distilled student.
+        # Contrastive training starts from a distilled student.
         for name in ("demo", "simcse") if recipe == "simcse" else (recipe,):
             subprocess.run([sys.executable, *lines[name]], cwd=REPOSITORY, check=True)
         command = shlex.join(["python", *lines[recipe]])

@@ -1,4 +1,4 @@
-"""Lists what .venv consists of, with licences: results/sbom.cdx.json (CycloneDX 1.6) and results/licences.md.
+"""Lists the packages of .venv with their licences: results/sbom.cdx.json (CycloneDX 1.6) and results/licences.md.
 
 make sbom
 """
@@ -26,7 +26,7 @@ def pinned() -> list[str]:
 
 
 def licence(package: Distribution) -> str:
-    """What a package says its licence is: in this form or that, or by the first words of the file itself."""
+    """The licence of a package: from its metadata, or else from the first words of its licence file."""
     about = package.metadata
     if expression := about.get("License-Expression"):
         return expression
@@ -39,19 +39,19 @@ def licence(package: Distribution) -> str:
 
 
 def identity(package: Distribution) -> str:
-    """Its package URL."""
+    """The package URL of a distribution."""
     return f"pkg:pypi/{canonicalize_name(package.name)}@{package.version}"
 
 
 def needs(package: Distribution, known: dict[str, Distribution]) -> list[str]:
-    """What of the others it is made to run with, extras left out."""
+    """The listed packages that a package requires, without extras."""
     wanted = [Requirement(text) for text in package.requires or ()]
     chosen = (each.name for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""}))
     return sorted({identity(known[name]) for name in map(canonicalize_name, chosen) if name in known})
 
 
 def component(package: Distribution) -> dict[str, Any]:
-    """It as CycloneDX lists it."""
+    """A package as a CycloneDX component."""
     said = licence(package)
     listed = {"expression": said} if package.metadata.get("License-Expression") else {"license": {"name": said}}
     about = {"name": canonicalize_name(package.name), "version": package.version, "licenses": [listed]}
@@ -59,9 +59,9 @@ def component(package: Distribution) -> dict[str, Any]:
 
 
 def sbom() -> dict[str, Any]:
-    """The software bill of materials: the same at every call, so without the time of its making."""
+    """The software bill of materials, without a date, so that it is the same at every call."""
     known = {name: distribution(name) for name in pinned()}
-    # Not from its metadata, which are as old as its installation.
+    # The installed metadata may be older than pyproject.toml.
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     reference = f"pkg:pypi/{project['name']}@{project['version']}"
     extras = project["optional-dependencies"].values()
@@ -82,7 +82,7 @@ def sbom() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Writes both."""
+    """Write both files."""
     found = sbom()
     write_json(FILE, found)
     licences = {name: licence(distribution(name)) for name in pinned()}

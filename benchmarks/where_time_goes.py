@@ -1,11 +1,11 @@
-"""Where the time of `encode` and of the ONNX path goes, on one thread, and what each change to them bought.
+"""Breaks down the time of `encode` and of the ONNX path on one thread, and measures what each optimisation gained.
 
     python -m benchmarks.where_time_goes --folder runs/hub/asterisk --data_dir ../shared/data/eval
 
-FOLDER is published. The texts are those of inference.py, a quarter as many. Tokenisation is timed by itself; the rest
-is what torch's and onnxruntime's own profilers say of their operators. The ceiling is what one thread would do if it
-tokenised and multiplied matrices at the rates measured here, and all else took no time. The results go to
-results/where_time_goes.json and .md, and what they mean is told in where_time_goes.md beside this program.
+FOLDER is published. The texts are a quarter of those of inference.py. Tokenisation is timed separately; the profilers
+of torch and onnxruntime attribute the rest to their operators. The ceiling is the speed of one thread that only
+tokenises and multiplies matrices, at the rates measured here. The results go to results/where_time_goes.json and .md;
+where_time_goes.md beside this program explains them.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from modeling_asterisk import AsteriskModel
 from modeling_asterisk.modeling_asterisk import AsteriskLinear
 
 TOKENISING, REST = "tokenising", "all else"
-# Kinds of work, and what an operator's name holds that does it; the first that fits. Names are torch's or ONNX's.
+# Kinds of work and the parts of operator names (of torch or ONNX) that identify them; the first match counts.
 KINDS = {
     "attention": ("attention", "softmax", "aten::bmm"),
     "matrix products": ("linear", "addmm", "aten::mm", "matmul", "gemm"),
@@ -42,24 +42,24 @@ KINDS = {
     "token table": ("embedding", "gather"),
 }
 BATCH_SIZE = 128
-# Of a session, as OnnxEmbedder makes it.
+# Options of a session, as in OnnxEmbedder.
 SESSION: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "disabled_optimizers": ["SkipLayerNormFusion"]}
 
 
 def kind_of(operator: str) -> str:
-    """The kind of work that an operator does."""
+    """The kind of work of an operator."""
     name = operator.lower()
     return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), REST)
 
 
 def shares(seconds: dict[str, float], total: float) -> dict[str, float]:
-    """Each kind's share of `total` seconds; what no profiler saw, Python's own time above all, is among the rest."""
+    """The share of each kind in `total` seconds; the rest includes what no profiler sees, mostly Python."""
     known = {kind: seconds.get(kind, 0.0) / total for kind in (TOKENISING, *KINDS)}
     return {**known, REST: 1 - sum(known.values())}
 
 
 def seconds_of(work: Callable[[], Any], repetitions: int) -> float:
-    """The median of some runs, after one to warm up."""
+    """The median seconds of several runs, after one for warm-up."""
     work()
     times = []
     for _ in range(repetitions):
@@ -70,7 +70,7 @@ def seconds_of(work: Callable[[], Any], repetitions: int) -> float:
 
 
 def profile_torch(model: AsteriskModel, texts: list[str], repetitions: int) -> dict[str, Any]:
-    """What `encode` spends."""
+    """The breakdown of `encode`."""
     tokenizer = model._load_tokenizer()
     total = seconds_of(lambda: model.encode(texts, BATCH_SIZE), repetitions)
     seconds = {TOKENISING: seconds_of(lambda: model._tokenize(texts, tokenizer), repetitions)}
@@ -80,13 +80,13 @@ def profile_torch(model: AsteriskModel, texts: list[str], repetitions: int) -> d
         profiled = time.perf_counter() - start
     for event in found.key_averages():
         kind = kind_of(event.key)
-        # Being profiled takes time too, which is taken out in proportion.
+        # The profiler takes time too, which is removed in proportion.
         seconds[kind] = seconds.get(kind, 0.0) + event.self_cpu_time_total / 1e6 * total / profiled
     return result(seconds, total, len(texts))
 
 
 def profile_onnx(file: Path, texts: list[str], repetitions: int) -> dict[str, Any]:
-    """What the ONNX path spends."""
+    """The breakdown of the ONNX path."""
     embedder = OnnxEmbedder(file, threads=1)
     total = seconds_of(lambda: embedder.embed(embedder.token_ids(texts)), repetitions)
     seconds = {TOKENISING: seconds_of(lambda: embedder.token_ids(texts), repetitions)}
@@ -109,27 +109,27 @@ def profile_onnx(file: Path, texts: list[str], repetitions: int) -> dict[str, An
 
 
 def result(seconds: dict[str, float], total: float, number: int) -> dict[str, Any]:
-    """Speed, shares, and the ceiling."""
+    """Speed, shares and the ceiling."""
     least = seconds[TOKENISING] + seconds["matrix products"]
     return {"sentences_per_second": number / total, "shares": shares(seconds, total), "ceiling": number / least}
 
 
 def in_order(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[tuple[list[int], int]]:
-    """Passes as `AsteriskModel._passes` gives them, but of texts as they come."""
+    """Passes like those of `AsteriskModel._passes`, but of texts in their order."""
     for start in range(0, len(lengths), batch_size):
         rows = list(range(start, min(start + batch_size, len(lengths))))
         yield rows, max(1, max(lengths[row] for row in rows))
 
 
 def of_many_tokens(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[tuple[list[int], int]]:
-    """The same of texts sorted by length, all of so many texts."""
+    """Passes of texts sorted by length, each with the same number of texts."""
     by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     for start in range(0, len(by_length), batch_size):
         yield by_length[start : start + batch_size], max(1, lengths[by_length[start]])
 
 
 def changes(model: AsteriskModel, file: Path, texts: list[str], repetitions: int) -> dict[str, float]:
-    """How many times as fast each change made what it changed, on all of the processor's threads."""
+    """The speed-up of each optimisation, on all threads."""
     threads = os.cpu_count() or 1
     embedder = OnnxEmbedder(file, threads)
     ids = embedder.token_ids(texts)
@@ -177,15 +177,15 @@ def changes(model: AsteriskModel, file: Path, texts: list[str], repetitions: int
 
 
 def main() -> None:
-    """Measures and writes the results."""
+    """Measure and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="a published folder")
-    parser.add_argument("--data_dir", type=Path, required=True, help="holds classification/ and sts/")
-    parser.add_argument("--sentences", type=int, default=1_250, help="of each mix")
-    parser.add_argument("--repetitions", type=int, default=5, help="runs, of which the median counts")
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder with classification/ and sts/")
+    parser.add_argument("--sentences", type=int, default=1_250, help="sentences of each mix")
+    parser.add_argument("--repetitions", type=int, default=5, help="runs; the median counts")
     options = parser.parse_args()
     texts = [text for own in read_mixes(options.data_dir, options.sentences).values() for text in own]
-    # The Rust tokenizer reads it at its first batch.
+    # The Rust tokenizer reads the variable at its first batch.
     os.environ["RAYON_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     quantized = options.folder / "onnx" / "model_quantized.onnx"
