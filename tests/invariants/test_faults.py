@@ -1,4 +1,4 @@
-"""Whatever happens to a run, what bears a final name is whole, and the same command goes on or says what to do."""
+"""After any fault, files under their final names are whole, and the same command continues or names the remedy."""
 
 import ast
 import itertools
@@ -45,13 +45,13 @@ PROGRAMS = sorted(path for pattern in ("*.py", "asterisk/**/*.py") for path in R
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs an entry point in this process; gives its exit status and what it said on stderr."""
+    """Runs an entry point in this process; returns its exit status and its output on stderr."""
 
-    def run(door: ModuleType, flags: dict[str, object]) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [f"{door.__name__}.py", *map(str, itertools.chain(*flags.items()))])
+    def run(program: ModuleType, flags: dict[str, object]) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", [f"{program.__name__}.py", *map(str, itertools.chain(*flags.items()))])
         capsys.readouterr()
         try:
-            door.main()
+            program.main()
         except SystemExit as exit:
             return int(exit.code or 0), capsys.readouterr().err
         return 0, capsys.readouterr().err
@@ -61,7 +61,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Texts, the vectors of a teacher of them, a labelled table, and a model."""
+    """Texts, their teacher vectors, a labelled table, and a model."""
     folder = tmp_path_factory.mktemp("faults")
     texts = [f"{text} {number}" for number, (text, _) in enumerate(topic_rows(300))]
     (folder / "texts.txt").write_text("\n".join(texts))
@@ -72,15 +72,15 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def final(folder: Path) -> dict[str, bytes]:
-    """The model that a run ends with; its card tells how fast it is."""
+def model_files(folder: Path) -> dict[str, bytes]:
+    """The files of a run's model, without its card, which records durations."""
     found = contents(folder / "model")
     found.pop("README.md", None)
     return found
 
 
 def refusal(call: Callable[[], Any]) -> str:
-    """What a call refuses with; nothing if it does not."""
+    """The message with which a call refuses; "" if it does not."""
     try:
         call()
     except UserError as error:
@@ -88,21 +88,21 @@ def refusal(call: Callable[[], Any]) -> str:
     return ""
 
 
-# Killed
+# Kills
 
 
 @soak
-def test_a_stage_that_is_killed_goes_on_to_the_files_of_a_run_in_peace(run_script: RunScript) -> None:
+def test_a_killed_stage_continues_to_the_files_of_an_undisturbed_run(run_script: RunScript) -> None:
     """`make soak` kills a hundred times, in all stages."""
     stages = ["embedding", "distillation", "head, full"]
     result = run_script("-m", "benchmarks.faults", "--kills", 3, "--unrecorded", "--stages", *stages, timeout=1800)
     assert result.returncode == 0, result.stderr[-3000:]
-    # Where a bar of progress was killed, its line is empty.
+    # Killed progress bars leave empty lines.
     assert [line.partition(": ")[0] for line in result.stdout.splitlines() if line.strip()] == stages
 
 
 def replace_and_die(folder: Path, change: int) -> None:
-    """Replaces a folder, in a process that ends at a change to the file system."""
+    """Replace a folder and kill this process at a change to the file system."""
     changes = itertools.count(1)
 
     def count(event: str, _: tuple) -> None:
@@ -121,7 +121,8 @@ def replace(folder: Path, word: str) -> None:
         write_checksums(temporary)
 
 
-def test_a_folder_that_is_replaced_is_whole_whenever_the_process_is_killed(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_replaced_folder_is_whole_whenever_the_process_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "hub"
     for change in itertools.count(1):
         replace(folder, "old")
@@ -132,18 +133,16 @@ def test_a_folder_that_is_replaced_is_whole_whenever_the_process_is_killed(tmp_p
         verify_checksums(there, "this was half-written")
         if process.exitcode == 0:
             break
-        # What there was comes back if the next one fails, and goes if it does not.
+        # The next replacement restores the old folder if it fails, and removes it if it succeeds.
         with pytest.raises(ZeroDivisionError), atomic_folder(folder):
             _ = 1 / 0
-        verify_checksums(folder, "what there was is lost")
+        verify_checksums(folder, "the old folder is lost")
         replace(folder, "third")
         assert {path.name for path in tmp_path.iterdir()} == {"hub"}
     assert change > 10
 
 
-def test_a_run_that_is_killed_before_its_record_is_written_begins_again(
-    material: Path, tmp_path: Path, run: Run
-) -> None:
+def test_a_run_killed_before_its_record_is_written_starts_again(material: Path, tmp_path: Path, run: Run) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".run.json.elsewhere.123.tmp").write_text("{")
     flags = head_flags(material, tmp_path / "out", "frozen")
@@ -151,23 +150,9 @@ def test_a_run_that_is_killed_before_its_record_is_written_begins_again(
     assert status == 0, errors
 
 
-RANK = """
-import sys, time
-sys.path[:0] = ["."]
-import asterisk.distillation.loop
-save = asterisk.distillation.Distillation._save_checkpoint
-def slow(self):
-    save(self)
-    time.sleep(0.5)
-asterisk.distillation.Distillation._save_checkpoint = slow
-import train_distill
-train_distill.main()
-"""
-
-
 @contextmanager
 def launched(script: Path | str, flags: dict[str, object]) -> Iterator[subprocess.Popen[str]]:
-    """Two processes of one run, and the one that watches them; none outlives the test."""
+    """Two ranks of one run and their launcher; none outlives the test."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
     with subprocess.Popen(
         [*command, *map(str, itertools.chain(*flags.items()))],
@@ -186,12 +171,9 @@ def launched(script: Path | str, flags: dict[str, object]) -> Iterator[subproces
 
 
 @soak
-def test_a_run_ends_and_says_why_when_one_of_its_processes_is_killed_and_goes_on(
-    material: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "rank.py").write_text(RANK)
-    flags = distillation_flags(material, tmp_path / "run") | {"--batch_size": 16}
-    with launched(tmp_path / "rank.py", flags) as killed:
+def test_a_run_ends_with_the_reason_when_a_rank_is_killed_and_can_be_resumed(material: Path, tmp_path: Path) -> None:
+    flags = distillation_flags(material, tmp_path / "run") | {"--batch_size": 16, "--num_epochs": 20}
+    with launched("train_distill.py", flags) as killed:
         while not list((tmp_path / "run" / "checkpoints").glob("step-*")):
             assert killed.poll() is None, killed.communicate()[1][-3000:]
             time.sleep(0.05)
@@ -211,10 +193,11 @@ def test_a_run_ends_and_says_why_when_one_of_its_processes_is_killed_and_goes_on
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
 
 
-# No room
+# Full disks
 
 
-def test_a_store_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_store_continues_when_a_full_disk_has_room_again(tmp_path: Path) -> None:
     corpus = quick_corpus(tmp_path / "corpus", shards=8, rows=100)
 
     def make(folder: Path) -> None:
@@ -240,29 +223,32 @@ def test_a_store_goes_on_when_a_full_disk_has_room_again(tmp_path: Path) -> None
     assert refused >= 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["distillation", "frozen", "full"])
-def test_training_goes_on_when_a_full_disk_has_room_again(material: Path, tmp_path: Path, run: Run, kind: str) -> None:
+def test_training_continues_when_a_full_disk_has_room_again(
+    material: Path, tmp_path: Path, run: Run, kind: str
+) -> None:
     def flags(folder: Path) -> dict[str, object]:
         return distillation_flags(material, folder) if kind == "distillation" else head_flags(material, folder, kind)
 
-    door = train_distill if kind == "distillation" else train_head
-    assert run(door, flags(tmp_path / "undisturbed"))[0] == 0
-    expected = final(tmp_path / "undisturbed")
+    program = train_distill if kind == "distillation" else train_head
+    assert run(program, flags(tmp_path / "undisturbed"))[0] == 0
+    expected = model_files(tmp_path / "undisturbed")
     moment = random.Random(0)
     disk = tmp_path / "disk"
     with small_file_system(disk, "8k"):
         for size in sorted(moment.randint(8, 240) for _ in range(3)):
             enlarge(disk, f"{size}k")
-            status, errors = run(door, flags(disk / "out"))
+            status, errors = run(program, flags(disk / "out"))
             if status:
                 assert status == 2
                 last = errors.splitlines()[-1]
                 assert "could not be written" in last or "cannot be made" in last
                 assert "No space left" in last or "is the disk full?" in last
         enlarge(disk, "64m")
-        status, errors = run(door, flags(disk / "out"))
+        status, errors = run(program, flags(disk / "out"))
         assert status == 0, errors
-        assert final(disk / "out") == expected
+        assert model_files(disk / "out") == expected
 
 
 def test_publishing_on_a_full_disk_leaves_nothing(material: Path, tmp_path: Path, run: Run) -> None:
@@ -274,16 +260,16 @@ def test_publishing_on_a_full_disk_leaves_nothing(material: Path, tmp_path: Path
         assert not list(disk.iterdir())
 
 
-def test_a_folder_that_nobody_may_write_to_is_named(material: Path, tmp_path: Path, run: Run) -> None:
+def test_a_read_only_folder_is_named(material: Path, tmp_path: Path, run: Run) -> None:
     closed = tmp_path / "closed"
     closed.mkdir()
     with read_only(closed):
-        for door, flags in (
+        for program, flags in (
             (train_distill, distillation_flags(material, closed / "out")),
             (train_head, head_flags(material, closed / "out", "frozen")),
             (publish, {"--checkpoint": material / "model", "--output_dir": closed / "out"}),
         ):
-            status, errors = run(door, flags)
+            status, errors = run(program, flags)
             last = errors.splitlines()[-1]
             assert (status, str(closed) in last, "Read-only file system" in last) == (2, True, True), errors
 
@@ -292,14 +278,14 @@ def test_a_folder_that_nobody_may_write_to_is_named(material: Path, tmp_path: Pa
 
 
 def damaged(content: bytes, moment: random.Random) -> bytes:
-    """The content with another byte somewhere, or without its end."""
+    """The content with one byte changed, or without its end."""
     place = moment.randrange(len(content))
     if moment.random() < 0.5:
         return content[:place]
     return content[:place] + bytes([content[place] ^ moment.randint(1, 255)]) + content[place + 1 :]
 
 
-def test_damaged_token_ids_are_named_and_made_again_once_they_are_deleted(tmp_path: Path) -> None:
+def test_damaged_token_ids_are_named_and_remade_after_deletion(tmp_path: Path) -> None:
     store = embed_corpus(quick_corpus(tmp_path / "corpus", shards=2), QuickTeacher(), tmp_path / "store")
     store.tokens(word_tokenizer(), 8)
     whole = contents(tmp_path / "store")
@@ -332,10 +318,11 @@ def test_a_damaged_corpus_is_refused_or_gives_its_sentences(tmp_path: Path) -> N
     assert refused > 50
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_of_a_distillation_is_named(material: Path, tmp_path: Path, run: Run) -> None:
     flags = distillation_flags(material, tmp_path / "run")
     assert run(train_distill, flags)[0] == 0
-    expected = final(tmp_path / "run")
+    expected = model_files(tmp_path / "run")
     (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
     moment = random.Random(0)
     for path in sorted(checkpoint.iterdir()):
@@ -353,9 +340,10 @@ def test_a_damaged_checkpoint_of_a_distillation_is_named(material: Path, tmp_pat
         each.unlink()
     checkpoint.rmdir()
     assert run(train_distill, flags)[0] == 0
-    assert final(tmp_path / "run") == expected
+    assert model_files(tmp_path / "run") == expected
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_of_a_head_is_named(
     material: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,15 +369,16 @@ def test_a_damaged_checkpoint_of_a_head_is_named(
         assert path.name in errors
         assert f"delete {folder} and run the command again" in errors
         path.write_bytes(content)
-    # Half of a checkpoint, as a run leaves it that is killed while it writes one, is no checkpoint.
+    # A run that is killed while it writes a checkpoint leaves half of one, which does not count.
     (folder / "checkpoint-9").mkdir()
     (folder / "checkpoint-9" / "trainer_state.json").write_text("{")
     assert run(train_head, flags)[0] == 0
     assert run(train_head, head_flags(material, tmp_path / "undisturbed", "full"))[0] == 0
-    assert final(tmp_path / "head") == final(tmp_path / "undisturbed")
+    assert model_files(tmp_path / "head") == model_files(tmp_path / "undisturbed")
 
 
-def test_damaged_embeddings_of_a_head_are_made_again_and_its_damaged_best_model_is_named(
+@pytest.mark.slow
+def test_damaged_embeddings_of_a_head_are_remade_and_a_damaged_best_model_is_named(
     material: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags = head_flags(material, tmp_path / "head", "frozen")
@@ -420,8 +409,8 @@ def test_damaged_embeddings_of_a_head_are_made_again_and_its_damaged_best_model_
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_no_program_asks_what_time_it_is(path: Path) -> None:
-    """So that it does not matter when the clock jumps; what something takes is told by clocks that do not."""
+def test_no_program_reads_the_wall_clock(path: Path) -> None:
+    """A jump of the clock must not matter; durations come from monotonic clocks."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not {name for name in called if any(name.endswith(clock) for clock in CLOCKS)}

@@ -1,4 +1,4 @@
-"""What the code that users load or run can do at most: read from the code itself, and seen in what it leaves."""
+"""Limits of what the code does when users load or run it, checked in the source and in the files that it leaves."""
 
 import ast
 import itertools
@@ -34,18 +34,18 @@ from tests.support.flags import distillation_flags
 from tests.support.labelled import topic_rows, write_tiny_asterisk
 from tests.support.paths import REPOSITORY, SECRETS, RunScript, soak
 
-TRAVELS = sorted([*(REPOSITORY / "modeling_asterisk").glob("*.py"), REPOSITORY / "asterisk/publishing/handler.py"])
+HUB_FILES = sorted([*(REPOSITORY / "modeling_asterisk").glob("*.py"), REPOSITORY / "asterisk/publishing/handler.py"])
 PROJECT = sorted(
     path for pattern in ("*.py", "asterisk/**/*.py", "modeling_asterisk/*.py") for path in REPOSITORY.glob(pattern)
 )
-# Of the standard library, only what names types.
+# Apart from torch and transformers, only modules of the standard library that define types.
 HARMLESS = {"collections", "typing", "torch", "transformers"}
-# What opens files or sockets, or runs text as code.
+# Names that open files or sockets, or run text as code.
 FORBIDDEN_NAMES = {"open", "exec", "eval", "compile", "__import__", "input", "breakpoint", "globals"}
 FORBIDDEN_ATTRIBUTES = {"load", "loads", "system", "popen", "socket", "urlopen", "hub", "cpp_extension", "package"}
 BASH = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 SUITE = "tests/modeling/transformers_suite"
-# What turns bytes into objects of any kind.
+# Modules that turn bytes into arbitrary objects.
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 
 
@@ -54,7 +54,7 @@ def name(path: Path) -> str:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """The top-level packages that a module imports, its own siblings left out."""
+    """The top-level packages that a module imports, without its siblings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (each.name.split(".")[0] for each in node.names)
@@ -66,8 +66,8 @@ def keywords(call: ast.Call) -> dict[str | None, object]:
     return {each.arg: each.value.value for each in call.keywords if isinstance(each.value, ast.Constant)}
 
 
-@pytest.mark.parametrize("path", TRAVELS, ids=name)
-def test_code_that_travels_reads_and_runs_nothing_by_itself(path: Path) -> None:
+@pytest.mark.parametrize("path", HUB_FILES, ids=name)
+def test_code_on_the_hub_neither_opens_files_nor_runs_text(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert set(imported(tree)) <= HARMLESS
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -77,7 +77,7 @@ def test_code_that_travels_reads_and_runs_nothing_by_itself(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PROJECT, ids=name)
-def test_nothing_is_unpickled_or_given_to_a_shell(path: Path) -> None:
+def test_no_code_unpickles_or_starts_a_shell(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert not set(imported(tree)) & UNPICKLERS
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
@@ -95,7 +95,7 @@ def called(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 
 
 @pytest.mark.parametrize("path", PROJECT, ids=name)
-def test_weights_are_read_and_written_as_safetensors_alone(path: Path) -> None:
+def test_weights_are_read_and_written_only_as_safetensors(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for function, call in called(tree):
         assert function not in ("torch.save", "pickle.dump", "pickle.dumps", "joblib.dump"), function
@@ -105,11 +105,12 @@ def test_weights_are_read_and_written_as_safetensors_alone(path: Path) -> None:
         assert given.get("weights_only") is not False
     strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     assert not [text for text in strings if re.fullmatch(r"[\w./*-]*\.(bin|pt|pth|pkl|ckpt)", text)] or path.name in (
-        "encoders.py",  # which tells the size of a baseline's weights
+        "resolve.py",  # measures the size of a baseline's weights
     )
 
 
-def test_runs_leave_no_pickles_but_what_resuming_needs(small_run: Path, published: Path) -> None:
+@pytest.mark.slow
+def test_runs_leave_no_pickles_except_for_resuming(small_run: Path, published: Path) -> None:
     pickles = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
     found = [
         path.relative_to(folder).as_posix()
@@ -117,7 +118,7 @@ def test_runs_leave_no_pickles_but_what_resuming_needs(small_run: Path, publishe
         for path in folder.rglob("*")
         if path.suffix in pickles
     ]
-    # Of a checkpoint, torch's restricted reader takes them, which makes no calls (test_distillation.py).
+    # Checkpoints of a training are read by torch's restricted reader, which calls nothing (test_loop.py).
     assert found
     assert all(
         re.fullmatch(r"checkpoints/step-\d+/(optimizer(_\d)?\.bin|random_states_\d+\.pkl)", name) for name in found
@@ -125,10 +126,10 @@ def test_runs_leave_no_pickles_but_what_resuming_needs(small_run: Path, publishe
 
 
 @soak
-def test_no_secret_is_in_what_commands_say_or_leave(
+def test_no_secret_is_in_the_output_or_files_of_commands(
     small_run: Path, published: Path, tmp_path: Path, run_script: RunScript
 ) -> None:
-    # One fails in a sentence, one with a traceback.
+    # One command fails with a sentence, one with a traceback.
     failed = run_script(
         *(
             "train_distill.py",
@@ -161,7 +162,7 @@ def test_no_secret_is_in_what_commands_say_or_leave(
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    """Of a server that has texts.txt for everyone, whatever their password or signature."""
+    """The address of a server that serves texts.txt, whatever the password or signature."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -182,7 +183,8 @@ def address(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def test_no_password_or_signature_of_a_url_is_in_what_commands_say_or_leave(
+@pytest.mark.slow
+def test_no_password_or_signature_of_a_url_is_in_the_output_or_files_of_commands(
     address: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -196,10 +198,10 @@ def test_no_password_or_signature_of_a_url_is_in_what_commands_say_or_leave(
     def source(name: str, signature: str) -> str:
         return f"http://me:{password}@{address}/{name}?X-Amz-Expires=60&X-Amz-Signature={signature}"
 
-    def call(door: ModuleType, *flags: object) -> int:
-        monkeypatch.setattr(sys, "argv", [door.__name__, *map(str, flags)])
+    def call(program: ModuleType, *flags: object) -> int:
+        monkeypatch.setattr(sys, "argv", [program.__name__, *map(str, flags)])
         try:
-            door.main()
+            program.main()
         except SystemExit as exit:
             return int(exit.code or 0)
         return 0
@@ -215,7 +217,7 @@ def test_no_password_or_signature_of_a_url_is_in_what_commands_say_or_leave(
         return call(train_distill, *itertools.chain(*changed.items()))
 
     assert distil("texts.txt", signature, run) == 0
-    # Tomorrow's signature is of the same text, another path of another.
+    # A later signature refers to the same text, another path to another text.
     assert distil("texts.txt", later, run) == 0
     said = [capfd.readouterr()]
     assert distil("others.txt", signature, run) == 2
@@ -250,8 +252,8 @@ def test_no_password_or_signature_of_a_url_is_in_what_commands_say_or_leave(
         assert not [secret for secret in secrets if secret.encode() in content], path
 
 
-def test_our_commands_run_no_code_of_a_model_that_they_are_given(tmp_path: Path) -> None:
-    """The folder's own code leaves a mark when it is imported, as it is by `trust_remote_code=True`."""
+def test_commands_run_no_code_of_a_given_model(tmp_path: Path) -> None:
+    """The code in the folder creates a folder when it is imported, as `trust_remote_code=True` would do."""
     marker = tmp_path / "was run"
     model = write_tiny_asterisk(tmp_path / "model")
     for file in (model / "configuration_asterisk.py", model / "modeling_asterisk.py"):
@@ -266,7 +268,7 @@ def test_our_commands_run_no_code_of_a_model_that_they_are_given(tmp_path: Path)
     arguments = train_distill.DistillationArguments(encoder=str(model), simcse_weight=1.0)
     assert isinstance(train_distill.load_student_encoder(arguments)[0], AsteriskModel)
     assert not marker.exists()
-    # What is published of it is our code.
+    # Saving the model publishes the code of this repository.
     again = tmp_path / "again"
     load_asterisk(model, model, AsteriskModel)[0].save_pretrained(again)
     for own in (REPOSITORY / "modeling_asterisk").glob("*_asterisk.py"):
@@ -275,7 +277,8 @@ def test_our_commands_run_no_code_of_a_model_that_they_are_given(tmp_path: Path)
     assert marker.exists()
 
 
-def test_a_change_to_a_published_folder_is_noticed_by_the_lines_of_the_readme(
+@pytest.mark.slow
+def test_the_documented_commands_notice_a_changed_published_folder(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (block,) = (block for block in BASH.findall((REPOSITORY / "README.md").read_text()) if "SHA256SUMS" in block)
@@ -300,7 +303,7 @@ def test_a_change_to_a_published_folder_is_noticed_by_the_lines_of_the_readme(
     with (folder / "modeling_asterisk.py").open("a") as file:
         file.write("import os\n")
     assert noticed() == [True, True, True]
-    # Someone who changes the sums, too, is found out by the third line.
+    # The third line notices a change of the checksums, too.
     write_checksums(folder)
     assert noticed() == [False, False, True]
 
@@ -328,7 +331,9 @@ def test_the_set_up_knows_the_hashes_of_all_packages_but_torch(pins: str, lock: 
 def test_the_bill_of_materials_is_complete_and_valid() -> None:
     bill = json.loads(sbom.FILE.read_text())
     assert (bill["bomFormat"], bill["specVersion"], bill["version"]) == ("CycloneDX", "1.6", 1)
-    pins = dict(re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / "requirements" / "constraints.txt").read_text(), re.MULTILINE))
+    pins = dict(
+        re.findall(r"^([\w.-]+)==(\S+)", (REPOSITORY / "requirements" / "constraints.txt").read_text(), re.MULTILINE)
+    )
     listed = {each["name"]: each["version"].partition("+")[0] for each in bill["components"]}
     assert listed == {canonicalize_name(package): version for package, version in pins.items()}
     references = {each["bom-ref"] for each in [*bill["components"], bill["metadata"]["component"]]}

@@ -201,7 +201,6 @@ def test_long_texts_are_sent_in_smaller_batches(api: API) -> None:
 def test_batch_limit_is_learned_from_the_refusal(
     api: API,
     teacher: SentenceTransformerTeacher,
-    sentences: list[str],
     status: int,
     limit: int,
     message: str,
@@ -209,7 +208,7 @@ def test_batch_limit_is_learned_from_the_refusal(
 ) -> None:
     remote = EmbeddingsAPITeacher("minilm", api.url, requests_in_flight=1)
     api.limit, api.limit_status, api.limit_message = limit, status, message
-    texts = sentences[:200]
+    texts = [f"Text {number}." for number in range(150)]
     np.testing.assert_allclose(remote.encode(texts)[0], teacher.encode(texts)[0], atol=1e-5)
     sizes = [len(request["input"]) for request in api.requests[1:]]
     assert len([size for size in sizes if size > limit]) == refusals
@@ -218,10 +217,10 @@ def test_batch_limit_is_learned_from_the_refusal(
     assert max(len(request["input"]) for request in api.requests[asked:]) <= limit
 
 
-def test_concurrent_refusals_lose_no_text(api: API, teacher: SentenceTransformerTeacher, sentences: list[str]) -> None:
-    remote = EmbeddingsAPITeacher("minilm", api.url)
+def test_concurrent_refusals_lose_no_text(api: API, teacher: SentenceTransformerTeacher) -> None:
+    remote = EmbeddingsAPITeacher("minilm", api.url, batch_size=16)
     api.limit, api.limit_status, api.limit_message = 3, 413, "Payload too large"
-    texts = sentences[:2000:2]
+    texts = [f"Text {number}." for number in range(200)]
     np.testing.assert_allclose(remote.encode(texts)[0], teacher.encode(texts)[0], atol=1e-5)
 
 

@@ -106,7 +106,11 @@ echo Submitted batch job 1
     result = subprocess.run(
         [sys.executable, "-m", "asterisk.teachers.cluster", *map(str, flags)],
         cwd=REPOSITORY,
-        env={**os.environ, "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+        },
         capture_output=True,
         text=True,
         timeout=300,

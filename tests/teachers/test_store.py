@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +27,10 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import MANIFEST
 from asterisk.data.corpus import Corpus, build_corpus
 from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.teachers import store as store_module
 from asterisk.teachers.remote_folder import RemoteFolder
 from asterisk.teachers.shards import shard_name
-from asterisk.teachers.store import EmbeddingStore, embed_corpus
+from asterisk.teachers.store import EmbeddingStore, embed_corpus, embed_shards
 from asterisk.teachers.teacher import SentenceTransformerTeacher, Teacher
 from asterisk.teachers.token_store import tokenize_corpus, tokenizer_hash
 from tests.support.mounting import read_only, small_file_system
@@ -261,7 +263,9 @@ def test_real_teacher_killed_after_a_shard_goes_on_to_the_same_bytes(tmp_path: P
 
 
 RANK = """
-from tests.support.stores import *
+import sys
+from pathlib import Path
+from tests.support.stores import embed_and_tokenize
 embed_and_tokenize(Path(sys.argv[1]), seconds=0.05, log=Path(sys.argv[1], "log"))
 """
 
@@ -408,6 +412,48 @@ def test_place_that_cannot_be_reached_is_named(tmp_path: Path, cache: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be made: Not a directory"):
         embed_corpus(quick_corpus(tmp_path / "corpus"), QuickTeacher(), tmp_path / "file" / "store")
+
+
+def test_opening_a_store_of_100_000_shards_reads_only_its_manifest(tmp_path: Path) -> None:
+    shards = [{"file": shard_name(index), "rows": 65_536, "sha256": f"{index:064x}"} for index in range(100_000)]
+    manifest = {"version": 1, "settings": {"dimension": 8}, "truncated": 0, "shards": shards}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    tracemalloc.start()
+    EmbeddingStore(tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200e6
+    started = time.process_time()
+    assert len(EmbeddingStore(tmp_path)) == 6_553_600_000
+    assert time.process_time() - started < 1
+
+
+def test_resuming_reads_no_shard_that_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    with pytest.raises(KeyboardInterrupt):
+        embed_corpus(corpus, InterruptedTeacher(QuickTeacher(), calls=15), tmp_path / "store")  # type: ignore[arg-type]
+    for path in (tmp_path / "store").glob("*.arrow"):
+        os.utime(path, ns=(0, 0))
+    hashed = []
+    file_hash = store_module.file_hash
+    monkeypatch.setattr(store_module, "file_hash", lambda path: hashed.append(path.name) or file_hash(path))
+    embed_shards(corpus, QuickTeacher(), tmp_path / "store", 0, 1)
+    assert hashed == [shard_name(index) for index in range(15, 20)]
+
+
+def test_few_shards_mapped_at_a_time_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = embed_corpus(quick_corpus(tmp_path / "corpus"), QuickTeacher(), tmp_path / "store")
+    rows = np.random.default_rng(0).permutation(320)
+    expected, tokens = store.embeddings(rows), store.tokens(word_tokenizer(), 8).padded(rows)[0]
+    monkeypatch.setattr("asterisk.teachers.shards.MAX_MAPPED", 3)
+    few = EmbeddingStore(tmp_path / "store")
+    files = len(os.listdir("/proc/self/fd"))
+    for part in np.split(rows, 10):
+        few.embeddings(part)
+    assert len(os.listdir("/proc/self/fd")) <= files + 3
+    np.testing.assert_array_equal(few.embeddings(rows), expected)
+    assert few.texts(rows) == store.texts(rows)
+    np.testing.assert_array_equal(few.tokens(word_tokenizer(), 8).padded(rows)[0], tokens)
 
 
 def test_open_store_stays_on_disk(tmp_path: Path) -> None:
