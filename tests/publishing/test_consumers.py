@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from consumer_snippets import (
+
+from asterisk.models.tokenizers import save_tokenizer
+from asterisk.publishing.checkpoint import load_checkpoint
+from asterisk.publishing.native import write_native_model
+from benchmarks.consumer_snippets import (
     ENCODE,
     NATIVE,
     ONNX,
@@ -17,18 +21,7 @@ from consumer_snippets import (
     REMOTE,
     SENTENCE_TRANSFORMERS,
 )
-
-from asterisk.models.tokenizers import save_tokenizer
-from asterisk.publishing.checkpoint import load_checkpoint
-from asterisk.publishing.native import write_native_model
 from benchmarks.consumers import CONSUMERS, ENVIRONMENTS, ConsumerFailure, answer, compare, real_texts
-from modeling_asterisk import AsteriskModel
-from tests.support.paths import RunScript
-from tests.support.published import BACKBONE_TEXTS
-
-from asterisk.models.tokenizers import save_tokenizer
-from asterisk.publishing.checkpoint import load_checkpoint
-from asterisk.publishing.native import write_native_model
 from modeling_asterisk import AsteriskModel
 from tests.support.paths import RunScript
 from tests.support.published import BACKBONE_TEXTS

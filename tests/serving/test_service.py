@@ -18,12 +18,12 @@ import numpy as np
 import onnx
 import openai
 import pytest
-import service_load
 from fastapi import HTTPException, Request
 from onnx import TensorProto, helper
 
 import serve
 from asterisk.serving.service import read_body
+from benchmarks import service_load
 from modeling_asterisk import AsteriskModel
 from tests.support.published import BACKBONE_TEXTS
 from tests.support.serving import Serving, free_port, serving
