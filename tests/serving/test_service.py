@@ -278,9 +278,11 @@ def test_classifiers_and_broken_files_are_refused(refusal: Any, published: Path,
         shutil.copy(published / name, tmp_path)
     port = ("--port", free_port())
     onnx.save(graph_of("logits"), file)
-    assert f"{file} is a classifier; give the folder of an embedding model" in refusal(tmp_path, *port)
+    assert f"{file} is a classifier and takes input_ids; an embedding model should" in refusal(tmp_path, *port)
     onnx.save(graph_of("last_hidden_state"), file)
-    assert f"{file} is a model that gives last_hidden_state; give the folder of" in refusal(tmp_path, *port)
+    assert f"{file} is a model that gives last_hidden_state and takes input_ids; an embedding model should" in refusal(
+        tmp_path, *port
+    )
     file.write_bytes(b"half")
     assert f"{file} cannot be loaded: " in refusal(tmp_path, *port)
 
