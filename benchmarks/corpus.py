@@ -1,7 +1,7 @@
 """Measures the speed and the memory of building a corpus from text.
 
     python -m benchmarks.corpus 'COLLECTION/*.txt.zst'
-    python -m benchmarks.corpus 'COLLECTION/*.txt.zst' --near_duplicates 0.8 --split_sentences en
+    python -m benchmarks.corpus 'COLLECTION/*.txt.zst' --split_sentences en
 
 Prints one JSON object: the counts, the texts per second, and the growth of the peak resident memory after the imports,
 in total and per kept sentence.
@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("sources", nargs="+", help="text files, tables, folders, glob patterns or Hub datasets")
     parser.add_argument("--exclude", nargs="*", default=[], help="benchmark files, or benchmarks:FOLDER")
     parser.add_argument("--split_sentences", help="language of the sentence splitter")
-    parser.add_argument("--near_duplicates", type=float, help="similarity from which sentences are dropped")
     arguments = vars(parser.parse_args())
     before, start = peak_bytes(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,8 @@ import numpy as np
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.files import make_folder, read_json, write_json
-from asterisk.data.labels import LabelledTexts, class_names, read_labelled_texts
+from asterisk.data.labelled_tables import read_labelled_texts
+from asterisk.data.labels import LabelledTexts, class_names
 from asterisk.data.splits import HeadData, split_development
 from asterisk.heads.arguments import MODES, HeadArguments, resolve_arguments
 from asterisk.heads.training import HeadTraining

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asterisk.data.labels import read_labelled_texts
+from asterisk.data.labelled_tables import read_labelled_texts
 from benchmarks.records import machine, timed_process, write_record
 
 TEXTS = 1_000

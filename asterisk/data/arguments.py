@@ -1,69 +1,97 @@
-"""The arguments that say which texts are read: a corpus, and labelled texts. Imports nothing heavy, for `--help`."""
+"""Command-line arguments of the data room; this module imports nothing heavy."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
-class CorpusArguments:
-    """Corpus: the texts to train on, as options of `asterisk.data.corpus.build_corpus`."""
+class FileFormat:
+    """Files: how to read text files and tables, where their content does not show it."""
 
-    corpus: list[str] = field(
-        default_factory=list,
-        metadata={"help": "text files (a sentence per line), tables, folders, glob patterns or Hub datasets"},
-    )
-    text_column: str = field(default="text", metadata={"help": "column of the tables that contains the text"})
-    split_sentences: str | None = field(
-        default=None, metadata={"help": "split texts into sentences by the rules of this language, such as en"}
-    )
-    near_duplicates: float | None = field(
-        default=None,
-        metadata={"help": "drop sentences whose word pairs overlap this much (Jaccard) with a kept one, e.g. 0.8"},
-    )
-    min_words: int = field(default=1, metadata={"help": "drop sentences with fewer words"})
-    sentences_per_source: int = field(
-        default=0, metadata={"help": "maximum of sentences to draw from each file or Hub dataset; 0 takes all"}
-    )
-    documents_per_source: int = field(
-        default=0,
-        metadata={"help": "maximum of texts of 2 to 12 successive sentences to add from each file or Hub dataset"},
-    )
-    phrases_per_source: int = field(
-        default=0,
-        metadata={"help": "maximum of phrases of 1 to 16 words to add from each file or Hub dataset"},
-    )
-    crossings_per_source: int = field(
-        default=0,
+    separator: str = field(
+        default="",
         metadata={
-            "help": "maximum of texts to add from each file or Hub dataset that join the beginning of one sentence "
-            "and the end of another"
+            "help": "separator of the columns of CSV files: comma, semicolon, tab, pipe or one character (default: "
+            "found in the first lines)"
         },
     )
-    crossings: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "NAME=NUMBER: another number of crossings for the file NAME, e.g. captions.txt=300000; none "
-            "cancels those of a recipe"
-        },
+    encoding: str = field(
+        default="",
+        metadata={"help": "encoding of text files, such as cp1252 (default: found in the file)"},
     )
-    exclude: list[str] = field(
-        default_factory=lambda: ["benchmarks"],
+    quoting: str = field(
+        default="",
         metadata={
-            "help": "benchmarks (hashes of MTEB's English ones), benchmarks:FOLDER, files or patterns: drop sentences "
-            "that occur in them; none keeps all"
+            "help": "none: quotation marks in CSV files are plain text; double: they quote, even where a quoted text "
+            "looks like rows (default: they quote, and a stray one is refused)"
         },
     )
 
 
 @dataclass
-class DataArguments:
-    """Data: the labelled texts."""
+class CorpusArguments(FileFormat):
+    """Corpus: the texts to train on, as options of `asterisk.data.corpus.build_corpus`."""
+
+    corpus: list[str] = field(
+        default_factory=list,
+        metadata={"help": "text files (one sentence per line), tables, folders, glob patterns or Hub datasets"},
+    )
+    text_column: str = field(default="text", metadata={"help": "column of the tables that holds the text"})
+    split_sentences: str | None = field(
+        default=None, metadata={"help": "split texts into sentences by the rules of this language, such as en"}
+    )
+    min_words: int = field(default=1, metadata={"help": "leave out sentences with fewer words"})
+    sentences_per_source: int = field(
+        default=0, metadata={"help": "largest number of sentences drawn from each file or Hub dataset (0: all)"}
+    )
+    documents_per_source: int = field(
+        default=0,
+        metadata={"help": "largest number of texts of 2 to 12 successive sentences added from each source"},
+    )
+    phrases_per_source: int = field(
+        default=0, metadata={"help": "largest number of phrases of 1 to 16 words added from each source"}
+    )
+    crossings_per_source: int = field(
+        default=0,
+        metadata={
+            "help": "largest number of texts added from each source that join the beginning of one sentence and the "
+            "end of another"
+        },
+    )
+    crossings: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "NAME=NUMBER: number of crossings for the file of this name, such as captions.txt=300000; none "
+            "clears a recipe's list"
+        },
+    )
+    exclude: list[str] = field(
+        default_factory=lambda: ["benchmarks"],
+        metadata={
+            "help": "benchmarks (MTEB's English ones, known by hashes), benchmarks:FOLDER, files or patterns: their "
+            "sentences are left out; none leaves out nothing"
+        },
+    )
+
+
+@dataclass
+class DataArguments(FileFormat):
+    """Data: the labelled texts that a head is trained and measured on."""
 
     train_file: str = field(default="", metadata={"help": "table of labelled texts to train on"})
     dev_file: str = field(
-        default="",
-        metadata={"help": "table that decides when to stop (default: a tenth of the training texts)"},
+        default="", metadata={"help": "table that decides when to stop (default: a tenth of the training texts)"}
     )
     test_file: str = field(default="", metadata={"help": "table to measure the result on"})
     text_column: str = field(default="", metadata={"help": "column of the texts (default: guessed)"})
-    label_column: str = field(default="", metadata={"help": "column of the labels (default: guessed)"})
-    label_separator: str = field(default="", metadata={"help": "separator of the labels of one text"})
+    label_column: str = field(
+        default="",
+        metadata={
+            "help": "column of the labels, or A,B,C for one column of zeros and ones per label (default: guessed)"
+        },
+    )
+    label_separator: str = field(
+        default="", metadata={"help": "separator of the labels of a text that has several, if one string holds them"}
+    )
+    label_names: str = field(
+        default="", metadata={"help": "A,B,C: names, in order, of the labels that vectors of zeros and ones stand for"}
+    )

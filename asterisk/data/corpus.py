@@ -1,13 +1,13 @@
-"""Text in: files, folders and Hub datasets become shards of distinct sentences, benchmark sentences left out.
+"""Corpora: files, folders and Hub datasets become shards of distinct sentences without benchmark sentences.
 
-One pass, in the order of the sources: read, choose, put together (`asterisk.data.sentences`), write shards. Memory
-holds one shard, one source's share, the sentences to recombine, and what tells duplicates: about 16 bytes a sentence,
-and 0.3 kB more with near-duplicates.
+One pass over the sources in order: read, select (`asterisk.data.sentences`), write shards. Memory holds one shard, one
+source's share, the sentences to recombine, and about 10 bytes per sentence for the duplicates.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,22 @@ from asterisk.core.errors import UserError, redact
 from asterisk.core.files import MANIFEST, atomic_folder, read_json, write_json
 from asterisk.core.locks import creation_lock, remove_lock
 from asterisk.core.run_folder import refuse_difference
-from asterisk.data.arguments import CorpusArguments
+from asterisk.data.arguments import CorpusArguments, FileFormat
 from asterisk.data.decontamination import benchmark_files, benchmark_keys
-from asterisk.data.deduplication import NearDuplicates
 from asterisk.data.readers import files_of
-from asterisk.data.sentences import ADDED, DROPPED, RECOMBINED, Share, chosen_texts, sentence_splitter
+from asterisk.data.sentences import ADDED, DROPPED, RECOMBINED, Share, select_sentences, sentence_splitter
 
-# Files up to this many bytes are known by their content, larger ones by size and time of change.
+# Files up to this many bytes are identified by their content, larger ones by size and modification time.
 LARGEST_HASHED = 1 << 30
 
 
 def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:
     """The keyword arguments of [`build_corpus`] that the arguments stand for."""
-    names = [option.name for option in fields(CorpusArguments) if option.name != "corpus"]
+    formats = {option.name: getattr(arguments, option.name) for option in dataclasses.fields(FileFormat)}
+    names = {option.name for option in dataclasses.fields(CorpusArguments)} - formats.keys() - {"corpus"}
     options = {name: getattr(arguments, name) for name in names}
-    return {**options, **{name: [] for name in ("exclude", "crossings") if options[name] == ["none"]}}
+    cleared: dict[str, Any] = {name: [] for name in ("exclude", "crossings") if options[name] == ["none"]}
+    return {**options, **cleared, "file_format": FileFormat(**formats)}
 
 
 @dataclass
@@ -41,10 +42,10 @@ class Corpus:
     """A folder of Parquet shards with one column, `text`, and a manifest that says where the sentences came from.
 
     Attributes:
-        folder: Where they lie.
-        counts: How many texts were read, left out for which reason, and kept.
-        rows_per_shard: The sentences of each shard.
-        excluded: The benchmark files whose sentences were left out, each as its name and what tells its content.
+        folder: The folder of the shards.
+        counts: Numbers of texts that were read, dropped for each reason, and kept.
+        rows_per_shard: Number of sentences in each shard.
+        excluded: Identities of the benchmark files whose sentences were left out.
     """
 
     folder: Path
@@ -54,7 +55,7 @@ class Corpus:
 
     @property
     def num_sentences(self) -> int:
-        """The sentences of all shards."""
+        """Number of sentences in all shards."""
         return sum(self.rows_per_shard)
 
     def shard(self, index: int) -> list[str]:
@@ -76,7 +77,7 @@ class Corpus:
         return texts
 
     def leaves_out(self, benchmark: str) -> bool:
-        """Whether the sentences of a benchmark, given as one of `exclude` in [`build_corpus`], were left out."""
+        """Whether the sentences of a benchmark, given as in `exclude` of [`build_corpus`], were left out."""
         return all(_identity(file) in self.excluded for file in benchmark_files([benchmark]))
 
 
@@ -88,7 +89,6 @@ def build_corpus(
     rows_per_shard: int = 65_536,
     *,
     split_sentences: str | None = None,
-    near_duplicates: float | None = None,
     min_words: int = 1,
     sentences_per_source: int = 0,
     documents_per_source: int = 0,
@@ -97,100 +97,92 @@ def build_corpus(
     crossings: Sequence[str] = (),
     labelled: list[str] | None = None,
     measured: list[str] | None = None,
+    file_format: FileFormat | None = None,
 ) -> Corpus:
     """Reads the sources in order and writes their distinct sentences to `folder`, unless it holds them already.
 
-    Any number of processes may call this at once: one reads, under a lock, and the others find what it wrote.
+    Any number of processes may call this at once: one reads, under a lock, and the others find its result.
 
-    A source that is a local file is known by its name and content (beyond 1 GiB: size and time of change), so that a
-    folder made from another is refused; a Hub dataset or URL is known by its name alone, and that without password and
-    the values of its query, and not asked again.
+    A local file is identified by name and content (above 1 GiB by name, size and modification time), so that a folder
+    made from other files is refused. A Hub dataset or URL is identified by its name, without password and query
+    values, and is not read again.
 
     Args:
-        sources: Files or fsspec URLs of files (.txt with a sentence a line, .csv, .tsv, .jsonl, .json, .parquet; all
+        sources: Files or fsspec URLs of files (.txt with a sentence per line, .csv, .tsv, .jsonl, .json, .parquet; all
             but the last also compressed: .gz, .xz, .bz2, .zst), folders, glob patterns, or Hub datasets as
-            `[hub:]owner/name[:config[:split]]`, which are streamed; the split is by default train.
-        folder: Where the shards and their manifest go.
-        text_column: The column that holds the text in anything but .txt files.
-        exclude: Patterns as in [`benchmark_keys`]; a sentence that occurs in those files is left out.
+            `[hub:]owner/name[:config[:split]]`, which are streamed; the default split is train.
+        folder: Folder of the shards and their manifest.
+        text_column: Column that holds the text in tables.
+        exclude: Patterns as for [`benchmark_keys`]; sentences in those files are left out.
         rows_per_shard: Sentences of each shard but the last.
-        split_sentences: The language whose rules split each text into sentences, such as en; None takes texts as they
-            are.
-        near_duplicates: Leaves out a sentence whose word pairs have at least this Jaccard similarity, above 0 and at
-            most 1, to those of one that was kept; None leaves out only exact duplicates.
-        min_words: Leaves out a sentence of fewer words.
-        sentences_per_source: Draws at most so many of the distinct sentences of each file or Hub dataset, each with
-            the same chance and always the same ones, in their order; 0 takes all.
-        documents_per_source: Adds at most so many texts of 2 to 12 successive sentences of each file or Hub dataset,
-            for a student that is to read more than single sentences.
-        phrases_per_source: Adds at most so many phrases out of the sentences of each, after all the sources:
-            [`asterisk.data.recombination.phrases`].
-        crossings_per_source: Adds at most so many texts of halves of two sentences of each, likewise:
-            [`asterisk.data.recombination.crossings`].
-        crossings: "NAME=NUMBER": another number of crossings for the source whose name, as given, ends in /NAME.
-        labelled: More sources, read first, of which every distinct sentence is taken, whatever `sentences_per_source`.
-        measured: More to leave out, as `exclude`, but a folder that holds the corpus already serves whether or not
-            they were left out of it: [`Corpus.leaves_out`] tells.
+        split_sentences: Language whose rules split each text into sentences, such as en; None keeps texts whole.
+        min_words: Sentences with fewer words are left out.
+        sentences_per_source: Largest number of distinct sentences drawn from each file or Hub dataset, uniformly,
+            always the same ones and in their order; 0 takes all.
+        documents_per_source: Largest number of texts of 2 to 12 successive sentences added from each source, for a
+            student that reads more than single sentences.
+        phrases_per_source: Largest number of phrases added from each source, after all sources; see
+            [`asterisk.data.recombination.make_phrases`].
+        crossings_per_source: Largest number of joined halves of two sentences added from each source, likewise; see
+            [`asterisk.data.recombination.make_crossings`].
+        crossings: "NAME=NUMBER": another number of crossings for the source with this file name.
+        labelled: Further sources, read first; all their distinct sentences are taken.
+        measured: Further patterns to exclude. A folder that holds the corpus already serves even if it was built
+            without them; [`Corpus.leaves_out`] tells.
+        file_format: How files are read, beyond what they show.
 
     Raises:
-        UserError: A source is missing, cannot be read or has no such column; there is no sentence in them; an option
-            is out of range; or `folder` holds the corpus of other sources.
+        UserError: A source is missing, cannot be read or lacks the column; the sources hold no sentence; an option is
+            out of range; or `folder` holds another corpus.
     """
-    if near_duplicates is not None and not 0 < near_duplicates <= 1:
-        raise UserError(f"near_duplicates must be a similarity above 0 and at most 1, not {near_duplicates}.")
-    if sentences_per_source < 0:
-        raise UserError(
-            f"sentences_per_source must be a number of sentences, or 0 for all, not {sentences_per_source}."
-        )
     added = {
         "documents_per_source": documents_per_source,
         "phrases_per_source": phrases_per_source,
         "crossings_per_source": crossings_per_source,
     }
-    for name, number in added.items():
+    for name, number in {"sentences_per_source": sentences_per_source, **added}.items():
         if number < 0:
-            raise UserError(f"{name} must be a number of texts, or 0 for none, not {number}.")
-    others = _numbers_of(crossings)
-    numbers = sentences_per_source, documents_per_source, phrases_per_source
+            raise UserError(f"{name} must be 0 or a number of texts, not {number}.")
+    crossings_of = _crossings_by_name(crossings)
     split = sentence_splitter(split_sentences) if split_sentences else None
     files, whole = ([file for source in part for file in files_of(source)] for part in (sources, labelled or []))
+    file_format = file_format or FileFormat()
     settings = {
         "sources": [_identity(file) for file in [*files, *whole]],
         "text_column": text_column,
         "exclude": [_identity(file) for file in benchmark_files(exclude or [])],
         "rows_per_shard": rows_per_shard,
         "split_sentences": split_sentences,
-        "near_duplicates": near_duplicates,
         "min_words": min_words,
         "sentences_per_source": sentences_per_source or None,
         **{name: number or None for name, number in added.items()},
-        "crossings": others or None,
+        "crossings": crossings_of or None,
+        **{name: value for name, value in dataclasses.asdict(file_format).items() if value},
     }
-    if missing := others.keys() - {Path(file).name for file in files}:
-        raise UserError(f"crossings names {', '.join(sorted(missing))}, which none of the sources is called.")
-    if corpus := _found(folder, settings):
+    if unknown := crossings_of.keys() - {Path(file).name for file in files}:
+        raise UserError(f"crossings names {', '.join(sorted(unknown))}, but no source has this file name.")
+    if corpus := _find_corpus(folder, settings):
         remove_lock(folder)
         return corpus
     with creation_lock(folder):
-        # Another process may have made it in the meantime.
-        if corpus := _found(folder, settings):
+        # Another process may have built it in the meantime.
+        if corpus := _find_corpus(folder, settings):
             return corpus
         excluded = benchmark_keys([*(exclude or []), *(measured or [])], split_sentences)
         counts = dict.fromkeys(("read", *(["sentences"] if split else []), *DROPPED, ADDED, RECOMBINED, "kept"), 0)
-        near = None if near_duplicates is None else NearDuplicates(near_duplicates)
+        # Read labelled texts first, so that they never depend on sampling.
+        shares = [(file, Share()) for file in whole]
+        for file in files:
+            number = crossings_of.get(Path(file).name, crossings_per_source)
+            shares.append((file, Share(sentences_per_source, documents_per_source, phrases_per_source, number)))
         with atomic_folder(folder) as temporary:
-            # The labelled first: of what is drawn from the others, nothing of them may depend.
-            shares = [
-                *((file, Share()) for file in whole),
-                *((file, Share(*numbers, others.get(Path(file).name, crossings_per_source))) for file in files),
-            ]
-            chosen = chosen_texts(shares, text_column, split, excluded, min_words, near, counts)
-            rows = _write_shards(chosen, temporary, rows_per_shard)
+            selected = select_sentences(shares, text_column, split, excluded, min_words, counts, file_format)
+            rows = _write_shards(selected, temporary, rows_per_shard)
             counts["kept"] = sum(rows)
             if not rows:
                 raise UserError(
                     f"There is no sentence to train on in {', '.join(sources)} "
-                    f"({describe_counts(counts)}); give text with a sentence a line."
+                    f"({describe_counts(counts)}); give text with a sentence per line."
                 )
             manifest = {
                 "settings": settings,
@@ -203,12 +195,12 @@ def build_corpus(
 
 
 def describe_counts(counts: dict[str, int]) -> str:
-    """The counts in words, those that are not zero: "9 read, 2 blank, 7 kept"."""
+    """The counts above zero in words, such as "9 read, 2 blank, 7 kept"."""
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "0 read"
 
 
-def _found(folder: Path, settings: dict[str, Any]) -> Corpus | None:
-    """The corpus in the folder, if there is one; another one is refused."""
+def _find_corpus(folder: Path, settings: dict[str, Any]) -> Corpus | None:
+    """The corpus in the folder; None if there is none. A corpus with other settings is refused."""
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_json(folder / MANIFEST)
@@ -222,8 +214,8 @@ def _found(folder: Path, settings: dict[str, Any]) -> Corpus | None:
     return corpus
 
 
-def _numbers_of(pairs: Sequence[str]) -> dict[str, int]:
-    """Of each NAME=NUMBER the number."""
+def _crossings_by_name(pairs: Sequence[str]) -> dict[str, int]:
+    """The number of crossings by file name, from NAME=NUMBER."""
     numbers = {}
     for pair in pairs:
         name, _, number = pair.rpartition("=")
@@ -241,11 +233,11 @@ def _corpus(folder: Path, manifest: dict[str, Any]) -> Corpus:
 
 
 def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -> list[int]:
-    """Writes the shards and returns the number of sentences in each."""
+    """Writes the shards; returns the number of sentences in each."""
     rows: list[int] = []
     while shard := list(itertools.islice(sentences, rows_per_shard)):
         table = pa.table({"text": pa.array(shard, pa.large_string())})
-        # Through Python's file, whose errors say in words what is wrong with the disk.
+        # A Python file, whose errors describe a full or broken disk in words.
         with _shard_path(folder, len(rows)).open("wb") as file:
             pq.write_table(table, file, compression="zstd", write_page_checksum=True)
         rows.append(len(shard))
@@ -253,7 +245,7 @@ def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -
 
 
 def _identity(file: str) -> list[str]:
-    """The name of a source, and of a local file what tells its content from others."""
+    """The name of a source; for a local file also its hash, or its size and time if it is large."""
     path = Path(file)
     if not path.is_file():
         return [redact(file)]

@@ -1,4 +1,4 @@
-"""The sentences of benchmarks, which no model may be trained on: as keys, to be left out of a corpus."""
+"""Keys of benchmark sentences, which are left out of every corpus because no model may be trained on them."""
 
 import glob
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from asterisk.data.deduplication import sentence_key
 from asterisk.data.readers import files_of, kind_of, read_lines, read_rows
 from asterisk.data.sentences import sentence_splitter
 
-# What `benchmark_patterns` keeps out: all that is measured on, and what models may be chosen by.
+# The splits that `benchmark_patterns` excludes: those that models are measured on or selected by.
 HELD_OUT = {
     "sts": ("test", "dev", "all"),
     "classification": ("test", "dev", "all"),
@@ -21,20 +21,20 @@ HELD_OUT = {
     "retrieval": ("*",),
 }
 
-# The keys of MTEB's English test and development sentences, but for those of SNLI's development part, which the
-# release is trained on; benchmarks/write_benchmark_keys.py makes the file.
+# Keys of MTEB's English test and development sentences, except SNLI's development split, on which the release is
+# trained; benchmarks/write_benchmark_keys.py writes the file.
 BENCHMARK_KEYS = Path(__file__).with_name("benchmark_keys.npy")
 
 
 def benchmark_patterns(folder: Path) -> list[str]:
-    """Glob patterns of the files in a folder of benchmarks whose sentences no model may be trained on.
+    """Glob patterns of a folder's benchmark files whose sentences no model may be trained on.
 
     Args:
-        folder: Holds at least one of the folders sts, classification, pairs, clustering and retrieval, whose Parquet
-            files are called NAME.SPLIT.parquet.
+        folder: Holds at least one of the folders sts, classification, pairs, clustering and retrieval, with Parquet
+            files named NAME.SPLIT.parquet.
 
     Raises:
-        UserError: There is no such file.
+        UserError: The folder has no such file.
     """
     patterns = [
         str(Path(glob.escape(str(folder)), kind, f"*.{split}.parquet"))
@@ -47,14 +47,13 @@ def benchmark_patterns(folder: Path) -> list[str]:
 
 
 def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) -> set[bytes]:
-    """The keys of every string, also in lists and structures, in every column of the files that the patterns name.
+    """Keys of every string, including those in lists and structures, in every column of the files.
 
     Args:
-        patterns: Text files or tables, as the sources of a corpus, but that of a Hub dataset the split is by
-            default test; `benchmarks:FOLDER` stands for [`benchmark_patterns`] of it, and `benchmarks` for those that
-            come with Asterisk, as hashes: what `evaluate_mteb.py` measures in English, as far as we have it and
-            no release is trained on it.
-        split_sentences: A language, to add the keys of each string's sentences.
+        patterns: Text files or tables, given like the sources of a corpus; the default split of a Hub dataset is
+            test. `benchmarks:FOLDER` stands for the folder's [`benchmark_patterns`]. `benchmarks` stands for the
+            hashes that come with Asterisk: the English tasks of `evaluate_mteb.py` on which no release is trained.
+        split_sentences: Language by whose rules each string is split; the sentences' keys are added.
 
     Raises:
         UserError: A pattern matches no file, or a file or Hub dataset cannot be read.
@@ -66,14 +65,15 @@ def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) 
             keys.update(key.tobytes() for key in np.load(BENCHMARK_KEYS))
             continue
         kind = kind_of(file)
-        for text in read_lines(file) if kind == ".txt" else _strings(read_rows(file, kind, split="test")):
+        rows = () if kind == ".txt" else read_rows(file, kind, split="test", names_classes=False)
+        for text in read_lines(file) if kind == ".txt" else _strings(row for _, row in rows):
             keys.add(sentence_key(text))
             keys.update(map(sentence_key, split(text) if split else ()))
     return keys - {sentence_key("")}
 
 
 def benchmark_files(patterns: Iterable[str]) -> list[str]:
-    """The files that patterns stand for; see [`benchmark_keys`]."""
+    """The files that the patterns of [`benchmark_keys`] stand for."""
     files = []
     for pattern in patterns:
         if pattern == "benchmarks":
@@ -81,12 +81,12 @@ def benchmark_files(patterns: Iterable[str]) -> list[str]:
             continue
         is_folder = pattern.startswith("benchmarks:")
         parts = benchmark_patterns(Path(pattern.removeprefix("benchmarks:"))) if is_folder else [pattern]
-        files += [file for part in parts for file in files_of(part)]
+        files += [file for part in parts for file in files_of(part, split="test")]
     return files
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every string in rows, columns and what they hold."""
+    """Every string in a nested value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

@@ -1,49 +1,41 @@
-"""data.labelled_sets"""
+"""Classification sets in a folder of Parquet files, with the number of samples that MTEB's protocol draws."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from asterisk.core.errors import UserError
-from asterisk.data.readers import read_columns
+from asterisk.data.readers import place, read_columns, short
 
-if TYPE_CHECKING:
-    pass
-
-
-# What MTEB's tasks set; its class AbsTaskClassification says 8. JigsawBalanced stands for ToxicConversations.
+# Samples per label as MTEB's tasks set them; the default is that of its class AbsTaskClassification. JigsawBalanced
+# stands for ToxicConversations.
 SAMPLES_PER_LABEL = {
     "AmazonCounterfactual": 32,
     "Emotion": 16,
     "JigsawBalanced": 16,
     "TweetSentimentExtraction": 32,
 }
-
-
 MTEB_SAMPLES_PER_LABEL = 8
-
-
 MTEB_SEED = 42
 
-
-# The share of a set without splits that is kept for testing.
+# Share of a set without splits that is kept for testing.
 TEST_SHARE = 0.2
-
 
 SPLITS = ("train", "dev", "test", "all")
 
 
 @dataclass
 class ClassificationSet:
-    """Labelled texts, apart for training and testing.
+    """Labelled texts for training and testing.
 
-    `classes` are those of the whole set, sorted, so that a part of it is no easier. Without training texts a set
-    serves only zero-shot. `descriptions` maps a class to the words that stand for it there, instead of its name.
+    `classes` are the sorted classes of the whole set, so that a sample of it is no easier. A set without training
+    texts serves zero-shot classification only. `descriptions` maps a class to words that stand for it there, instead
+    of its name.
     """
 
     name: str
@@ -58,7 +50,7 @@ class ClassificationSet:
 
 @dataclass
 class LocalSet:
-    """Where a set's splits (train, dev, test, or all for one without splits) lie, and which column has the label."""
+    """The files of a set by split (train, dev, test, or all for a set without splits), and its label column."""
 
     name: str
     files: dict[str, Path]
@@ -68,13 +60,13 @@ class LocalSet:
 def read_labelled(
     source: str, text_column: str = "text", label_column: str = "label", split: str = "train"
 ) -> tuple[list[str], list[str]]:
-    """Texts and their labels, of a Parquet, CSV or JSONL file, or of a Hub dataset's split.
+    """Texts and their labels, from a table.
 
     Args:
-        source: As in [`asterisk.data.readers.read_columns`].
-        text_column: Holds strings.
-        label_column: Holds strings, whole numbers or truth values; they become strings.
-        split: The Hub dataset's split if `source` names none.
+        source: As for [`asterisk.data.readers.read_columns`].
+        text_column: Column of strings.
+        label_column: Column of strings, whole numbers or truth values; they become strings.
+        split: Split of a Hub dataset, if `source` names none.
 
     Raises:
         UserError: The source is missing, cannot be read, lacks a column or rows, or a row has no text or no label.
@@ -84,26 +76,24 @@ def read_labelled(
         raise UserError(f"{source} has no rows; give at least one labelled text.")
     for row, text in enumerate(columns[text_column]):
         if not isinstance(text, str):
-            raise UserError(f"{source}: row {row} of column {text_column!r} holds {text!r} instead of text.")
-    labels = [_label(value, row, source, label_column) for row, value in enumerate(columns[label_column])]
+            raise UserError(f"{place(source, row, text_column)} holds {short(text)} instead of text.")
+    labels = [_label(value, place(source, row, label_column)) for row, value in enumerate(columns[label_column])]
     return columns[text_column], labels
 
 
-def _label(value: Any, row: int, source: str, column: str) -> str:
+def _label(value: Any, where: str) -> str:
     if not isinstance(value, (str, Integral)) or not str(value).strip():
-        raise UserError(
-            f"{source}: row {row} of column {column!r} holds {value!r} instead of a label, a word or a whole number."
-        )
+        raise UserError(f"{where} holds {short(value)} instead of a label, a word or a whole number.")
     return str(value)
 
 
 def local_sets(folder: Path) -> dict[str, LocalSet]:
-    """The labelled sets of a folder, by name: files NAME.SPLIT.parquet with a column `text` and columns of labels.
+    """The labelled sets of a folder by name: files NAME.SPLIT.parquet with a column `text` and columns of labels.
 
-    A file with other label columns than `label` holds a set for each of them, called NAME-COLUMN.
+    A file without a column `label` holds one set, named NAME-COLUMN, per other column.
 
     Raises:
-        UserError: There is no such file, or one cannot be read or has no column of labels.
+        UserError: The folder has no such file, or one cannot be read or has no column of labels.
     """
     files: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in sorted(folder.glob("*.parquet")):
@@ -113,10 +103,10 @@ def local_sets(folder: Path) -> dict[str, LocalSet]:
     if not files:
         raise UserError(f"{folder} holds no labelled sets: give a folder with files such as Banking77.test.parquet.")
     sets = {}
-    for name, own in files.items():
-        for column in _label_columns(own):
+    for name, splits in files.items():
+        for column in _label_columns(splits):
             title = name if column == "label" else f"{name}-{column}"
-            sets[title] = LocalSet(title, own, column)
+            sets[title] = LocalSet(title, splits, column)
     return sets
 
 
@@ -133,14 +123,14 @@ def _label_columns(files: dict[str, Path]) -> list[str]:
 
 
 def read_set(local: LocalSet, max_test_texts: int | None = None, seed: int = MTEB_SEED) -> ClassificationSet:
-    """Reads a set: training texts from `train`, test texts from `test`; `dev` lends only its classes.
+    """Reads a set: training texts from `train`, test texts from `test`; `dev` adds only its classes.
 
-    One without splits is shuffled with the seed and cut, a fifth for testing.
+    A set without splits is shuffled with the seed, and a fifth of it is kept for testing.
 
     Args:
-        local: As [`local_sets`] gives it.
-        max_test_texts: Test on so many texts at most, drawn with the seed; all classes stay.
-        seed: Of both draws.
+        local: An item of [`local_sets`].
+        max_test_texts: Largest number of test texts, drawn with the seed; all classes stay.
+        seed: Seed of both draws.
 
     Raises:
         UserError: A file cannot be read or lacks a text or label, or the set has neither `test` nor `all`.

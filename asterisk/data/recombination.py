@@ -1,24 +1,24 @@
-"""Text that no source has, made of its sentences: phrases of them, and crossings of two.
+"""Texts made of a source's sentences: phrases of one, and crossings of two.
 
-A student learns to put words together from texts that put them together in more ways than the corpus does; the teacher
-says what each means, whether or not it is good English. (HPD, Zhao et al. 2022, substitutes words and translates back
-and forth, to the same end.)
+A student learns composition from texts that combine words in more ways than the corpus does; the teacher embeds them,
+whether or not they are good English. (HPD, Zhao et al. 2022, augments by word substitution and back-translation for
+the same reason.)
 """
 
 import math
 import random
 from collections.abc import Iterator, Sequence
 
-# Words of a phrase, at most; the fewer, the more often: their logarithm is drawn evenly.
+# Largest number of words of a phrase. The logarithm of the length is drawn uniformly, so that short ones prevail.
 PHRASE_WORDS = 16
-# Words of a sentence that is crossed with another.
+# Words of a sentence that takes part in a crossing.
 CROSSED_WORDS = (4, 24)
 # Where a sentence is cut, as shares of its words.
 CUTS = (0.3, 0.7)
 
 
-def phrases(sentences: Sequence[str], number: int) -> Iterator[str]:
-    """Runs of 1 to 16 words out of as many of the sentences, always the same ones."""
+def make_phrases(sentences: Sequence[str], number: int) -> Iterator[str]:
+    """Runs of 1 to 16 words, each from another sentence; always the same ones for the same sentences."""
     generator = random.Random(0)
     for sentence in generator.sample(sentences, min(number, len(sentences))):
         words = sentence.split()
@@ -27,8 +27,8 @@ def phrases(sentences: Sequence[str], number: int) -> Iterator[str]:
         yield " ".join(words[first : first + length])
 
 
-def crossings(sentences: Sequence[str], number: int) -> Iterator[str]:
-    """Beginnings of sentences with the ends of others, always the same ones; none of long or very short sentences."""
+def make_crossings(sentences: Sequence[str], number: int) -> Iterator[str]:
+    """Beginnings of sentences joined to the ends of others; always the same ones for the same sentences."""
     generator = random.Random(0)
     shortest, longest = CROSSED_WORDS
     parts = [words for words in map(str.split, sentences) if shortest <= len(words) <= longest]

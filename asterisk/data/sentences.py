@@ -1,8 +1,7 @@
-"""Which of the sources' sentences a corpus keeps, and what is made of them, as one stream.
+"""Selection of a corpus's sentences, and the texts that are made of them, as one stream.
 
-Split (option) → without what is blank, too long or too short → without duplicates and benchmark sentences → without
-near-duplicates (option) → each source's share (option) → documents of successive sentences (option) → phrases and
-crossings (option).
+Split (option) → drop blank, too long and too short ones → drop duplicates and benchmark sentences → each source's
+share (option) → documents of successive sentences (option) → phrases and crossings (option).
 """
 
 import itertools
@@ -14,33 +13,25 @@ from tqdm.auto import tqdm
 
 from asterisk.core.errors import UserError
 from asterisk.core.progress import progress_bar
-from asterisk.data.deduplication import NearDuplicates, SeenKeys, sentence_key
+from asterisk.data.arguments import FileFormat
+from asterisk.data.deduplication import SeenKeys, sentence_key
 from asterisk.data.readers import read_texts
-from asterisk.data.recombination import crossings as crossed
-from asterisk.data.recombination import phrases
+from asterisk.data.recombination import make_crossings, make_phrases
 
-# Longer lines are binary or minified data, not text that a student of at most a few hundred tokens could read.
+# Longer lines are binary or minified data; a student reads at most a few hundred tokens.
 LONGEST_TEXT = 20_000
 
-# The sentences of a document that is put together from successive ones: from a pair to what fills some 256 tokens.
+# Sentences of a document: from a pair to about 256 tokens.
 DOCUMENT_SENTENCES = (2, 12)
 
-# What is counted. "sentences" only where texts are split; those dropped and kept add up to it, or else to "read", but
-# for the texts that are made of sentences and kept beside them.
-DROPPED = (
-    "blank",
-    "too long",
-    "too short",
-    "in a benchmark",
-    "duplicate",
-    "near-duplicate",
-    "beyond the source's share",
-)
+# The names of the counts. Those dropped and kept add up to "sentences" where texts are split, and to "read"
+# elsewhere, apart from the texts that are made of sentences.
+DROPPED = ("blank", "too long", "too short", "in a benchmark", "duplicate", "beyond the source's share")
 ADDED, RECOMBINED = "put together", "recombined"
 
 
 def sentence_splitter(language: str) -> Callable[[str], list[str]]:
-    """A function that gives the sentences of a text, by the rules of `language` (en, de, …), white space made single.
+    """A function that splits a text into sentences by the rules of a language (en, de, …), with single spaces.
 
     Raises:
         UserError: The package sentencex (https://github.com/wikimedia/sentencex) is not installed.
@@ -53,16 +44,17 @@ def sentence_splitter(language: str) -> Callable[[str], list[str]]:
 
 
 class Reservoir:
-    """At most so many of the texts it is offered, each with the same chance, in their order.
+    """A uniform sample of the texts it is offered, in their order (reservoir sampling: Vitter 1985, algorithm R).
 
-    The same texts are drawn every time (reservoir sampling: Vitter 1985, algorithm R).
+    The same texts are drawn every time.
 
     Attributes:
-        offered: How many there were.
+        size: Largest number of texts drawn.
+        offered: Number of texts offered so far.
     """
 
-    def __init__(self, number: int):
-        self.number, self.offered = number, 0
+    def __init__(self, size: int):
+        self.size, self.offered = size, 0
         self._generator = random.Random(0)
         self._drawn: list[tuple[int, str]] = []
 
@@ -70,10 +62,10 @@ class Reservoir:
         """Offers a text."""
         position = self.offered
         self.offered += 1
-        if position < self.number:
+        if position < self.size:
             self._drawn.append((position, text))
-        elif (place := self._generator.randrange(position + 1)) < self.number:
-            self._drawn[place] = (position, text)
+        elif (slot := self._generator.randrange(position + 1)) < self.size:
+            self._drawn[slot] = (position, text)
 
     def __len__(self) -> int:
         return len(self._drawn)
@@ -84,7 +76,7 @@ class Reservoir:
 
 @dataclass
 class Share:
-    """How many texts of a source: its sentences at most, or 0 for all, and those made of them."""
+    """Largest numbers of texts taken from a source: sentences (0: all), and texts made of them."""
 
     sentences: int = 0
     documents: int = 0
@@ -92,38 +84,46 @@ class Share:
     crossings: int = 0
 
 
-def chosen_texts(
+def select_sentences(
     shares: list[tuple[str, Share]],
     text_column: str,
     split: Callable[[str], list[str]] | None,
     excluded: set[bytes],
     min_words: int,
-    near: NearDuplicates | None,
     counts: dict[str, int],
+    file_format: FileFormat,
 ) -> Iterator[str]:
-    """The texts that are kept, file by file, and what is recombined of them."""
+    """The texts of a corpus: file by file the sentences and documents, then all phrases and crossings.
+
+    Args:
+        shares: The files or Hub datasets in order, each with its share.
+        text_column: Column of tables that holds the text.
+        split: Splits a text into sentences; None takes texts as they are.
+        excluded: Keys of sentences to leave out.
+        min_words: Words below which a sentence is left out.
+        counts: Increased for every text, by the names in DROPPED and the like.
+        file_format: How files are read.
+    """
     seen = SeenKeys()
     pools = []
     with progress_bar("Reading text", "texts") as progress:
         for file, share in shares:
-            sentences = _sentences(read_texts(file, text_column), split, counts, progress)
+            sentences = _sentences(read_texts(file, text_column, file_format), split, counts, progress)
             sentences = _distinct(sentences, excluded, seen, min_words, counts)
-            if near is not None:
-                sentences = _without_near_duplicates(sentences, near, counts)
             documents = Reservoir(share.documents)
             if share.documents:
-                sentences = _joined(sentences, documents)
+                sentences = _collect_documents(sentences, documents)
             pool = Reservoir(max(share.phrases, 2 * share.crossings))
-            if pool.number:
-                sentences = _offered(sentences, pool)
+            if pool.size:
+                sentences = _collect(sentences, pool)
                 pools.append((pool, share))
-            yield from _drawn(sentences, share.sentences, counts) if share.sentences else sentences
+            yield from _sample(sentences, share.sentences, counts) if share.sentences else sentences
             counts[ADDED] += len(documents)
             yield from documents
         for pool, share in pools:
-            drawn = list(pool)
-            made = itertools.chain(phrases(drawn, share.phrases), crossed(drawn, share.crossings))
-            # What is left out of them was never read.
+            sampled = list(pool)
+            made = itertools.chain(make_phrases(sampled, share.phrases), make_crossings(sampled, share.crossings))
+            # The counts of dropped texts are of those that were read.
             for text in _distinct(made, excluded, seen, 1, dict.fromkeys(DROPPED, 0)):
                 counts[RECOMBINED] += 1
                 yield text
@@ -161,23 +161,16 @@ def _distinct(
             yield sentence
 
 
-def _without_near_duplicates(sentences: Iterator[str], near: NearDuplicates, counts: dict[str, int]) -> Iterator[str]:
-    while chunk := list(itertools.islice(sentences, near.CHUNK)):
-        kept = near.unlike(chunk)
-        counts["near-duplicate"] += len(chunk) - len(kept)
-        yield from kept
-
-
-def _drawn(sentences: Iterable[str], number: int, counts: dict[str, int]) -> Iterator[str]:
-    drawn = Reservoir(number)
+def _sample(sentences: Iterable[str], number: int, counts: dict[str, int]) -> Iterator[str]:
+    sample = Reservoir(number)
     for sentence in sentences:
-        drawn.add(sentence)
-    counts["beyond the source's share"] += drawn.offered - len(drawn)
-    yield from drawn
+        sample.add(sentence)
+    counts["beyond the source's share"] += sample.offered - len(sample)
+    yield from sample
 
 
-def _joined(sentences: Iterable[str], documents: Reservoir) -> Iterator[str]:
-    """The sentences; meanwhile each is also put together with those that follow it, into one of the documents."""
+def _collect_documents(sentences: Iterable[str], documents: Reservoir) -> Iterator[str]:
+    """The sentences, unchanged; runs of successive ones are joined and offered as documents."""
     generator = random.Random(0)
     parts: list[str] = []
     wanted = generator.randint(*DOCUMENT_SENTENCES)
@@ -190,8 +183,8 @@ def _joined(sentences: Iterable[str], documents: Reservoir) -> Iterator[str]:
             wanted = generator.randint(*DOCUMENT_SENTENCES)
 
 
-def _offered(sentences: Iterable[str], reservoir: Reservoir) -> Iterator[str]:
-    """The sentences; meanwhile each is offered to the reservoir, too."""
+def _collect(sentences: Iterable[str], reservoir: Reservoir) -> Iterator[str]:
+    """The sentences, unchanged; each is also offered to the reservoir."""
     for sentence in sentences:
         reservoir.add(sentence)
         yield sentence

@@ -1,4 +1,4 @@
-"""What a head is trained on: tables read, checked, and parted into training, development and test."""
+"""The training, development and test texts of a head."""
 
 import sys
 from collections import Counter
@@ -9,6 +9,7 @@ import numpy as np
 
 from asterisk.core.errors import UserError, redact
 from asterisk.data.arguments import DataArguments
+from asterisk.data.labelled_tables import read_labelled_texts, read_unlabelled_texts
 from asterisk.data.labels import (
     MULTI,
     REGRESSION,
@@ -18,16 +19,17 @@ from asterisk.data.labels import (
     class_names,
     classes_of,
     label_array,
-    read_labelled_texts,
-    read_unlabelled_texts,
+    split_off_label,
     without_empty,
-    without_label,
 )
+
+# Without a development set, every tenth training text goes to the development split.
+DEVELOPMENT_STEP = 10
 
 
 @dataclass
 class HeadData:
-    """What a head is trained on, stopped by and tested on. `names` are the classes in the order of training's.
+    """The texts that a head is trained, stopped and tested on; `names` are the classes in training order.
 
     `development_none` and `test_none` are texts that have none of these classes.
     """
@@ -41,18 +43,18 @@ class HeadData:
 
     @property
     def problem_type(self) -> str:
-        """Of all three parts."""
+        """The type of the labels in all splits."""
         return self.train.problem_type
 
 
 def read_head_data(arguments: DataArguments, none_label: str, samples_per_label: int | None, seed: int) -> HeadData:
-    """The labelled texts, checked, in which each label of development and test is one of training.
+    """Reads and checks the labelled texts; every label of development and test occurs in training.
 
     Args:
-        arguments: Where they are.
-        none_label: That of texts that have none of the others, or empty.
-        samples_per_label: If training is on a draw, development is on one too.
-        seed: Of the development split and that draw.
+        arguments: The files and columns.
+        none_label: Label of texts that have none of the other labels, or empty.
+        samples_per_label: If set, the development split is drawn with as many texts per label as training is.
+        seed: Seed of the development split and that draw.
 
     Raises:
         UserError: A table cannot be read, or nothing can be learned from it.
@@ -61,28 +63,29 @@ def read_head_data(arguments: DataArguments, none_label: str, samples_per_label:
     if not (arguments.text_column and arguments.label_column):
         print(f"Texts are in column {train.text_column!r}, labels in {train.label_column!r}.")
     if none_label and train.problem_type != SINGLE:
-        raise UserError(f"--none_label needs texts with one label each, but those of {train.source} are no such.")
-    for sentence in check_training(without_label(train, none_label)[0]):
+        raise UserError(f"--none_label needs texts with one label each, unlike those of {train.source}.")
+    learned, _ = split_off_label(train, none_label)
+    for sentence in check_training(learned):
         warn(sentence)
-    names = class_names(without_label(train, none_label)[0])
+    names = class_names(learned)
     kind = "numbers to predict" if train.problem_type == REGRESSION else f"{len(names):,} labels"
     print(f"{redact(arguments.train_file)}: {len(train):,} texts, {kind}.")
-    development, test = _read_others(arguments, train)
+    development, test = _read_other_parts(arguments, train)
     if development is None:
         train, development = split_development(train, seed)
-    train, unused = without_label(train, none_label)
+    train, unused = split_off_label(train, none_label)
     if unused:
         print(f"{len(unused):,} texts of the label {none_label!r} are not learned from.")
-    return _parted(train, development, test, names, none_label, samples_per_label, seed)
+    return _head_data(train, development, test, names, none_label, samples_per_label, seed)
 
 
 def read_unlabelled(arguments: DataArguments) -> LabelledTexts:
-    """The training texts of which no label is known yet, each once.
+    """The distinct training texts, without labels.
 
     Raises:
         UserError: They cannot be read, or all are empty.
     """
-    texts, column = read_unlabelled_texts(arguments.train_file, arguments.text_column)
+    texts, column = read_unlabelled_texts(arguments.train_file, arguments.text_column, arguments)
     distinct = list(dict.fromkeys(texts))
     found = LabelledTexts(arguments.train_file, column, "", SINGLE, distinct, [""] * len(distinct))
     return without_empty(found)
@@ -96,14 +99,16 @@ def head_data_of(
     samples_per_label: int | None,
     seed: int,
 ) -> HeadData:
-    """The same as [`read_head_data`], of training texts that got their labels elsewhere, and labels `names`."""
-    development, test = _read_others(arguments, train)
+    """The result of [`read_head_data`] for training texts with labels from elsewhere, which are `names`."""
+    development, test = _read_other_parts(arguments, train)
     if development is None:
         train, development = split_development(train, seed)
-    return _parted(train, development, test, names, none_label, samples_per_label, seed)
+    return _head_data(train, development, test, names, none_label, samples_per_label, seed)
 
 
-def _read_others(arguments: DataArguments, train: LabelledTexts) -> tuple[LabelledTexts | None, LabelledTexts | None]:
+def _read_other_parts(
+    arguments: DataArguments, train: LabelledTexts
+) -> tuple[LabelledTexts | None, LabelledTexts | None]:
     development, test = (
         _read_part(arguments, source, split, train) if source else None
         for source, split in ((arguments.dev_file, "validation"), (arguments.test_file, "test"))
@@ -114,7 +119,7 @@ def _read_others(arguments: DataArguments, train: LabelledTexts) -> tuple[Labell
     return development, test
 
 
-def _parted(
+def _head_data(
     train: LabelledTexts,
     development: LabelledTexts | None,
     test: LabelledTexts | None,
@@ -123,36 +128,39 @@ def _parted(
     samples_per_label: int | None,
     seed: int,
 ) -> HeadData:
-    none: dict[str, list[str]] = {"development": [], "test": []}
+    development_none: list[str] = []
+    test_none: list[str] = []
     if development:
-        development, none["development"] = without_label(development, none_label)
+        development, development_none = split_off_label(development, none_label)
     if test:
-        test, none["test"] = without_label(test, none_label)
+        test, test_none = split_off_label(test, none_label)
     for part in (development, test):
         if part:
-            label_array(part, names)  # says which label is not among them
-    if none_label and not none["development"]:
+            label_array(part, names)  # refuses unknown labels
+    if none_label and not development_none:
         raise UserError(
-            f"No development text has the label {none_label!r}; --none_label is to name a label of --dev_file, or of "
+            f"No development text has the label {none_label!r}; --none_label must name a label of --dev_file, or of "
             "ten or more training texts."
         )
     if not development:
         warn("there are too few texts to set some aside; training goes on to its last pass, without early stopping")
     if samples_per_label and development:
-        # No more labels to stop by than to learn from (Gao et al. 2021, arXiv:2012.15723).
+        # As few labels for early stopping as for training (Gao et al. 2021, arXiv:2012.15723).
         development = draw(development, samples_per_label, seed)
-    return HeadData(train, development or None, test or None, names, none["development"], none["test"])
+    return HeadData(train, development or None, test or None, names, development_none, test_none)
 
 
 def _read_part(arguments: DataArguments, source: str, split: str, train: LabelledTexts | None = None) -> LabelledTexts:
-    """One of the tables, without its empty texts."""
+    """One table, without its empty texts; columns and type of labels are those of training."""
     found = read_labelled_texts(
         source,
         (train.text_column if train else "") or arguments.text_column,
         (train.label_column if train else "") or arguments.label_column,
         arguments.label_separator,
         split,
-        train.problem_type if train else "",
+        label_names=[name.strip() for name in arguments.label_names.split(",") if name.strip()],
+        file_format=arguments,
+        like=train,
     )
     kept = without_empty(found)
     if len(kept) < len(found):
@@ -161,27 +169,23 @@ def _read_part(arguments: DataArguments, source: str, split: str, train: Labelle
 
 
 def warn(sentence: str) -> None:
-    """A line on stderr."""
+    """Prints a warning on stderr."""
     print(f"warning: {sentence}.", file=sys.stderr)
 
 
-# Of a training set without development set, every so manieth text becomes development.
-DEVELOPMENT_STEP = 10
-
-
 def count_shared(data: LabelledTexts, other: LabelledTexts) -> int:
-    """How many texts of `data` occur in `other` too, but for white space around them."""
+    """The number of texts in `data` that occur in `other`, ignoring surrounding white space."""
     known = {text.strip() for text in other.texts}
     return sum(text.strip() in known for text in data.texts)
 
 
 def split_development(data: LabelledTexts, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
-    """Training and development texts: a tenth, drawn with the seed, in which labels are as frequent as in all.
+    """Training and development texts: a tenth is development, stratified by label and drawn with the seed.
 
-    Of labels with a single text, and of texts that occur more than once, none is among the development texts.
+    Texts that occur more than once, and texts whose label occurs once, stay in training.
 
     Returns:
-        The two parts, in the order of `data`; the second is empty if there are fewer than ten texts to choose from.
+        The two parts, in the order of `data`; the second is empty if fewer than ten texts can be chosen.
     """
     order = np.random.default_rng(seed).permutation(len(data))
     strata = _strata(data)
@@ -191,7 +195,7 @@ def split_development(data: LabelledTexts, seed: int) -> tuple[LabelledTexts, La
         for row in order
         if copies[data.texts[row].strip()] == 1 and (data.problem_type == REGRESSION or counts[strata[row]] > 1)
     ]
-    # Sorted by label, at random within one, every tenth.
+    # Sorted by label and random within a label; every tenth is taken.
     rows.sort(key=lambda row: strata[row])  # type: ignore[arg-type, return-value]
     development = set(rows[DEVELOPMENT_STEP - 1 :: DEVELOPMENT_STEP])
     train = [row for row in range(len(data)) if row not in development]
@@ -199,15 +203,15 @@ def split_development(data: LabelledTexts, seed: int) -> tuple[LabelledTexts, La
 
 
 def _strata(data: LabelledTexts) -> list[Hashable]:
-    """Of each text its label, the rarest if it has several; what texts are stratified by."""
+    """The label of each text, or the rarest of several, by which texts are stratified."""
     if data.problem_type != MULTI:
         return data.labels
-    counts = Counter(name for own in data.labels for name in own)
-    return [min(own, key=lambda name: (counts[name], name), default="") for own in data.labels]
+    counts = Counter(name for labels in data.labels for name in labels)
+    return [min(labels, key=lambda name: (counts[name], name), default="") for labels in data.labels]
 
 
 def draw(data: LabelledTexts, samples_per_label: int, seed: int) -> LabelledTexts:
-    """At most so many texts of each class, drawn with the seed, in the order of `data`.
+    """A sample with at most `samples_per_label` texts of each class, drawn with the seed, in the order of `data`.
 
     Raises:
         UserError: The labels are numbers.
@@ -218,8 +222,8 @@ def draw(data: LabelledTexts, samples_per_label: int, seed: int) -> LabelledText
     rows = []
     classes = classes_of(data)
     for row in np.random.default_rng(seed).permutation(len(data)):
-        own = classes[row]
-        if own and min(taken[name] for name in own) < samples_per_label:
-            taken.update(own)
+        names = classes[row]
+        if names and min(taken[name] for name in names) < samples_per_label:
+            taken.update(names)
             rows.append(int(row))
     return data.at(sorted(rows))

@@ -50,7 +50,7 @@ def read_scored_pairs(sources: list[str]) -> ScoredTexts:
         sign = -1 if columns[2].startswith("-") else 1
         columns[2] = columns[2].removeprefix("-")
         first, second = read_pairs([source], columns[:2])
-        scores = read_columns(source, columns[2:])[columns[2]]
+        scores = read_columns(source, columns[2:], numbers=columns[2:])[columns[2]]
         for number, score in enumerate(scores):
             if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
                 where = f"{source}: row {number} of column {columns[2]!r}"

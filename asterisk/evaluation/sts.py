@@ -32,7 +32,7 @@ def read_sentence_pairs(source: str, name: str) -> SentencePairs:
     Raises:
         UserError: The source is missing, lacks a column, or holds fewer than two pairs.
     """
-    columns = read_columns(source, ["sentence1", "sentence2", "score"], split="test")
+    columns = read_columns(source, ["sentence1", "sentence2", "score"], split="test", numbers=["score"])
     first, second, scores = columns["sentence1"], columns["sentence2"], columns["score"]
     if len(scores) < 2 or not all(isinstance(score, (int, float)) and np.isfinite(score) for score in scores):
         raise UserError(f"{source} must hold at least two sentence pairs, each with a number as its score.")

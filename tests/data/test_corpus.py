@@ -122,6 +122,8 @@ def test_a_csv_file_s_sentences_are_text_whatever_they_look_like(tmp_path: Path)
     assert sentences(corpus) == ["NA", "null", "2024", "two\nlines"]
     assert corpus.counts["blank"] == 1
     columns = read_columns(str(tmp_path / "a.csv"), ["text", "score"])
+    assert columns["score"] == ["1.5", "2", "3", "4", "5"]
+    columns = read_columns(str(tmp_path / "a.csv"), ["text", "score"], numbers=["score"])
     assert columns["score"] == [1.5, 2, 3, 4, 5]
     assert columns["text"][:2] == ["NA", "null"]
 
@@ -233,10 +235,16 @@ def test_sentences_of_test_splits_are_known_without_the_benchmarks() -> None:
 
 
 def test_row_of_a_table_without_text_is_named(tmp_path: Path) -> None:
-    for value, found in ((None, "None"), (7, "7")):
-        pq.write_table(pa.table({"text": pa.array([value, value])}), tmp_path / "a.parquet")
-        with pytest.raises(UserError, match=f"row 0 of column 'text' holds {found} instead of text"):
-            build(tmp_path / "a.parquet", tmp_path)
+    pq.write_table(pa.table({"text": [7, 8]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="row 0 of column 'text' holds 7 instead of text"):
+        build(tmp_path / "a.parquet", tmp_path)
+
+
+def test_a_null_text_is_counted_as_a_blank_one_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pq.write_table(pa.table({"text": ["One apple.", None]}), tmp_path / "a.parquet")
+    corpus = build(tmp_path / "a.parquet", tmp_path)
+    assert (sentences(corpus), corpus.counts["blank"]) == (["One apple."], 1)
+    assert "a.parquet has 1 null in column 'text'" in capsys.readouterr().err
 
 
 def test_short_sentences_are_left_out_if_asked(tmp_path: Path) -> None:
@@ -246,19 +254,18 @@ def test_short_sentences_are_left_out_if_asked(tmp_path: Path) -> None:
     assert corpus.counts["too short"] == 1
 
 
-def test_near_duplicates_are_dropped_and_counted_if_asked(tmp_path: Path) -> None:
-    long = "The river had risen so far overnight that nobody in the village could cross the old wooden bridge"
-    (tmp_path / "a.txt").write_text(f"{long}.\n{long} yesterday.\nA bridge crosses the river.\n")
-    assert build(tmp_path / "a.txt", tmp_path).num_sentences == 3
-    corpus = build_corpus([str(tmp_path / "a.txt")], tmp_path / "near", near_duplicates=0.8)
-    assert sentences(corpus) == [f"{long}.", "A bridge crosses the river."]
-    assert corpus.counts["near-duplicate"] == 1
-
-
-@pytest.mark.parametrize("threshold", [0, 1.5, -1])
-def test_impossible_similarity_is_refused(threshold: float, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="above 0 and at most 1"):
-        build(write(tmp_path / "a.txt"), tmp_path, near_duplicates=threshold)
+def test_a_corpus_recorded_with_an_option_that_no_longer_exists_is_found_if_it_was_off(tmp_path: Path) -> None:
+    corpus = build(write(tmp_path / "a.txt"), tmp_path)
+    path = corpus.folder / MANIFEST
+    manifest = json.loads(path.read_text())
+    assert not {"near_duplicates", "separator", "encoding", "quoting"} & manifest["settings"].keys()
+    for value in (None, 0.8):
+        manifest["settings"]["near_duplicates"] = value
+        path.write_text(json.dumps(manifest))
+        if value is None:
+            assert build(tmp_path / "a.txt", tmp_path) == corpus
+    with pytest.raises(UserError, match=r"near_duplicates = 0\.8"):
+        build(tmp_path / "a.txt", tmp_path)
 
 
 def test_at_most_so_many_sentences_are_drawn_evenly_from_each_file_in_their_order(tmp_path: Path) -> None:
@@ -333,7 +340,7 @@ def test_one_file_may_be_crossed_more_often_than_the_others(tmp_path: Path) -> N
     made = sentences(build_corpus(sources, tmp_path / "corpus", **options))[600:]  # type: ignore[arg-type]
     assert sum(text.startswith("a") for text in made) == 20
     assert sum(text.startswith("b") for text in made) > 890
-    with pytest.raises(UserError, match=r"c\.txt, which none"):
+    with pytest.raises(UserError, match=r"c\.txt, but no source"):
         build_corpus(sources, tmp_path / "other", crossings=["c.txt=900"])
     with pytest.raises(UserError, match="two numbers for b"):
         build_corpus(sources, tmp_path / "other", crossings=["b.txt=9", "b.txt=8"])
@@ -371,7 +378,7 @@ def test_sentences_of_a_hub_dataset_s_test_split_are_left_out(tmp_path: Path, mo
 
 
 def build_slowly(folder: Path, results: SimpleQueue) -> None:  # type: ignore[type-arg]
-    corpus = build_corpus([str(folder / "a.txt")], folder / "out" / "corpus", near_duplicates=0.9)
+    corpus = build_corpus([str(folder / "a.txt")], folder / "out" / "corpus")
     results.put((os.getpid(), corpus.counts["kept"], (corpus.folder / MANIFEST).stat().st_ino))
 
 
@@ -441,17 +448,18 @@ def test_corpus_is_read_once_and_another_ones_folder_refused(tmp_path: Path) -> 
     [
         ("empty.txt", b"", "no sentence to train on"),
         ("blank.txt", b"\n  \n\t\n", "3 blank"),
-        ("latin.txt", "One apple.\ncaf\xe9\n".encode("latin-1"), "not UTF-8 text"),
+        ("damaged.txt", "One apple.\ncafé, thé\n".encode() + b"\xff", "not UTF-8 text .* --encoding"),
         ("broken.txt.xz", b"no xz at all", "cannot be read"),
         ("cut.txt.gz", gzip.compress(b"One apple.\n" * 9999)[:-20], "cannot be read"),
         ("other.jsonl", b'{"body": "One apple."}\n', "no column 'text'; its columns are body"),
-        ("null.jsonl", b'{"text": "One apple."}\n{"text": null}\n', "row 1 of column 'text' holds None"),
+        ("nulls.jsonl", b'{"text": null}\n{"text": null}\n', "2 blank"),
+        ("key.jsonl", b'{"text": "One apple."}\n{"body": "Two."}\n', r"row 1 has no 'text', only body \(line 2\)"),
         ("number.jsonl", b'{"text": 3}\n', "row 0 of column 'text' holds 3"),
         ("list.jsonl", b'["One apple."]\n', "line 1 must hold a JSON object"),
         ("open.jsonl", b'{"text": "One"}\n{"text": "Tw\n', "line 2 is not JSON"),
         ("half.jsonl", b'{"text": "\\ud83d"}\n', "line 1 is not JSON: .*surrogates"),
         ("latin.jsonl", '{"text": "caf\xe9"}\n'.encode("latin-1"), "not UTF-8 text"),
-        ("latin.csv", "text\ncaf\xe9\n".encode("latin-1"), "not UTF-8 text"),
+        ("damaged.csv", "text\ncafé, thé\n".encode() + b"\xff", "not UTF-8 text"),
         ("other.csv", b"body\nOne apple.\n", "no column 'text'; its columns are body"),
         ("cut.csv.gz", gzip.compress(b"text\n" + random.Random(0).randbytes(999).hex().encode())[:-20], "cannot be"),
         ("cut.jsonl.xz", lzma.compress(b'{"text": "One apple."}\n' * 9999)[:-20], "cannot be read"),

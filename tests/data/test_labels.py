@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from asterisk.core.errors import UserError
+from asterisk.data.labelled_tables import read_labelled_texts, read_unlabelled_texts
 from asterisk.data.labels import (
     MULTI,
     REGRESSION,
@@ -17,10 +18,8 @@ from asterisk.data.labels import (
     check_training,
     class_names,
     label_array,
-    read_labelled_texts,
-    read_unlabelled_texts,
+    split_off_label,
     without_empty,
-    without_label,
 )
 from asterisk.data.splits import count_shared, draw, split_development
 from tests.support.labelled import topic_rows, write_table
@@ -99,7 +98,7 @@ def test_a_folder_is_read_whole_unless_its_files_are_of_several_splits(tmp_path:
     ("name", "content", "message"),
     [
         ("t.csv", b"text,label\n", "has no rows; give labelled texts below the header"),
-        ("t.csv", "text,label\ncafé,x\n".encode("latin-1"), "is not UTF-8 text"),
+        ("t.csv", "text,label\ncafé,x\nthé,".encode() + b"\xff\n", "is not UTF-8 text"),
         ("t.csv", b"text,kind,x\na,b,c\n", "--label_column"),
         ("t.csv", b"text,label\na,x\nb,\n", "row 1 of column 'label' holds '' instead of a label"),
         ("t.csv", b"text,label\na,0.5\nb,nan\n", "row 1 of column 'label' holds 'nan' instead of a number"),
@@ -122,9 +121,9 @@ def test_a_folder_is_read_whole_unless_its_files_are_of_several_splits(tmp_path:
 )
 def test_what_cannot_be_read_is_refused_in_a_sentence(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
-    columns = {"text_column": "text", "label_column": "label"} if name.endswith("jsonl") else {}
+    columns = ("text", "label") if name.endswith("jsonl") else ()
     with pytest.raises(UserError, match=message) as refused:
-        read_labelled_texts(str(tmp_path / name), **columns)
+        read_labelled_texts(str(tmp_path / name), *columns)
     assert str(refused.value).count("\n") == 0
 
 
@@ -215,6 +214,6 @@ def test_texts_without_labels_are_read_from_lines_and_tables(tmp_path: Path) -> 
 
 def test_texts_of_a_label_are_set_apart() -> None:
     data = LabelledTexts("x", "text", "label", SINGLE, ["one", "two", "three"], ["a", "none", "b"])
-    others, own = without_label(data, "none")
+    others, own = split_off_label(data, "none")
     assert (others.texts, others.labels, own) == (["one", "three"], ["a", "b"], ["two"])
-    assert without_label(data, "") == (data, [])
+    assert split_off_label(data, "") == (data, [])

@@ -266,7 +266,7 @@ def test_ten_thousand_labels_are_learned_with_a_warning(model: Path, tmp_path: P
 def test_wrong_input_gets_one_sentence_and_status_2_and_leaves_nothing(model: Path, tmp_path: Path, run: Run) -> None:
     rows = topic_rows(40)
     train = write_table(tmp_path / "train.csv", rows)
-    (tmp_path / "latin.csv").write_bytes("text,label\ncafé,food\n".encode("latin-1"))
+    (tmp_path / "damaged.csv").write_bytes("text,label\ncafé,food\nthé,".encode() + b"\xff\n")
     (tmp_path / "folder").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("")
@@ -283,7 +283,7 @@ def test_wrong_input_gets_one_sentence_and_status_2_and_leaves_nothing(model: Pa
     cases: list[tuple[dict[str, object], str]] = [
         ({"--train_file": tmp_path / "missing.csv"}, "There is no file"),
         ({"--train_file": ""}, "--train_file is missing"),
-        ({"--train_file": tmp_path / "latin.csv"}, "is not UTF-8"),
+        ({"--train_file": tmp_path / "damaged.csv"}, "is not UTF-8"),
         ({"--train_file": paths["one"]}, "have one label in column 'label', 'food'"),
         ({"--train_file": paths["header"]}, "has no rows"),
         ({"--train_file": paths["blank"]}, "are empty"),

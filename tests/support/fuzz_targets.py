@@ -26,7 +26,8 @@ from asterisk.core.checksums import file_hash
 from asterisk.core.errors import UserError
 from asterisk.core.files import MANIFEST
 from asterisk.core.run_folder import RUN_FILE, check_run_folder
-from asterisk.data.labels import check_training, class_names, label_array, read_labelled_texts
+from asterisk.data.labelled_tables import read_labelled_texts
+from asterisk.data.labels import check_training, class_names, label_array
 from asterisk.data.readers import read_texts
 from asterisk.heads.arguments import HeadArguments
 from asterisk.publishing.handler import EndpointHandler

@@ -1,0 +1,252 @@
+"""CSV and TSV files: separator, quoting and rows. Every cell is text, as it is written."""
+
+import csv
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from asterisk.core.errors import UserError
+from asterisk.data.arguments import FileFormat
+from asterisk.data.text_files import LONGEST_LINE, bounded_lines, open_text, say
+
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+QUOTINGS = {"": csv.QUOTE_MINIMAL, "double": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+
+# Lines from which the separator is found.
+SAMPLE_LINES = 200
+
+# Excel's first line, which names the separator.
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\s]*', re.IGNORECASE)
+
+# Distinct values of a column that are remembered, and quoted fields of several lines that are checked against them.
+MOST_VALUES, MOST_CHECKED = 10_000, 1_000
+
+NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+
+# The default is too little for long texts.
+csv.field_size_limit(LONGEST_LINE)
+
+PLAIN_MARKS = "--quoting none reads quotation marks as plain text"
+
+
+class Dialect(NamedTuple):
+    """How the lines of a file are cut into fields."""
+
+    separator: str
+    quoting: int = csv.QUOTE_MINIMAL
+    skips_spaces: bool = False
+
+    def rows(self, lines: Iterator[str] | Sequence[str], strict: bool) -> Iterator[list[str]]:
+        """The fields of each row; `line_num` of the result counts the lines."""
+        return csv.reader(
+            lines,
+            delimiter=self.separator,
+            quoting=self.quoting,  # type: ignore[arg-type]
+            skipinitialspace=self.skips_spaces,
+            strict=strict,
+        )
+
+
+def delimited_rows(
+    file: str, kind: str, columns: Sequence[str], file_format: FileFormat
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV or TSV file, each with the number of its first line, counted from 1.
+
+    Args:
+        file: Path or URL.
+        kind: ".csv" or ".tsv", which gives the usual separator.
+        columns: Columns that are wanted, by which the separator is recognised.
+        file_format: What is not to be found in the file.
+
+    Raises:
+        ValueError: A row has more fields than the header, or a quotation mark is stray.
+    """
+    with open_text(file, file_format.encoding) as (text, start):
+        lines = bounded_lines(text, f"a quotation mark may be left open; {PLAIN_MARKS}")
+        sample = start.split("\n")[:SAMPLE_LINES]
+        skipped = 0
+        named = SEPARATOR_LINE.fullmatch(sample[0])
+        if named:
+            next(lines)
+            sample, skipped = sample[1:], 1
+        dialect = find_dialect(file, kind, sample, columns, file_format, named[1] if named else "")
+        yield from _checked_rows(file, dialect, lines, skipped, file_format.quoting == "double")
+
+
+def find_dialect(
+    file: str, kind: str, lines: Sequence[str], columns: Sequence[str], file_format: FileFormat, named: str = ""
+) -> Dialect:
+    """The dialect that a file's first lines show; anything but the plain one is said on stderr.
+
+    Args:
+        file: Its name, for the note.
+        kind: ".csv" or ".tsv".
+        lines: The first lines, the header first.
+        columns: Columns that are wanted.
+        file_format: The separator and quoting that are given.
+        named: The separator that the file itself names.
+    """
+    if file_format.quoting not in QUOTINGS:
+        raise UserError(f"--quoting must be none or double, not {file_format.quoting!r}.")
+    quoting = QUOTINGS[file_format.quoting]
+    usual = "\t" if kind == ".tsv" else ","
+    separator = SEPARATORS.get(file_format.separator, file_format.separator).replace("\\t", "\t")
+    if len(separator) > 1 or separator in ('"', "\n", "\r"):
+        raise UserError(f"--separator must be {', '.join(SEPARATORS)} or one character, not {separator!r}.")
+    if not separator:
+        # The usual one comes first, so that it wins where several fit equally well.
+        candidates = [named] if named else [usual, *(char for char in SEPARATORS.values() if char != usual)]
+        separator = max(candidates, key=lambda char: _fit(Dialect(char, quoting), lines, columns))
+        if not _fit(Dialect(separator, quoting), lines, columns)[0]:
+            separator = named or usual
+    found = Dialect(separator, quoting)
+    cells = (cell for row in _loose_rows(found, lines) for cell in row)
+    if quoting != csv.QUOTE_NONE and any(re.match(' +"', cell) for cell in cells):
+        found = found._replace(skips_spaces=True)
+        say(f"{file} has spaces before quotation marks; spaces at the start of its cells are left out.")
+    if not file_format.separator and separator != usual:
+        name = next((name for name, char in SEPARATORS.items() if char == separator), repr(separator))
+        say(f"{file} is read with the separator {name} (--separator names another).")
+    return found
+
+
+def _fit(dialect: Dialect, lines: Sequence[str], columns: Sequence[str]) -> tuple[bool, bool, float]:
+    """Whether the header has several columns and the wanted ones, and the share of rows with as many fields."""
+    header, *rows = list(_loose_rows(dialect, lines)) or [[]]
+    names = {name.strip() for name in header}
+    if len(header) < 2:
+        return False, False, 0.0
+    agreement = sum(len(row) == len(header) for row in rows) / len(rows) if rows else 1.0
+    return True, bool(columns) and names.issuperset(columns), agreement
+
+
+def _loose_rows(dialect: Dialect, lines: Sequence[str]) -> list[list[str]]:
+    try:
+        return [row for row in dialect.rows(lines, strict=False) if row]
+    except csv.Error:
+        return []
+
+
+def _checked_rows(
+    file: str, dialect: Dialect, lines: Iterator[str], skipped: int, trusts_quotes: bool
+) -> Iterator[tuple[int, dict[str, str]]]:
+    header: list[str] = []
+    check = QuotedRows(dialect.separator)
+    blank = 0
+    for first, last, row in _numbered_rows(dialect, lines, skipped):
+        if not row:
+            continue
+        if not header:
+            header = _column_names(file, row)
+            continue
+        if len(row) > len(header):
+            if any(cell.strip() for cell in row[len(header) :]):
+                raise ValueError(
+                    f"line {first:,} has {len(row)} fields, more fields than the header, which has {len(header)}; "
+                    "quote text that has the separator, or name another with --separator"
+                )
+            del row[len(header) :]
+        if len(header) > 1 and not any(cell.strip() for cell in row):
+            blank += 1
+            continue
+        row += [""] * (len(header) - len(row))
+        if not trusts_quotes:
+            check.add(first, last, row)
+        yield first, dict(zip(header, row, strict=True))
+    check.refuse_swallowed_rows()
+    if check.multiline and len(header) == 1:
+        first, last = check.multiline
+        say(f"{file} has texts of several lines, the first from line {first:,} to {last:,}; {PLAIN_MARKS}.")
+    if blank:
+        say(f"{file} has {blank:,} rows without any content; they are left out.")
+
+
+def _numbered_rows(dialect: Dialect, lines: Iterator[str], skipped: int) -> Iterator[tuple[int, int, list[str]]]:
+    """Each row with the numbers of its first and last line."""
+    reader = dialect.rows(lines, strict=True)
+    last = skipped
+    while True:
+        first = last + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            last = skipped + reader.line_num  # type: ignore[attr-defined]
+            where = f"line {first:,}" if last == first else f"the row from line {first:,} to {last:,}"
+            if not any(word in str(error) for word in ("expected after", "unexpected end", "field limit")):
+                raise ValueError(f"{where} is damaged ({error})") from None
+            raise ValueError(
+                f"{where} has a stray quotation mark: one opens a cell and none closes it before a separator; "
+                f"write it twice inside quotes, or {PLAIN_MARKS}"
+            ) from None
+        last = skipped + reader.line_num  # type: ignore[attr-defined]
+        yield first, last, row
+
+
+def _column_names(file: str, header: list[str]) -> list[str]:
+    """Distinct names: empty ones are numbered, repeated ones get a suffix, as pandas does it."""
+    names: list[str] = []
+    for place, name in enumerate(cell.strip() for cell in header):
+        if name in names:
+            renamed = next(new for number in range(1, len(header) + 1) if (new := f"{name}.{number}") not in names)
+            say(f"{file} has several columns {name!r}; one is read as {renamed!r}.")
+            name = renamed
+        names.append(name or f"Unnamed: {place}")
+    return names
+
+
+class QuotedRows:
+    """Finds quoted cells that swallow rows: their lines, read as rows, have the values of the other columns.
+
+    A stray quotation mark at the start of a cell quotes everything up to the next one. What it swallows is told from
+    a text of several lines by the other columns: values there occur elsewhere in the column, or are numbers as all
+    others are.
+    """
+
+    def __init__(self, separator: str):
+        self.multiline: tuple[int, int] | None = None
+        self._separator = separator
+        self._values: dict[int, set[str]] = defaultdict(set)
+        self._suspects: list[tuple[int, int, list[tuple[int, str]]]] = []
+
+    def add(self, first: int, last: int, row: list[str]) -> None:
+        """Notes a row that stands on the lines from `first` to `last`."""
+        swallowed: list[tuple[int, str]] = []
+        if last > first:
+            self.multiline = self.multiline or (first, last)
+            if len(self._suspects) < MOST_CHECKED:
+                for place, cell in enumerate(row):
+                    swallowed += self._as_rows(place, cell, len(row)) if "\n" in cell else ()
+            if swallowed:
+                self._suspects.append((first, last, swallowed))
+        for place, cell in enumerate(row):
+            if cell and "\n" not in cell and len(self._values[place]) < MOST_VALUES:
+                self._values[place].add(cell)
+
+    def _as_rows(self, place: int, cell: str, width: int) -> list[tuple[int, str]]:
+        """The values of other columns in a cell's lines, by column; none unless all lines are cut as rows are."""
+        start, *middle, end = (line.split(self._separator) for line in cell.split("\n"))
+        if len(start) != width - place or len(end) != place + 1 or any(len(line) != width for line in middle):
+            return []
+        values = [(place + offset, value) for offset, value in enumerate(start) if offset]
+        values += [(column, value) for line in middle for column, value in enumerate(line) if column != place]
+        return values + list(enumerate(end[:-1]))
+
+    def refuse_swallowed_rows(self) -> None:
+        """Raises a ValueError that names the lines of the first cell that swallows rows."""
+        for first, last, values in self._suspects:
+            times = Counter(values)
+            known = sum(times[value] > 1 or self._is_known(*value) for value in values if value[1].strip())
+            if known and 2 * known >= sum(bool(value.strip()) for _, value in values):
+                raise ValueError(
+                    f"a quotation mark that opens in line {first:,} and closes in line {last:,} swallows the rows "
+                    f"between; {PLAIN_MARKS}, and --quoting double takes the cell as one text"
+                )
+
+    def _is_known(self, column: int, value: str) -> bool:
+        values = self._values[column]
+        if value in values:
+            return True
+        return bool(NUMBER.fullmatch(value)) and all(map(NUMBER.fullmatch, values)) and bool(values)

@@ -1,0 +1,188 @@
+"""The labels in a column's values: classes, lists of them, vectors of zeros and ones, or numbers."""
+
+import ast
+import json
+import re
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from asterisk.core.errors import UserError
+from asterisk.data.labels import MULTI, REGRESSION, SINGLE
+from asterisk.data.readers import short
+from asterisk.data.text_files import say
+
+# Heads compute in single precision.
+LARGEST_NUMBER = 1e38
+
+WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*")
+THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})*\s*")
+VECTOR_AS_TEXT = re.compile(r"\s*[01](\s*[,; |\t]\s*[01])+\s*")
+LIST_AS_TEXT = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
+# As NumPy prints an array: ['a' 'b'] or [0 1 0].
+LIST_WITHOUT_COMMAS = re.compile(r"['\"]\s+['\"]|\d\.?\s+\d")
+
+TRUTH_VALUES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+
+# The error for a row, given the row and what is wrong with its value.
+Refuse = Callable[[int, str], UserError]
+
+
+def truth_of(value: Any) -> bool | None:
+    """The truth value of 0, 1, a boolean, or one of them as text; None for any other value."""
+    return TRUTH_VALUES.get(str(value).strip().lower()) if isinstance(value, (str, Real)) else None
+
+
+def labels_of_values(
+    values: list[Any],
+    refuse: Refuse,
+    separator: str = "",
+    names: Sequence[str] = (),
+    *,
+    is_written: bool = False,
+    problem_type: str = "",
+    has_vectors: bool | None = None,
+) -> tuple[str, list[Any], bool]:
+    """The labels in a column's values.
+
+    Args:
+        values: A value per row.
+        refuse: Gives the error for a row.
+        separator: Separator of the classes in a string that holds several.
+        names: Names of the labels that vectors of zeros and ones stand for, in order.
+        is_written: Whether the values come from a CSV file, where numbers are text.
+        problem_type: The type that the labels must have; by default the labels tell it.
+        has_vectors: Whether the labels must be vectors of zeros and ones; by default the labels tell it.
+
+    Returns:
+        The problem type, a label per row, and whether the values are vectors of zeros and ones.
+
+    Raises:
+        UserError: A value is no label of that type.
+    """
+    values = _parse_lists(values, refuse)
+    if separator:
+        values = [value.split(separator) if isinstance(value, str) else value for value in values]
+    given = [value for value in values if value is not None and value != "" and str(value).strip()]
+    if given and all(isinstance(value, str) and VECTOR_AS_TEXT.fullmatch(value) for value in given):
+        raise refuse(
+            values.index(given[0]),
+            f"holds {short(given[0])}, a vector of zeros and ones as text; give its separator with --label_separator "
+            "and the names of its labels with --label_names A,B,C",
+        )
+    if has_vectors or (has_vectors is None and problem_type in ("", MULTI) and _are_vectors(given)):
+        return MULTI, _read_vectors(values, names, refuse), True
+    if names:
+        raise refuse(0, f"holds {short(values[0])}, but --label_names names the labels of vectors of zeros and ones")
+    problem_type = problem_type or _problem_type(given, separator, is_written)
+    if problem_type == REGRESSION and is_written and any("," in value for value in given):
+        values = [value.replace(",", ".") for value in values]
+        say(f"Labels such as {short(next(value for value in given if ',' in value))} are read as decimal numbers.")
+    return problem_type, [_label(value, problem_type, refuse, row) for row, value in enumerate(values)], False
+
+
+def _parse_lists(values: list[Any], refuse: Refuse) -> list[Any]:
+    """The values, with a list for every string that holds one, such as "['billing']"."""
+    parsed, first = [], None
+    for row, value in enumerate(values):
+        if isinstance(value, str) and LIST_AS_TEXT.fullmatch(value):
+            if LIST_WITHOUT_COMMAS.search(value):
+                raise refuse(row, f"holds {short(value)}, a list without commas; write a list such as ['a', 'b']")
+            if (items := _parse_list(value)) is not None:
+                first, value = first or value, items
+        parsed.append(value)
+    if first:
+        say(f"Labels such as {short(first)} are read as lists.")
+    return parsed
+
+
+def _parse_list(text: str) -> list[Any] | None:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return value if isinstance(value, list) else None
+    return None
+
+
+def _are_vectors(values: Sequence[Any]) -> bool:
+    """Whether values look like vectors of zeros and ones, not like lists of classes.
+
+    Lists of classes hold no booleans or decimal numbers, repeat no class, and differ in length or content.
+    """
+    if not all(isinstance(value, list) for value in values):
+        return False
+    items = [item for value in values for item in value]
+    if not items or not all(isinstance(item, Real) or truth_of(item) is not None for item in items):
+        return False
+    if any(isinstance(item, (bool, float)) for item in items):
+        return True
+    if any(sum(truth_of(item) is truth for item in value) > 1 for value in values for truth in (False, True)):
+        return True
+    return len({len(value) for value in values}) == 1 and all(truth_of(item) is not None for item in items)
+
+
+def _read_vectors(values: list[Any], names: Sequence[str], refuse: Refuse) -> list[list[str]]:
+    """The names of the labels whose entries are 1, for each row."""
+    width = len(names) or max(len(value) for value in values if isinstance(value, list))
+    labels = []
+    for row, value in enumerate(values):
+        entries = [truth_of(item) for item in value] if isinstance(value, list) else []
+        if len(entries) != width or None in entries:
+            raise refuse(row, f"holds {short(value)} instead of a vector of {width} zeros and ones")
+        if not names:
+            raise refuse(
+                row,
+                f"holds {short(value)}, a vector of zeros and ones; name its {width} labels in order with "
+                "--label_names A,B,C, or write the labels of a text as a list of names",
+            )
+        labels.append([name for name, entry in zip(names, entries, strict=True) if entry])
+    if unused := set(names).difference(*labels):
+        say(f"No text has the labels {', '.join(sorted(unused))}.")
+    return labels
+
+
+def _problem_type(given: Sequence[Any], separator: str, is_written: bool) -> str:
+    if separator or any(isinstance(value, list) for value in given):
+        return MULTI
+    if is_written:
+        if all(WHOLE.fullmatch(value) for value in given):
+            return SINGLE
+        has_commas = all(map(DECIMAL_COMMA.fullmatch, given)) and not all(map(THOUSANDS.fullmatch, given))
+        return REGRESSION if has_commas or all(_number(value) is not None for value in given) else SINGLE
+    numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in given)
+    return REGRESSION if numbers and any(not isinstance(value, Integral) for value in given) else SINGLE
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _label(value: Any, problem_type: str, refuse: Refuse, row: int) -> str | list[str] | float:
+    if problem_type == SINGLE:
+        return _class(value, refuse, row)
+    if problem_type == REGRESSION:
+        number = _number(value)
+        if number is None or not abs(number) <= LARGEST_NUMBER:
+            limits = f"{-LARGEST_NUMBER} and {LARGEST_NUMBER}"
+            raise refuse(row, f"holds {short(value)} instead of a number between {limits}")
+        return number
+    if not isinstance(value, list):
+        raise refuse(
+            row,
+            f"holds {short(value)} instead of a list of labels; --label_separator names the separator of labels in "
+            "a string",
+        )
+    classes = [item for item in value if not (isinstance(item, str) and not item.strip())]
+    return list(dict.fromkeys(_class(item, refuse, row) for item in classes))
+
+
+def _class(value: Any, refuse: Refuse, row: int) -> str:
+    if not isinstance(value, (str, Integral)) or not str(value).strip():
+        raise refuse(row, f"holds {short(value)} instead of a label, a word or a whole number")
+    return str(value).strip()

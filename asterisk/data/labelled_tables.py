@@ -1,0 +1,215 @@
+"""Labelled tables: which files and columns hold texts and labels, and reading them."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from asterisk.core.errors import UserError
+from asterisk.data.arguments import FileFormat
+from asterisk.data.label_values import labels_of_values, truth_of
+from asterisk.data.labels import LabelledTexts
+from asterisk.data.readers import (
+    DELIMITED,
+    at_line,
+    cell,
+    files_of,
+    kind_of,
+    place,
+    read_rows,
+    read_texts,
+    short,
+    table_kind,
+)
+from asterisk.data.text_files import say
+
+# Names of columns that are taken for texts and labels if none is given, the most likely first.
+TEXT_NAMES = (
+    *("text", "sentence", "content", "message", "review", "utterance", "query", "question", "tweet", "comment"),
+    *("document", "body", "description", "title"),
+)
+LABEL_NAMES = (
+    *("label", "labels", "category", "categories", "class", "target", "intent", "sentiment", "emotion", "topic"),
+    *("tag", "tags", "score", "rating"),
+)
+# Columns that number the rows.
+INDEX_NAME = re.compile(r"unnamed: \d+|__index_level_\d+__|(.*_)?(id|idx|index)", re.IGNORECASE)
+
+# Words in file names that tell the split of a folder's files.
+SPLIT_WORDS = {
+    "train": {"train", "training"},
+    "validation": {"dev", "development", "valid", "validation"},
+    "test": {"test"},
+}
+
+# Rows from which columns are guessed.
+GUESS_ROWS = 100
+
+
+def read_labelled_texts(
+    source: str,
+    text_column: str = "",
+    label_column: str = "",
+    separator: str = "",
+    split: str = "train",
+    *,
+    label_names: Sequence[str] = (),
+    file_format: FileFormat | None = None,
+    like: LabelledTexts | None = None,
+) -> LabelledTexts:
+    """Reads a CSV, TSV, JSONL, JSON or Parquet file, a folder of them, or a Hub dataset's split.
+
+    Args:
+        source: As for [`asterisk.data.readers.files_of`].
+        text_column: Column of strings; guessed from names and contents if empty.
+        label_column: Column of words or whole numbers (classes), lists of them, vectors of zeros and ones, or other
+            numbers (regression); or A,B,C, one column of zeros and ones per label; guessed if empty.
+        separator: Separator of the classes in a string that holds several.
+        split: "train", "validation" or "test": the split of a Hub dataset, if `source` names none, and of a folder
+            whose file names tell splits apart.
+        label_names: Names of the labels that vectors of zeros and ones stand for, in order.
+        file_format: How files are read, beyond what they show.
+        like: Texts that were read before, whose columns and type of labels apply.
+
+    Raises:
+        UserError: The source is missing, cannot be read, has no rows or no such columns; columns cannot be guessed; or
+            a row has no text or no label of its type.
+    """
+    text_column = text_column or (like.text_column if like else "")
+    label_column = label_column or (like.label_column if like else "")
+    texts: list[str] = []
+    values: list[Any] = []
+    places: list[tuple[str, int, int | None]] = []
+    columns: list[str] = []
+    is_written = False
+    for file in split_files(source, split):
+        kind = table_kind(file)
+        is_written = is_written or kind in DELIMITED
+        if not text_column or not label_column:
+            text_column, label_column = guess_columns(file, split, text_column, label_column, file_format)
+        wanted = [text_column, *label_column.split(",")]
+        for number, (line, row) in enumerate(read_rows(file, kind, split, wanted, file_format)):
+            if not columns:
+                columns = _label_columns(row, label_column)
+            text = cell(row, text_column, file, number, line)
+            if not isinstance(text, str) and text is not None:
+                raise UserError(
+                    f"{place(file, number, text_column)} holds {short(text)} instead of text{at_line(line)}."
+                )
+            cells = [cell(row, column, file, number, line) for column in columns]
+            texts.append(text or "")
+            values.append(cells if len(cells) > 1 else cells[0])
+            places.append((file, number, line))
+    if not texts:
+        raise UserError(f"{source} has no rows; give labelled texts below the header.")
+
+    def refuse(row: int, what: str) -> UserError:
+        file, number, line = places[row]
+        return UserError(f"{place(file, number, label_column)} {what}{at_line(line)}.")
+
+    several = len(columns) > 1
+    problem_type, labels, has_vectors = labels_of_values(
+        values,
+        refuse,
+        separator,
+        label_names or (columns if several else ()),
+        is_written=is_written,
+        problem_type=like.problem_type if like else "",
+        has_vectors=several or (like.has_vectors if like else None),
+    )
+    return LabelledTexts(source, text_column, label_column, problem_type, texts, labels, has_vectors)
+
+
+def read_unlabelled_texts(
+    source: str, text_column: str = "", file_format: FileFormat | None = None
+) -> tuple[list[str], str]:
+    """Texts of a table or of files with a text per line, and their column; "" if there is none.
+
+    Args:
+        source: As for [`read_labelled_texts`].
+        text_column: Guessed from names and contents if empty.
+        file_format: How files are read, beyond what they show.
+
+    Raises:
+        UserError: The source is missing, cannot be read, has no rows or no such column.
+    """
+    texts: list[str] = []
+    for file in split_files(source, "train"):
+        if kind_of(file) != ".txt" and not text_column:
+            text_column, _ = guess_columns(file, "train", "", None, file_format)
+        texts += read_texts(file, text_column, file_format)
+    if not texts:
+        raise UserError(f"{source} has no texts; give some to train on.")
+    return texts, text_column
+
+
+def split_files(source: str, split: str) -> list[str]:
+    """The files of a source; those of one split where names in a folder, such as test.csv, tell splits apart."""
+    files = files_of(source, split)
+    if not Path(source).is_dir() or (Path(source) / "dataset_dict.json").is_file():
+        return files
+    words = {file: set(re.split(r"[\W_]+", Path(file).name.lower())) for file in files}
+    if not any(words[file] & names for file in files for names in SPLIT_WORDS.values()):
+        return files
+    found = [file for file in files if words[file] & SPLIT_WORDS[split]]
+    if not found:
+        raise UserError(f"{source} holds files of other splits, but none with '{split}' in its name; give a file.")
+    return found
+
+
+def guess_columns(
+    file: str, split: str, text: str, label: str | None, file_format: FileFormat | None = None
+) -> tuple[str, str]:
+    """The columns of texts and labels; a label of None asks for no column, which is then "".
+
+    A column with a known name wins, above all `text` and `label`, whatever its first rows hold. Otherwise the longest
+    strings are the texts, and the only column left, or all columns of zeros and ones, are the labels.
+    """
+    kind = kind_of(file)
+    wanted = [name for name in (text, label) if name]
+    rows = [row for _, row in itertools.islice(read_rows(file, kind, split, wanted, file_format), GUESS_ROWS)]
+    if not rows:
+        raise UserError(f"{file} has no rows; give labelled texts below the header.")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    free = [column for column in columns if column not in (text, label)]
+    if not text:
+        strings = {column: [row[column] for row in rows if isinstance(row.get(column), str)] for column in free}
+        # A few rows may hold something else; they are refused by number later.
+        mostly = [column for column in free if 2 * len(strings[column]) >= len(rows)]
+        text = "text" if "text" in free else _known_name(TEXT_NAMES, mostly)
+        text = text or max(mostly, key=lambda column: sum(map(len, strings[column])), default="")
+    if label == "":
+        label = _guess_labels(file, rows, [column for column in free if column != text])
+    for name, found in (("text", text), ("label", label)):
+        if found == "":
+            raise UserError(
+                f"Which column of {file} holds the {name}s cannot be guessed; name one of {', '.join(columns)} with "
+                f"--{name}_column."
+            )
+    return text, label or ""
+
+
+def _guess_labels(file: str, rows: list[dict[str, Any]], columns: list[str]) -> str:
+    if known := _known_name(LABEL_NAMES, columns):
+        return known
+    if len(columns) == 1:
+        return columns[0]
+    columns = [column for column in columns if not INDEX_NAME.fullmatch(column)]
+    if len(columns) > 1 and all(truth_of(row.get(column)) is not None for row in rows for column in columns):
+        say(f"{file} has one column of zeros and ones per label: {', '.join(columns)}.")
+        return ",".join(columns)
+    return columns[0] if len(columns) == 1 else ""
+
+
+def _label_columns(row: dict[str, Any], label_column: str) -> list[str]:
+    """The columns that --label_column names: one, or several between commas."""
+    if label_column in row or "," not in label_column:
+        return [label_column]
+    return [name.strip() for name in label_column.split(",")]
+
+
+def _known_name(names: Sequence[str], columns: Sequence[str]) -> str:
+    by_name = {column.lower(): column for column in reversed(columns)} | {column: column for column in columns}
+    by_name = {name.strip(): column for name, column in by_name.items()}
+    return next((by_name[name] for name in names if name in by_name), "")

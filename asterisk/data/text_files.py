@@ -1,0 +1,174 @@
+"""Open text files: decompression, one size limit, the encoding, and lines of bounded length."""
+
+import codecs
+import functools
+import io
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import pyarrow as pa
+from charset_normalizer import from_bytes
+
+from asterisk.core.errors import UserError, redact
+
+COMPRESSIONS = (".xz", ".gz", ".bz2", ".zst")
+
+# A longer line is neither a sentence nor a row of a table.
+LONGEST_LINE = 1 << 24
+
+# Text compresses about ten times. A file that expands more is refused, unless it stays below FREE_BYTES.
+MAX_EXPANSION, FREE_BYTES = 200, 1 << 24
+
+# The first bytes of a file, from which its encoding and separator are found.
+SAMPLE_BYTES = 1 << 20
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# Encodings of text whose words consist of non-ASCII bytes; other text that is not UTF-8 is taken for cp1252.
+NON_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949", "euc_jp"]
+MAGIC = {b"PK\x03\x04": "an Excel workbook or ZIP archive", b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file"}
+
+
+class SizeLimit:
+    """Refuses content that expands too far for the bytes that are stored: a likely decompression bomb."""
+
+    def __init__(self, stored: int):
+        self.most = max(FREE_BYTES, MAX_EXPANSION * stored)
+
+    def check(self, size: int) -> None:
+        """Raises a ValueError if the content takes more than the allowed bytes."""
+        if size > self.most:
+            raise ValueError(
+                f"it expands to more than {self.most:,} bytes, over {MAX_EXPANSION} times its own size: a likely "
+                "decompression bomb"
+            )
+
+
+class _Decompressed(io.RawIOBase):
+    """The decompressed bytes of a file, until they exceed the limit."""
+
+    def __init__(self, content: IO[bytes], limit: SizeLimit | None):
+        self._content, self._limit, self._total = content, limit, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        # Fills the buffer, so that one peek sees the whole sample.
+        size = 0
+        while size < len(buffer) and (part := self._content.read(len(buffer) - size)):
+            buffer[size : size + len(part)] = part
+            size += len(part)
+        self._total += size
+        if self._limit:
+            self._limit.check(self._total)
+        return size
+
+
+@functools.cache
+def say(sentence: str) -> None:
+    """Prints a note on stderr, once, since a file may be opened several times."""
+    print(f"note: {redact(sentence)}", file=sys.stderr)
+
+
+@contextmanager
+def open_text(file: str, encoding: str = "", *, may_be_legacy: bool = True) -> Iterator[tuple[IO[str], str]]:
+    """Opens a file or URL, compressed or not.
+
+    Args:
+        file: Path or URL.
+        encoding: Name of a codec; found in the first bytes if empty.
+        may_be_legacy: Whether text that is not Unicode is read as cp1252 or the like; JSON never is.
+
+    Yields:
+        The text, with line breaks as newlines, and the complete lines among its first SAMPLE_BYTES.
+    """
+    is_zstd = file.lower().endswith(".zst")
+    with fsspec.open(file, "rb", compression=None if is_zstd else "infer") as stored:
+        # fsspec would use zstandard, which takes a truncated file for a complete one.
+        content = pa.CompressedInputStream(stored, "zstd") if is_zstd else stored
+        is_compressed = file.lower().endswith(COMPRESSIONS) and Path(file).is_file()
+        limit = SizeLimit(Path(file).stat().st_size) if is_compressed else None
+        raw = io.BufferedReader(_Decompressed(content, limit), SAMPLE_BYTES)
+        sample = raw.peek(SAMPLE_BYTES)
+        if kind := next((kind for start, kind in MAGIC.items() if sample.startswith(start)), None):
+            raise ValueError(f"it is {kind}, not text; save it as CSV or give it the right ending")
+        encoding = _checked(encoding) if encoding else _find_encoding(file, sample, may_be_legacy)
+        start = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
+        start = start.replace("\r\n", "\n").replace("\r", "\n")
+        if len(sample) == SAMPLE_BYTES:
+            start = start[: start.rfind("\n") + 1] or start
+        with io.TextIOWrapper(raw, encoding=encoding) as text:
+            yield text, start
+
+
+def bounded_lines(text: IO[str], hint: str = "break it up") -> Iterator[str]:
+    """The lines of a text with their line breaks.
+
+    Raises:
+        ValueError: A line is longer than LONGEST_LINE.
+    """
+    for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), 1):
+        if len(line) == LONGEST_LINE and line[-1] != "\n":
+            raise ValueError(f"line {number:,} has more than {LONGEST_LINE:,} characters; {hint}")
+        yield line
+
+
+def _checked(encoding: str) -> str:
+    try:
+        # Skips a byte order mark, which the plain codec takes for text.
+        return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    except LookupError:
+        raise UserError(f"There is no encoding {encoding!r}; give --encoding utf-8, cp1252 or the like.") from None
+
+
+def _find_encoding(file: str, sample: bytes, may_be_legacy: bool) -> str:
+    """The encoding that the first bytes of a file show."""
+    found = next((name for mark, name in BYTE_ORDER_MARKS.items() if sample.startswith(mark)), "")
+    if not found:
+        even, odd = (sample[start::2].count(0) / max(1, len(sample) // 2) for start in (0, 1))
+        found = "utf-16-le" if even < 0.05 < 0.3 < odd else "utf-16-be" if odd < 0.05 < 0.3 < even else ""
+    if not found and may_be_legacy and not _is_utf8(sample):
+        found = _legacy_encoding(sample)
+        word = re.search(r"[^\W\d_]*[^\x00-\x7f]\w*", sample.decode(found, "replace"))
+        shown = f", with words such as {word[0][:20]!r}" if word else ""
+        say(f"{file} is not UTF-8 text; it is read as {found}{shown} (--encoding names another).")
+    elif found and found != "utf-8-sig":
+        say(f"{file} is read as {found} text (--encoding names another).")
+    return found or "utf-8-sig"
+
+
+def _is_utf8(sample: bytes) -> bool:
+    """Whether bytes are UTF-8, or mostly so: damaged UTF-8 is refused later, not taken for another encoding."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample, final=len(sample) < SAMPLE_BYTES)
+        return True
+    except UnicodeDecodeError:
+        characters = sample.decode("utf-8", "replace")
+        return sum(char > "\x7f" for char in characters) > 2 * characters.count("\ufffd")
+
+
+def _legacy_encoding(sample: bytes) -> str:
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    in_words = sum(len(run) for run in runs if len(run) > 1) / sum(map(len, runs))
+    if in_words > 0.5:
+        lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())[: 1 << 16]
+        if best := from_bytes(lines, cp_isolation=NON_LATIN).best():
+            return best.encoding
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            sample.decode(encoding)
+            return encoding
+        except UnicodeDecodeError:
+            continue
+    raise AssertionError("latin-1 decodes every byte")
