@@ -24,10 +24,10 @@ from asterisk.core.files import atomic_file, make_folder, write_json
 from asterisk.data.labelled_sets import LocalSet, local_sets, read_set
 from asterisk.data.readers import files_of, read_columns, read_texts
 from asterisk.evaluation.comparison_report import write_comparison_report
-from asterisk.evaluation.few_shot import markdown_table, mean_results, measure_classification
+from asterisk.evaluation.few_shot import classification_table, mean_results, measure_classification
 from asterisk.evaluation.fine_tuned import measure_fine_tuned
-from asterisk.evaluation.local_tasks import find_tasks, group_members
-from asterisk.evaluation.mteb_runner import ModelScores, evaluate, markdown, summary
+from asterisk.evaluation.mteb_runner import ModelScores, run_tasks, summary, summary_table
+from asterisk.evaluation.tasks import find_tasks, group_members
 from asterisk.evaluation.zero_shot import TEMPLATES
 from asterisk.models.encoder import TextEncoder
 from asterisk.models.load import is_asterisk, load_encoder
@@ -117,12 +117,12 @@ def main() -> None:
         encoders.append(encoder)
         models.append(ModelScores.of(label, encoder))
         print(f"{label}: {encoder.num_parameters:,} parameters, {encoder.dimension} dimensions.", flush=True)
-        for name, result in evaluate(encoder, tasks, folder, arguments.batch_size):
+        for name, result in run_tasks(encoder, tasks, folder, arguments.batch_size):
             models[-1].tasks[name] = result
             tqdm.write(f"{label}: {name} {result.score:.2f} ({result.metric}, {result.seconds:.1f} s)")
             write_json(folder / "summary.json", summary(models, tasks, groups, settings))
     if tasks:
-        table = markdown(models, tasks, groups)
+        table = summary_table(models, tasks, groups)
         write_text(folder / "summary.md", table)
         print(f"\n{table}\nThe results are in {folder}: summary.json, summary.md and MTEB's own in results/.")
     if sets:
@@ -200,7 +200,7 @@ def write_classification(
         encoders,
         data,
         zero_shot=arguments.zero_shot,
-        frozen=bool(arguments.few_shot),
+        linear_probe=bool(arguments.few_shot),
         few_shot=arguments.few_shot,
         templates=arguments.templates,
         batch_size=arguments.batch_size,
@@ -213,7 +213,7 @@ def write_classification(
     if len(sets) > 1:
         results += mean_results(results)
     write_json(folder / "classification.json", [dataclasses.asdict(line) for line in results])
-    table = markdown_table(results)
+    table = classification_table(results)
     write_text(folder / "classification.md", table + "\n")
     print(f"\n{table}\nThe results are in {folder}: classification.json and .md.")
 

@@ -17,8 +17,9 @@ from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.files import atomic_file, read_json, write_json
 from asterisk.core.markdown import aligned_table
-from asterisk.evaluation.local_tasks import LOCAL_TASKS, EvaluationTask, LocalTask, find_tasks, local_rows, local_task
-from asterisk.evaluation.mteb_runner import MtebEncoder, evaluate, finished_score
+from asterisk.evaluation.local_tasks import LOCAL_TASKS, LocalTask, local_tasks
+from asterisk.evaluation.mteb_runner import MtebEncoder, finished_score, run_tasks
+from asterisk.evaluation.tasks import EvaluationTask, find_tasks, local_evaluation_task
 from asterisk.models.encoder import Encoder
 from asterisk.models.load import load_encoder
 
@@ -68,10 +69,10 @@ def main() -> None:
         raise UserError(f"{data / 'published_scores.json'} has no scores of {PUBLISHED_NAME}.")
     encoder = load_encoder(TEACHER, precision=arguments.precision)
     folder, files = Path(arguments.runs_dir), str(data / "eval")
-    rows = [*LOCAL_TASKS, *(row for name in VALIDATED for row in local_rows(f"{name}:dev"))]
-    every = [local_task(row, data / "eval") for row in rows]
+    rows = [*LOCAL_TASKS, *(row for name in VALIDATED for row in local_tasks(f"{name}:dev"))]
+    every = [local_evaluation_task(row, data / "eval") for row in rows]
     write(rows, every, encoder, folder, published)
-    for name, score in evaluate(encoder, find_tasks(arguments.tasks, files) if arguments.tasks else every, folder):
+    for name, score in run_tasks(encoder, find_tasks(arguments.tasks, files) if arguments.tasks else every, folder):
         print(f"{name}: {score.score:.2f} ({score.seconds:.0f} s)", flush=True)
         # The whole takes long, so each result is shown when it is there.
         write(rows, every, encoder, folder, published)

@@ -7,21 +7,16 @@ import numpy as np
 
 from asterisk.core.files import atomic_file, write_json
 from asterisk.distillation.loop import Distillation
-from asterisk.evaluation.agreement import agreement
+from asterisk.evaluation.agreement import measure_agreement
 from asterisk.evaluation.embedding_map import embedding_map
 from asterisk.evaluation.plots import ComparedModel
 from asterisk.evaluation.report import write_report
-from asterisk.evaluation.retention import Retention, TaskResult, retention
-from asterisk.evaluation.sts import (
-    Measurement,
-    SentencePairs,
-    markdown_table,
-    measure,
-    measure_static,
-    measure_teacher,
-)
+from asterisk.evaluation.retention import BenchmarkResult, RetainedScore, measure_retention
+from asterisk.evaluation.sts import Measurement, SentencePairs, measure, sts_table
 from asterisk.models.checkpoints import load_student
-from asterisk.models.resolve import resolve_model
+from asterisk.models.load import load_encoder
+from asterisk.models.static import STATIC_DIMENSIONS
+from asterisk.reporting.names import display_name
 
 # Fewer held-out texts show nothing in a map.
 FEWEST_TEXTS = 100
@@ -38,21 +33,24 @@ def measure_models(
         encoder: What `--encoder` named, for a student without a teacher.
         benchmarks: At least one.
     """
-    pairs = list(benchmarks)
-    model = load_student(student)
-    own = measure("student", model.encode, list(model.parameters()), pairs)
+    trained = measure("student", load_encoder(str(student.absolute())), benchmarks)
     if not teacher:
-        before = load_student(Path(resolve_model(encoder)))
-        return [measure("before training", before.encode, list(before.parameters()), pairs), own]
+        return [measure("before training", load_encoder(encoder), benchmarks), trained]
     if teacher.partition(":")[0] in ("api", "vectors"):
-        return [own]
-    return [measure_teacher(teacher, pairs), measure_static(teacher, own.dimensions, pairs), own]
+        return [trained]
+    dimensions = min(trained.dimensions, STATIC_DIMENSIONS)
+    static = load_encoder(f"static:{teacher}", truncate_dim=dimensions)
+    return [
+        measure(f"teacher: {display_name(teacher)}", load_encoder(teacher), benchmarks),
+        measure(display_name(f"static:{teacher}"), static, benchmarks),
+        trained,
+    ]
 
 
 def write_measurements(folder: Path, measurements: Sequence[Measurement]) -> None:
     """Writes results.json and results.md."""
     with atomic_file(folder / "results.md") as temporary:
-        temporary.write_text(markdown_table(list(measurements)) + "\n", encoding="utf-8")
+        temporary.write_text(sts_table(measurements) + "\n", encoding="utf-8")
     write_json(folder / "results.json", [line.numbers() for line in measurements])
 
 
@@ -85,10 +83,10 @@ def write_agreement_report(
     beside_teacher = len(measurements) > 1 and measurements[0].model.startswith("teacher")
     write_report(
         folder,
-        str(student),
-        teacher,
-        agreement(vectors, target, texts, token_ids, projection.cpu().numpy()),
-        _retentions(measurements[-1], measurements[0], benchmarks) if beside_teacher else (),
+        display_name(str(student)),
+        display_name(teacher),
+        measure_agreement(vectors, target, texts, token_ids, projection.cpu().numpy()),
+        _retained(measurements[-1], measurements[0], benchmarks) if beside_teacher else (),
         embedding_map(vectors, target, texts),
         [
             ComparedModel(line.model, line.mean_score, line.sentences_per_second, line.bytes)
@@ -98,13 +96,13 @@ def write_agreement_report(
     )
 
 
-def _retentions(student: Measurement, teacher: Measurement, benchmarks: Sequence[SentencePairs]) -> list[Retention]:
+def _retained(student: Measurement, teacher: Measurement, benchmarks: Sequence[SentencePairs]) -> list[RetainedScore]:
     own, other = (
         {
-            pairs.name: TaskResult(line.sts[pairs.name], line.cosines[pairs.name], np.array(pairs.scores))
+            pairs.name: BenchmarkResult(line.sts[pairs.name], line.cosines[pairs.name], np.array(pairs.scores))
             for pairs in benchmarks
         }
         for line in (student, teacher)
     )
     groups = {"mean": [pairs.name for pairs in benchmarks]} if len(benchmarks) > 1 else {}
-    return retention(own, other, groups)
+    return measure_retention(own, other, groups)

@@ -1,29 +1,30 @@
-"""How alike a student and its teacher embed text that neither was trained on."""
+"""How similarly a student and its teacher embed texts that neither was trained on."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from asterisk.core.errors import UserError
+from asterisk.core.vectors import orthogonal_map, unit
+from asterisk.evaluation.metrics.functions import correlations
 
-# Of more texts a sample is taken: all their similarities, for the nearest neighbours, take seconds.
+# Larger collections are sampled: the nearest neighbours need all pairwise similarities.
 MAX_TEXTS = 10_000
-# Enough for the third digit of a Spearman correlation.
+# Fixes the third digit of a Spearman correlation.
 SAMPLED_PAIRS = 50_000
 NEIGHBOURS = 10
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 LENGTHS = (8, 16, 32, 64, 128)
 LISTED = 20
 SHOWN_PAIRS = 1_000
-ROWS_AT_A_TIME = 1_024
+CHUNK_ROWS = 1_024
 
 
 @dataclass
 class Histogram:
-    """Counts of values between `edges`, of which there is one more."""
+    """Counts of values between consecutive `edges`."""
 
     edges: list[float]
     counts: list[int]
@@ -31,7 +32,7 @@ class Histogram:
 
 @dataclass
 class Cosines:
-    """Cosines between the student's and the teacher's vector of the same text, both in one space."""
+    """Cosines between the student's and the teacher's vector of the same text, in one common space."""
 
     mean: float
     percentiles: dict[str, float]
@@ -40,7 +41,7 @@ class Cosines:
 
 @dataclass
 class Band:
-    """Agreement on the texts of one range of lengths or rarities; cosines are None where there are none."""
+    """Agreement on the texts in one range of lengths or rarities; the cosines are None if they were not measured."""
 
     name: str
     texts: int
@@ -52,7 +53,7 @@ class Band:
 
 @dataclass
 class DifferingText:
-    """A text that student and teacher embed differently, and what each finds most similar to it."""
+    """A text that student and teacher embed differently, and the nearest text according to each."""
 
     text: str
     tokens: int
@@ -72,11 +73,11 @@ class DifferingPair:
 
 
 @dataclass
-class Agreement:
-    """What [`agreement`] measured; `dataclasses.asdict` makes it JSON.
+class AgreementMeasures:
+    """The result of [`measure_agreement`]; `dataclasses.asdict` turns it into JSON.
 
-    `uniformity`, `anisotropy` and `similarities` (histograms of the sampled pairs' cosines) have a `student` and a
-    `teacher`. `random_pairs` and `near_pairs` are samples to draw: the student's and the teacher's cosine of pairs.
+    `uniformity`, `anisotropy` and `similarities` (histograms of the sampled pairs' cosines) have the keys `student`
+    and `teacher`. `random_pairs` and `near_pairs` are for a scatter plot: (student's cosine, teacher's cosine).
     """
 
     texts: int
@@ -99,30 +100,30 @@ class Agreement:
     near_pairs: list[tuple[float, float]]
 
 
-def agreement(
+def measure_agreement(
     student_vectors: np.ndarray,
     teacher_vectors: np.ndarray,
     texts: Sequence[str],
     token_ids: Sequence[Sequence[int]],
     projection: np.ndarray | None = None,
     seed: int = 0,
-) -> Agreement:
-    """Compares the vectors of two models on texts that neither was trained on.
+) -> AgreementMeasures:
+    """Compare the vectors of two models on texts that neither was trained on.
 
-    Similarities are cosines. Uniformity is log E exp(-2 |x - y|²) over random pairs of unit vectors, lower is more
-    uniform (Wang and Isola 2020, arXiv 2005.10242, with its t = 2); anisotropy is the mean cosine of random pairs
-    (Ethayarajh 2019, arXiv 1909.00512). Rarity is the mean inverse document frequency, in bits, of a text's tokens,
+    Similarities are cosines. Uniformity is log E exp(-2 |x - y|²) over random pairs of unit vectors; lower is more
+    uniform (Wang and Isola 2020, arXiv:2005.10242, with t = 2). Anisotropy is the mean cosine of random pairs
+    (Ethayarajh 2019, arXiv:1909.00512). Rarity is the mean inverse document frequency, in bits, of a text's tokens,
     counted on these texts; its bands are quarters of the texts.
 
     Args:
-        student_vectors: (texts, student's dimensions), of any length above zero.
-        teacher_vectors: (texts, teacher's dimensions), likewise.
-        texts: At least 12; of more than `MAX_TEXTS`, that many are drawn.
-        token_ids: The tokens of each text, for length and rarity; the student's, or any tokenizer's.
-        projection: (teacher's dimensions, student's dimensions): the map that the student was trained towards; the
-            identity for a student in its teacher's own space. Without it, the orthogonal map that fits best
-            (Schönemann 1966) is taken from each half of the texts for the other half, if there are enough of them.
-        seed: Of every draw.
+        student_vectors: (texts, student's dimensions), of any nonzero norm.
+        teacher_vectors: (texts, teacher's dimensions), of any nonzero norm.
+        texts: At least 12; `MAX_TEXTS` of them are sampled if there are more.
+        token_ids: The tokens of each text, for length and rarity; any tokenizer's.
+        projection: (teacher's dimensions, student's dimensions): the map to the student's training target; the
+            identity for a student in its teacher's space. Without it, the best orthogonal map is fitted on each half
+            of the texts and applied to the other half, if there are enough texts.
+        seed: Seed of all sampling.
 
     Raises:
         UserError: There are too few texts, or a vector is missing or not finite.
@@ -138,74 +139,81 @@ def agreement(
         student, teacher = student[rows], teacher[rows]
         texts, token_ids = [texts[row] for row in rows], [token_ids[row] for row in rows]
 
-    cosines, space = _cosines(student, teacher, projection, generator)
-    overlap, student_nearest, teacher_nearest = _neighbours(student, teacher)
-    drawn = _pairs(len(texts), generator)
-    near = _distinct(np.concatenate([_beside(student_nearest), _beside(teacher_nearest)]))
+    cosines, space = _text_cosines(student, teacher, projection, generator)
+    overlap, nearest = _neighbours(student, teacher)
+    rows = np.arange(len(texts))
+    sampled = _random_pairs(len(texts), generator)
+    near = _distinct_pairs(np.concatenate([np.stack([rows, found], axis=1) for found in nearest]))
     lengths = np.array([len(tokens) for tokens in token_ids])
-    similarities = {"student": _similarities(student, drawn), "teacher": _similarities(teacher, drawn)}
-    near_similarities = {"student": _similarities(student, near), "teacher": _similarities(teacher, near)}
-    return Agreement(
+    models = {"student": student, "teacher": teacher}
+    similarities = {name: _pair_cosines(vectors, sampled) for name, vectors in models.items()}
+    near_similarities = {name: _pair_cosines(vectors, near) for name, vectors in models.items()}
+    differences = {name: np.concatenate([similarities[name], near_similarities[name]]) for name in models}
+    return AgreementMeasures(
         texts=len(texts),
         student_dimensions=student.shape[1],
         teacher_dimensions=teacher.shape[1],
         cosines=None if cosines is None else _summary(cosines),
         cosine_space=space,
-        sampled_pairs=len(drawn),
-        similarity_spearman=float(spearmanr(similarities["student"], similarities["teacher"]).statistic),
+        sampled_pairs=len(sampled),
+        similarity_spearman=correlations(similarities["student"], similarities["teacher"])["spearman"],
         neighbours=NEIGHBOURS,
         neighbour_overlap=float(overlap.mean()),
-        # Of unit vectors |x - y|² is 2 - 2 cos.
+        # For unit vectors |x - y|² = 2 - 2 cos.
         uniformity={name: float(np.log(np.exp(4 * values - 4).mean())) for name, values in similarities.items()},
         anisotropy={name: float(values.mean()) for name, values in similarities.items()},
         similarities={name: _histogram(values) for name, values in similarities.items()},
         by_length=_bands(_length_bands(lengths), cosines, overlap),
         by_rarity=_bands(_rarity_bands(token_ids), cosines, overlap),
-        differing_texts=_differing_texts(texts, lengths, cosines, student_nearest, teacher_nearest),
-        differing_pairs=_differing_pairs(
-            texts,
-            np.concatenate([drawn, near]),
-            np.concatenate([similarities["student"], near_similarities["student"]]),
-            np.concatenate([similarities["teacher"], near_similarities["teacher"]]),
-        ),
-        random_pairs=_drawable(similarities, generator),
-        near_pairs=_drawable(near_similarities, generator),
+        differing_texts=[]
+        if cosines is None
+        else [
+            DifferingText(
+                texts[row],
+                int(lengths[row]),
+                float(cosines[row]),
+                *(texts[found[row]] for found in nearest),
+            )
+            for row in np.argsort(cosines, kind="stable")[:LISTED]
+        ],
+        differing_pairs=_differing_pairs(texts, np.concatenate([sampled, near]), **differences),
+        random_pairs=_plotted_pairs(**similarities, generator=generator),
+        near_pairs=_plotted_pairs(**near_similarities, generator=generator),
     )
 
 
-def _units(vectors: np.ndarray, count: int, whose: str) -> np.ndarray:
+def _units(vectors: np.ndarray, count: int, model: str) -> np.ndarray:
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != count:
-        raise UserError(f"The {whose}'s vectors have shape {vectors.shape}; {count} texts need one row each.")
+        raise UserError(f"The {model}'s vectors have shape {vectors.shape}; {count} texts need one row each.")
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
-        raise UserError(f"The {whose}'s vector of text {broken[0]} (from 0) holds a number that is not finite.")
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        raise UserError(f"The {model}'s vector of text {broken[0]} (from 0) holds a number that is not finite.")
+    return unit(vectors)
 
 
-def _cosines(
+def _text_cosines(
     student: np.ndarray, teacher: np.ndarray, projection: np.ndarray | None, generator: np.random.Generator
 ) -> tuple[np.ndarray | None, str]:
-    """The cosine of each text, and in words in which space."""
-    widths = teacher.shape[1], student.shape[1]
+    """Return the cosine of each text, and a description of the space in which it was measured."""
+    shape = teacher.shape[1], student.shape[1]
     if projection is not None:
-        if projection.shape != widths:
-            raise UserError(f"The projection has shape {projection.shape}, but these models need {widths}.")
-        return _row_cosines(student, teacher @ projection), "the space the student was trained towards"
-    # An orthogonal map has about half as many free numbers as a square matrix; with fewer texts it fits only itself.
-    enough = 2 * max(widths)
-    if len(student) < enough:
+        if projection.shape != shape:
+            raise UserError(f"The projection has shape {projection.shape}, but these models need {shape}.")
+        return _row_cosines(student, teacher @ projection), "the space of the student's training target"
+    # An orthogonal map has about half as many free parameters as a square matrix; fewer texts would be overfitted.
+    needed = 2 * max(shape)
+    if len(student) < needed:
         return None, (
-            f"not measured: without the projection of the training run it takes {enough:,} texts "
-            f"to bring both models into one space, and there are {len(student):,}"
+            f"not measured: without the projection of the training run, mapping both models into one space takes "
+            f"{needed:,} texts, and there are {len(student):,}"
         )
     cosines = np.empty(len(student), dtype=np.float32)
-    order = generator.permutation(len(student))
-    half = len(order) // 2
-    for fitted, measured in ((order[:half], order[half:]), (order[half:], order[:half])):
-        left, _, right = np.linalg.svd(teacher[fitted].T @ student[fitted], full_matrices=False)
-        cosines[measured] = _row_cosines(student[measured], teacher[measured] @ (left @ right))
-    return cosines, "the orthogonal map that fits best, taken from one half of the texts for the other"
+    halves = np.array_split(generator.permutation(len(student)), [len(student) // 2])
+    for fitted, measured in (halves, reversed(halves)):
+        mapped = teacher[measured] @ orthogonal_map(teacher[fitted], student[fitted])
+        cosines[measured] = _row_cosines(student[measured], mapped)
+    return cosines, "the best orthogonal map, fitted on one half of the texts and applied to the other"
 
 
 def _row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -213,12 +221,12 @@ def _row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first * second).sum(axis=1) / np.maximum(norms, 1e-12)
 
 
-def _neighbours(student: np.ndarray, teacher: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The share of nearest neighbours that both have in common, and the nearest by each: all of shape (texts,)."""
+def _neighbours(student: np.ndarray, teacher: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of nearest neighbours in common (texts,), and the nearest by student and teacher (2, texts)."""
     overlap = np.empty(len(student))
     nearest = np.empty((2, len(student)), dtype=np.int64)
-    for start in range(0, len(student), ROWS_AT_A_TIME):
-        rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(student)))
+    for start in range(0, len(student), CHUNK_ROWS):
+        rows = np.arange(start, min(start + CHUNK_ROWS, len(student)))
         found = []
         for model, vectors in enumerate((student, teacher)):
             similarities = vectors[rows] @ vectors.T
@@ -226,33 +234,28 @@ def _neighbours(student: np.ndarray, teacher: np.ndarray) -> tuple[np.ndarray, n
             nearest[model, rows] = similarities.argmax(axis=1)
             found.append(np.argpartition(similarities, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:])
         overlap[rows] = (found[0][:, :, None] == found[1][:, None, :]).sum(axis=(1, 2)) / NEIGHBOURS
-    return overlap, nearest[0], nearest[1]
+    return overlap, nearest
 
 
-def _pairs(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Distinct pairs of different rows, (pairs, 2): all of them, or a random sample."""
+def _random_pairs(count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return distinct pairs of different rows (pairs, 2): all of them, or a random sample."""
     if count * (count - 1) // 2 <= SAMPLED_PAIRS:
         return np.stack(np.triu_indices(count, k=1), axis=1)
     first = generator.integers(count, size=SAMPLED_PAIRS)
-    return _distinct(np.stack([first, (first + generator.integers(1, count, size=SAMPLED_PAIRS)) % count], axis=1))
+    second = (first + generator.integers(1, count, size=SAMPLED_PAIRS)) % count
+    return _distinct_pairs(np.stack([first, second], axis=1))
 
 
-def _beside(nearest: np.ndarray) -> np.ndarray:
-    return np.stack([np.arange(len(nearest)), nearest], axis=1)
-
-
-def _distinct(pairs: np.ndarray) -> np.ndarray:
+def _distinct_pairs(pairs: np.ndarray) -> np.ndarray:
     return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
-def _similarities(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _pair_cosines(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     parts = np.array_split(pairs, len(pairs) // 8_192 + 1)
     return np.concatenate([(vectors[part[:, 0]] * vectors[part[:, 1]]).sum(axis=1) for part in parts])
 
 
-def _histogram(values: np.ndarray) -> Histogram:
-    """Bins of a width that people read easily, over the range of the values."""
-    width = 0.02
+def _histogram(values: np.ndarray, width: float = 0.02) -> Histogram:
     low, high = np.floor(values.min() / width), np.floor(values.max() / width) + 1
     edges = np.arange(low, high + 1) * width
     counts, _ = np.histogram(values, edges)
@@ -260,25 +263,21 @@ def _histogram(values: np.ndarray) -> Histogram:
 
 
 def _summary(cosines: np.ndarray) -> Cosines:
-    found = np.percentile(cosines, PERCENTILES)
-    percentiles = {f"p{name}": float(value) for name, value in zip(PERCENTILES, found, strict=True)}
+    values = np.percentile(cosines, PERCENTILES).tolist()
+    percentiles = {f"p{name}": value for name, value in zip(PERCENTILES, values, strict=True)}
     return Cosines(float(cosines.mean()), percentiles, _histogram(cosines))
 
 
 def _length_bands(lengths: np.ndarray) -> dict[str, np.ndarray]:
-    edges = [0, *LENGTHS, np.inf]
-    names = [f"{low + 1:.0f}–{high:.0f}" for low, high in zip([0, *LENGTHS[:-1]], LENGTHS, strict=True)]
-    names.append(f"over {LENGTHS[-1]}")
-    lengths = np.maximum(lengths, 1)
-    return {
-        name: np.flatnonzero((lengths > low) & (lengths <= high))
-        for name, low, high in zip(names, edges[:-1], edges[1:], strict=True)
-    }
+    starts = (0, *LENGTHS[:-1])
+    names = [*(f"{low + 1}–{high}" for low, high in zip(starts, LENGTHS, strict=True)), f"over {LENGTHS[-1]}"]
+    bands = np.searchsorted(LENGTHS, np.maximum(lengths, 1))
+    return {name: np.flatnonzero(bands == band) for band, name in enumerate(names)}
 
 
 def _rarity_bands(token_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
     documents = Counter(token for tokens in token_ids for token in set(tokens))
-    # What is in every text, such as a start token, says nothing and would make short texts look common.
+    # Tokens of every text, such as a start token, carry no information and would make short texts look common.
     bits = {token: np.log2(len(token_ids) / count) for token, count in documents.items() if count < len(token_ids)}
     rarity = [np.mean([bits[token] for token in tokens if token in bits] or [0.0]) for tokens in token_ids]
     names = ("commonest", "common", "rare", "rarest")
@@ -288,43 +287,24 @@ def _rarity_bands(token_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
 def _bands(rows_of: Mapping[str, np.ndarray], cosines: np.ndarray | None, overlap: np.ndarray) -> list[Band]:
     bands = []
     for name, rows in rows_of.items():
-        if len(rows):
-            here = None if cosines is None else cosines[rows]
-            mean = None if here is None else float(here.mean())
-            low, high = (None, None) if here is None else map(float, np.percentile(here, (5, 95)))
-            bands.append(Band(name, len(rows), mean, low, high, float(overlap[rows].mean())))
+        if not len(rows):
+            continue
+        mean = low = high = None
+        if cosines is not None:
+            mean = float(cosines[rows].mean())
+            low, high = np.percentile(cosines[rows], (5, 95)).tolist()
+        bands.append(Band(name, len(rows), mean, low, high, float(overlap[rows].mean())))
     return bands
-
-
-def _differing_texts(
-    texts: Sequence[str],
-    lengths: np.ndarray,
-    cosines: np.ndarray | None,
-    student_nearest: np.ndarray,
-    teacher_nearest: np.ndarray,
-) -> list[DifferingText]:
-    if cosines is None:
-        return []
-    return [
-        DifferingText(
-            texts[row],
-            int(lengths[row]),
-            float(cosines[row]),
-            texts[student_nearest[row]],
-            texts[teacher_nearest[row]],
-        )
-        for row in np.argsort(cosines, kind="stable")[:LISTED]
-    ]
 
 
 def _differing_pairs(
     texts: Sequence[str], pairs: np.ndarray, student: np.ndarray, teacher: np.ndarray
 ) -> list[DifferingPair]:
+    """Return the pairs with the largest difference; each text occurs in one pair only, so that no outlier repeats."""
     found: list[DifferingPair] = []
     seen: set[int] = set()
     for index in np.argsort(-np.abs(student - teacher), kind="stable"):
         first, second = map(int, pairs[index])
-        # One odd text differs from everything; its first pair says so.
         if first not in seen and second not in seen:
             seen |= {first, second}
             found.append(DifferingPair(texts[first], texts[second], float(student[index]), float(teacher[index])))
@@ -333,9 +313,9 @@ def _differing_pairs(
     return found
 
 
-def _drawable(similarities: Mapping[str, np.ndarray], generator: np.random.Generator) -> list[tuple[float, float]]:
-    rows = generator.permutation(len(similarities["student"]))[:SHOWN_PAIRS]
-    student, teacher = (
-        np.round(similarities[name][rows].astype(float), 4).tolist() for name in ("student", "teacher")
-    )
-    return list(zip(student, teacher, strict=True))
+def _plotted_pairs(
+    student: np.ndarray, teacher: np.ndarray, generator: np.random.Generator
+) -> list[tuple[float, float]]:
+    rows = generator.permutation(len(student))[:SHOWN_PAIRS]
+    values = np.round(np.stack([student[rows], teacher[rows]], axis=1).astype(float), 4)
+    return [(first, second) for first, second in values.tolist()]

@@ -1,46 +1,56 @@
-"""How well embeddings tell classes apart: without training, from few labelled texts, and as MTEB measures it.
+"""Classification with embeddings: without training, and from few labelled texts with MTEB's protocol.
 
-Settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder as it is; the other one is in
+The settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder unchanged; the remaining one is in
 [`asterisk.evaluation.fine_tuned`]:
 
-- zero-shot: a text's class is the one whose label, put into words, has the nearest embedding;
-- frozen: MTEB's classification, a logistic regression on embeddings of as many texts of a class as MTEB draws;
-- few-shot N: the same from N texts of a class.
+- zero-shot: the class whose label, in words, has the nearest embedding;
+- linear probe (FEET's "frozen"): MTEB's classification, with MTEB's number of training texts per label for the set;
+- few-shot N: the same with N training texts per label.
 
-The last two are repeated with ten draws of training texts, the same for every encoder.
+The last two run MTEB's `AbsTaskClassification`: ten draws of training texts, the same for every encoder, and a
+logistic regression on the embeddings of each draw.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+from mteb.abstasks import AbsTaskClassification
+from mteb.abstasks.task_metadata import TaskMetadata
 from tqdm.auto import tqdm
 
 from asterisk.core.errors import UserError
+from asterisk.data.labelled_sets import ClassificationSet
+from asterisk.evaluation.local_data import classification_data, local_metadata
 from asterisk.evaluation.metrics.functions import load_metric
-from asterisk.models.encoder import Encoder
-
-if TYPE_CHECKING:
-    from evaluate import EvaluationModule
-from asterisk.data.labelled_sets import MTEB_SEED, ClassificationSet, _at
+from asterisk.evaluation.mteb_runner import MtebEncoder, quiet
 from asterisk.evaluation.zero_shot import TEMPLATES, class_embeddings
-
-DRAWS = 10
-
+from asterisk.models.encoder import Encoder
+from asterisk.reporting.page import Table, percent
 
 FEW_SHOT = (8, 16, 64)
+LINEAR_PROBE, ZERO_SHOT = "linear probe", "zero-shot"
 
 
 @dataclass
 class ClassificationResult:
-    """One encoder's line in the table; scores × 100, and their standard deviations over the draws if there are any.
+    """One encoder's row in the table, with scores × 100.
 
-    `short_classes` of the classes have fewer training texts than the setting asks for: all that they have is used.
-    `majority` is the accuracy of always giving the commonest test class: what an accuracy has to beat.
-    `retention` is accuracy ÷ the first encoder's, or None where that is 0. `accuracies` are those of the draws, or the
-    one there is.
+    Attributes:
+        set: The labelled set.
+        setting: "zero-shot", "linear probe", "few-shot N" or "fine-tuned".
+        model: The encoder's name.
+        accuracy: Mean over the draws.
+        accuracy_sd: Standard deviation over the draws, if there are several.
+        macro_f1: Mean over the draws.
+        macro_f1_sd: Standard deviation over the draws, if there are several.
+        retention: accuracy ÷ the first encoder's accuracy; None where that is 0.
+        test_texts: Number of test texts.
+        classes: Number of classes.
+        short_classes: Number of classes with fewer training texts than the setting draws; all of theirs are used.
+        majority: Accuracy of always predicting the most frequent test class.
+        accuracies: The accuracy of each draw, or the only one.
     """
 
     set: str
@@ -58,117 +68,102 @@ class ClassificationResult:
     accuracies: list[float]
 
 
-def mteb_draws(labels: Sequence[str], samples_per_label: int) -> list[np.ndarray]:
-    """The rows that MTEB's ten experiments train on (`AbsTaskClassification._undersample_data`, mteb 2.26), int64.
-
-    Each experiment shuffles the previous one's order with the same seed and takes the first texts of each class; all,
-    if a class has fewer. So those drawn for 8 are among those drawn for 16.
-    """
-    order, draws = list(range(len(labels))), []
-    for _ in range(DRAWS):
-        np.random.RandomState(MTEB_SEED).shuffle(order)
-        taken: Counter[str] = Counter()
-        rows = []
-        for row in order:
-            if taken[labels[row]] < samples_per_label:
-                taken[labels[row]] += 1
-                rows.append(row)
-        draws.append(np.array(rows, np.int64))
-    return draws
-
-
 def measure_classification(
     encoders: Sequence[Encoder],
     sets: Iterable[ClassificationSet],
     *,
     zero_shot: bool = True,
-    frozen: bool = True,
+    linear_probe: bool = True,
     few_shot: Sequence[int] = FEW_SHOT,
     templates: Sequence[str] = TEMPLATES,
     batch_size: int = 64,
 ) -> list[ClassificationResult]:
-    """Measures encoders on labelled sets; each embeds a text once, whatever the settings.
+    """Measure encoders on labelled sets; each encoder embeds a text once for all settings.
 
     Args:
-        encoders: At least one; retention is against the first.
-        sets: Read one after the other, if they are a generator. One without training texts has only zero-shot.
-        zero_shot: Whether to measure it.
-        frozen: Whether to measure with as many texts of a class as MTEB has for the set.
-        few_shot: With how many texts of a class to measure besides.
-        templates: Of zero-shot; see [`class_embeddings`].
-        batch_size: Texts a forward pass, at most.
+        encoders: At least one; retention is relative to the first.
+        sets: Labelled sets, which may be a generator. A set without training texts has only zero-shot.
+        zero_shot: Whether to measure zero-shot.
+        linear_probe: Whether to measure with MTEB's number of training texts per label for the set.
+        few_shot: Further numbers of training texts per label.
+        templates: Prompts of zero-shot; see [`class_embeddings`].
+        batch_size: Texts per forward pass, at most.
 
     Returns:
-        Lines by set, setting and encoder, in this order.
+        Rows ordered by set, setting and encoder.
 
     Raises:
-        UserError: Two encoders have one name, a number of few_shot is below 1, a set has a single class, an argument
+        UserError: Two encoders share a name, a number of few_shot is below 1, a set has a single class, an argument
             of zero-shot is wrong, or an encoder gives a vector that is not finite.
     """
     name, count = Counter(encoder.name for encoder in encoders).most_common(1)[0]
     if count > 1:
         raise UserError(f"{count} models are called {name}, which no table could tell apart; rename their folders.")
     if few_shot and min(few_shot) < 1:
-        raise UserError(f"Few-shot needs at least 1 text of a class, not {min(few_shot)}.")
-    metric = load_metric("classification")
-    samples = {f"few-shot {number}": number for number in few_shot}
+        raise UserError(f"Few-shot needs at least 1 text per label, not {min(few_shot)}.")
+    models = [MtebEncoder(encoder) for encoder in encoders]
     lines = []
     for data in tqdm(sets, desc="Classifying", unit=" sets", disable=None):
-        settings = {"frozen": data.samples_per_label, **samples} if frozen else samples
-        settings = settings if data.train_texts else {}
-        scores = [
-            _measure(encoder, data, settings, templates if zero_shot else None, metric, batch_size)
-            for encoder in encoders
-        ]
+        samples = {f"few-shot {number}": number for number in few_shot}
+        if linear_probe:
+            samples = {LINEAR_PROBE: data.samples_per_label, **samples}
+        if not data.train_texts:
+            samples = {}
+        scores = [_measure(model, data, samples, templates if zero_shot else None, batch_size) for model in models]
         for setting in scores[0]:
             first = np.mean(scores[0][setting], axis=0)[0]
-            for encoder, own in zip(encoders, scores, strict=True):
-                lines.append(_result(data, setting, settings.get(setting), encoder.name, own[setting], first))
+            for encoder, found in zip(encoders, scores, strict=True):
+                lines.append(_result(data, setting, samples.get(setting), encoder.name, found[setting], first))
     return lines
 
 
 def _measure(
-    encoder: Encoder,
+    model: MtebEncoder,
     data: ClassificationSet,
-    settings: dict[str, int],
+    samples: dict[str, int],
     templates: Sequence[str] | None,
-    metric: "EvaluationModule",
     batch_size: int,
 ) -> dict[str, np.ndarray]:
-    """Setting → accuracy and macro-F1 × 100 of each draw, (draws, 2); zero-shot has one."""
+    """Return setting → accuracy and macro-F1 × 100 of each draw (draws, 2); zero-shot has one row."""
     for kind, labels in (("texts", set(data.classes)), ("training texts", set(data.train_labels))):
         if len(labels) == 1:
             raise UserError(f"{data.name} has {kind} of a single class, {labels.pop()}; give at least two.")
-    number = {label: index for index, label in enumerate(data.classes)}
-    test_classes = np.array([number[label] for label in data.test_labels])
-    train_classes = np.array([number[label] for label in data.train_labels])
-    test = encoder.encode(data.test_texts, batch_size=batch_size)
-
-    def score(predictions: np.ndarray) -> tuple[float, float]:
-        found = metric.compute(predictions=predictions, references=test_classes)
-        return 100 * found["accuracy"], 100 * found["macro_f1"]
-
-    scores = {}
+    scores: dict[str, np.ndarray] = {}
     if templates is not None:
-        classes = class_embeddings(encoder, data.classes, templates, data.descriptions, batch_size)
-        scores["zero-shot"] = np.array([score((test @ classes.T).argmax(axis=1))])
-    if not settings:
-        return scores
-    draws = {samples: mteb_draws(data.train_labels, samples) for samples in set(settings.values())}
-    # The largest draws hold the others, but not all training texts.
-    rows = np.unique(np.concatenate(draws[max(draws)]))
-    train = encoder.encode(_at(data.train_texts, rows), batch_size=batch_size)
-    by_samples = {}
-    for samples, drawn in draws.items():
-        fits = (_predictions(train[np.searchsorted(rows, row)], train_classes[row], test) for row in drawn)
-        by_samples[samples] = np.array([score(predictions) for predictions in fits])
-    return scores | {setting: by_samples[samples] for setting, samples in settings.items()}
+        scores[ZERO_SHOT] = _zero_shot_scores(model, data, templates, batch_size)
+    by_samples = {number: _probe_scores(model, data, number, batch_size) for number in sorted({*samples.values()})}
+    return scores | {setting: by_samples[number] for setting, number in samples.items()}
 
 
-def _predictions(train: np.ndarray, classes: np.ndarray, test: np.ndarray) -> np.ndarray:
-    from sklearn.linear_model import LogisticRegression  # takes a second to import
+def _zero_shot_scores(
+    model: MtebEncoder, data: ClassificationSet, templates: Sequence[str], batch_size: int
+) -> np.ndarray:
+    classes = class_embeddings(model.encoder, data.classes, templates, data.descriptions, batch_size)
+    # Through MTEB's interface, so that the linear probe finds the vectors in the cache.
+    texts = [{"text": data.test_texts}]
+    vectors = model.encode(texts, task_metadata=_metadata(data), batch_size=batch_size)
+    number = {label: index for index, label in enumerate(data.classes)}
+    references = [number[label] for label in data.test_labels]
+    found = load_metric("classification").compute(
+        predictions=(vectors @ classes.T).argmax(axis=1), references=references
+    )
+    return 100 * np.array([[found["accuracy"], found["macro_f1"]]])
 
-    return LogisticRegression(max_iter=100, random_state=MTEB_SEED).fit(train, classes).predict(test)
+
+def _probe_scores(model: MtebEncoder, data: ClassificationSet, samples: int, batch_size: int) -> np.ndarray:
+    """Run MTEB's classification with so many training texts per label."""
+    attributes = {"metadata": _metadata(data), "samples_per_label": samples}
+    task = type("LinearProbe", (AbsTaskClassification,), attributes)()
+    splits = {"train": (data.train_texts, data.train_labels), "test": (data.test_texts, data.test_labels)}
+    task.dataset, task.data_loaded = classification_data(splits, data.classes), True
+    with quiet():
+        result = task.evaluate(model, encode_kwargs={"batch_size": batch_size, "show_progress_bar": False})
+    experiments = result["default"]["scores_per_experiment"]
+    return 100 * np.array([[scores["accuracy"], scores["f1"]] for scores in experiments])
+
+
+def _metadata(data: ClassificationSet) -> TaskMetadata:
+    return local_metadata(data.name, "Classification", {"path": data.name, "revision": "local"})
 
 
 def _result(
@@ -197,61 +192,60 @@ def _result(
 def single_result(
     data: ClassificationSet, setting: str, model: str, accuracy: float, macro_f1: float
 ) -> ClassificationResult:
-    """The line of a single training on all training texts; its scores × 100. No other encoder has such a one."""
+    """The row of one training on all training texts, without a retention; scores × 100."""
     line = _result(data, setting, None, model, np.array([[accuracy, macro_f1]]), 0.0)
     return replace(line, retention=None)
 
 
 def mean_results(results: Sequence[ClassificationResult]) -> list[ClassificationResult]:
-    """A line for each setting and encoder, with the means over the sets; retention is the ratio of mean accuracies."""
+    """Average the sets: a row per setting and encoder, whose retention is the ratio of mean accuracies."""
     groups: dict[tuple[str, str], list[ClassificationResult]] = defaultdict(list)
     for result in results:
         groups[result.setting, result.model].append(result)
     first: dict[str, float] = {}
     means = []
-    for (setting, model), own in groups.items():
-        accuracy = float(np.mean([result.accuracy for result in own]))
+    for (setting, model), group in groups.items():
+        accuracy = float(np.mean([result.accuracy for result in group]))
         first.setdefault(setting, accuracy)
+        has_retention = group[0].retention is not None and first[setting] > 0
         means.append(
             ClassificationResult(
-                set=f"mean of {len(own)} sets",
+                set=f"mean of {len(group)} sets",
                 setting=setting,
                 model=model,
                 accuracy=accuracy,
                 accuracy_sd=None,
-                macro_f1=float(np.mean([result.macro_f1 for result in own])),
+                macro_f1=float(np.mean([result.macro_f1 for result in group])),
                 macro_f1_sd=None,
-                retention=accuracy / first[setting] if own[0].retention is not None and first[setting] > 0 else None,
-                test_texts=sum(result.test_texts for result in own),
-                classes=sum(result.classes for result in own),
-                short_classes=sum(result.short_classes for result in own),
-                majority=float(np.mean([result.majority for result in own])),
-                accuracies=[result.accuracy for result in own],
+                retention=accuracy / first[setting] if has_retention else None,
+                test_texts=sum(result.test_texts for result in group),
+                classes=sum(result.classes for result in group),
+                short_classes=sum(result.short_classes for result in group),
+                majority=float(np.mean([result.majority for result in group])),
+                accuracies=[result.accuracy for result in group],
             )
         )
     return means
 
 
-def markdown_table(results: Sequence[ClassificationResult]) -> str:
-    """The results as a Markdown table, one line each, in their order."""
+def classification_table(results: Sequence[ClassificationResult]) -> str:
+    """Format the results as a Markdown table, one row each, in their order."""
     head = ["set", "setting", "model", "accuracy", "macro-F1", "of the first's", "majority", "test texts", "classes"]
-    lines = [head, [*["---"] * 3, *["---:"] * 6]]
-    for result in results:
-        short = f" ({result.short_classes} short)" if result.short_classes else ""
-        lines.append(
-            [
-                result.set,
-                result.setting,
-                result.model,
-                _with_deviation(result.accuracy, result.accuracy_sd),
-                _with_deviation(result.macro_f1, result.macro_f1_sd),
-                "–" if result.retention is None else f"{result.retention:.1%}",
-                f"{result.majority:.2f}",
-                f"{result.test_texts:,}",
-                f"{result.classes}{short}",
-            ]
-        )
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    rows = [
+        [
+            result.set,
+            result.setting,
+            result.model,
+            _with_deviation(result.accuracy, result.accuracy_sd),
+            _with_deviation(result.macro_f1, result.macro_f1_sd),
+            percent(result.retention),
+            f"{result.majority:.2f}",
+            f"{result.test_texts:,}",
+            f"{result.classes}" + (f" ({result.short_classes} short)" if result.short_classes else ""),
+        ]
+        for result in results
+    ]
+    return Table(head, rows, "lllrrrrrr").markdown()
 
 
 def _with_deviation(mean: float, deviation: float | None) -> str:

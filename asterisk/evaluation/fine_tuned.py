@@ -1,7 +1,7 @@
 """The fine-tuned setting of FEET (Lee et al. 2024, arXiv:2411.01322): the whole model trained on labelled texts.
 
-Each set is given to `train_head.py --mode full`, as a user would, with all its training texts; what it says of the
-test texts is the result. Only an Asterisk can be trained so.
+`train_head.py --mode full` trains on all training texts of a set, as a user would run it; its score on the test texts
+is the result. Only an Asterisk can be trained this way.
 """
 
 import subprocess
@@ -23,39 +23,39 @@ SETTING = "fine-tuned"
 def measure_fine_tuned(
     name: str, spec: str, sets: Iterable[ClassificationSet], door: Path, folder: Path
 ) -> list[ClassificationResult]:
-    """Trains a classifier on each set, which can take minutes, and tells how it does on the test texts.
+    """Train a classifier on each set, which can take minutes, and score it on the test texts.
 
     Args:
-        name: What the results call the model.
+        name: The model's name in the results.
         spec: The Asterisk to train, as `train_head.py` takes it.
-        sets: One without training texts is left out.
+        sets: Labelled sets; those without training texts are left out.
         door: The file train_head.py.
-        folder: Gets a folder for each set, with the classifier and its report; a training that was stopped there goes
-            on, and one that was finished is not repeated.
+        folder: Receives a folder per set with the classifier and its report. An interrupted training is resumed, and
+            a finished one is not repeated.
 
     Raises:
-        UserError: A training failed; what it said is part of the message.
+        UserError: A training failed; the message includes its error.
     """
     lines = []
     for data in sets:
         if not data.train_texts:
             continue
-        own = folder / data.name
-        make_folder(own)
+        place = folder / data.name
+        make_folder(place)
         for split, texts, labels in (
             ("train", data.train_texts, data.train_labels),
             ("test", data.test_texts, data.test_labels),
         ):
-            with atomic_file(own / f"{split}.parquet") as temporary:
+            with atomic_file(place / f"{split}.parquet") as temporary:
                 pq.write_table(pa.table({"text": texts, "label": labels}), temporary)
         command = [sys.executable, str(door), "--model", spec, "--mode", "full", "--resume"]
-        command += ["--train_file", str(own / "train.parquet"), "--test_file", str(own / "test.parquet")]
-        command += ["--text_column", "text", "--label_column", "label", "--output_dir", str(own / "run")]
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-        if done.returncode:
-            said = " ".join(done.stderr.split())[-400:]
-            raise UserError(f"Fine-tuning {spec} on {data.name} failed: {said}")
-        report = read_json(own / "run" / "report.json")
+        command += ["--train_file", str(place / "train.parquet"), "--test_file", str(place / "test.parquet")]
+        command += ["--text_column", "text", "--label_column", "label", "--output_dir", str(place / "run")]
+        finished = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+        if finished.returncode:
+            message = " ".join(finished.stderr.split())[-400:]
+            raise UserError(f"Fine-tuning {spec} on {data.name} failed: {message}")
+        report = read_json(place / "run" / "report.json")
         test = report["repeats"][report["saved_repeat"]]["test"]
         lines.append(single_result(data, SETTING, name, test["accuracy"], test["macro_f1"]))
     return lines

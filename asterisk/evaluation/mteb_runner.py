@@ -1,4 +1,4 @@
-"""Runs encoders on tasks through `mteb.evaluate`, and puts their scores side by side."""
+"""Runs encoders on tasks through `mteb.evaluate`, and tabulates their scores."""
 
 import dataclasses
 import logging
@@ -23,15 +23,15 @@ from tqdm.auto import tqdm
 from asterisk.core.errors import UserError
 from asterisk.core.files import make_folder
 from asterisk.core.markdown import aligned_table
-from asterisk.evaluation.local_tasks import EvaluationTask
+from asterisk.evaluation.tasks import EvaluationTask
 from asterisk.models.encoder import Encoder
 
-# Vectors of one task that are kept while it runs: some 80 MB.
-MOST_KNOWN = 50_000
+# Vectors kept while a task runs: about 80 MB.
+MAX_CACHED = 50_000
 
 
 class MtebEncoder(AbsEncoder):
-    """An [`Encoder`] as MTEB calls it, under a name and revision of its own, so that no cache mixes up models."""
+    """An [`Encoder`] behind MTEB's interface; its name and revision keep MTEB's cache from mixing up models."""
 
     def __init__(self, encoder: Encoder):
         self.encoder = encoder
@@ -54,43 +54,47 @@ class MtebEncoder(AbsEncoder):
             use_instructions=bool(encoder.prompts),
             training_datasets=None,
         )
-        self._known_for: tuple[str, str | None] | None = None
-        self._known: dict[str, np.ndarray] = {}
+        self._cache_key: tuple[str, str | None] | None = None
+        self._cache: dict[str, np.ndarray] = {}
 
     def encode(  # type: ignore[override]
         self, inputs: Any, *, task_metadata: Any, prompt_type: Any = None, batch_size: int = 64, **kwargs: Any
     ) -> np.ndarray:
-        """Unit vectors (number of texts, dimension), float32, of all texts of the batches `inputs`."""
+        """Embed all texts of the batches `inputs`: unit vectors (texts, dimension), float32."""
         texts = [text for batch in inputs for text in batch["text"]]
         name = get_prompt_name(self.encoder.prompts, task_metadata, prompt_type)
         prompt = self.encoder.prompts[name] if name is not None else None
-        if self._known_for != (task_metadata.name, prompt):
-            self._known_for, self._known = (task_metadata.name, prompt), {}
-        # A task asks for its texts in several calls, and for many of them in more than one.
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if self._cache_key != (task_metadata.name, prompt):
+            self._cache_key, self._cache = (task_metadata.name, prompt), {}
+        # A task embeds its texts in several calls, many of them more than once.
+        new = [text for text in dict.fromkeys(texts) if text not in self._cache]
         vectors = dict(zip(new, self.encoder.encode(new, batch_size=batch_size, prompt=prompt), strict=True))
-        if len(self._known) + len(new) <= MOST_KNOWN:
-            self._known |= vectors
-        found = [vectors[text] if text in vectors else self._known[text] for text in texts]
+        if len(self._cache) + len(new) <= MAX_CACHED:
+            self._cache |= vectors
+        found = [vectors[text] if text in vectors else self._cache[text] for text in texts]
         return np.array(found, dtype=np.float32).reshape(len(texts), self.encoder.dimension)
 
 
 @dataclass
 class TaskScore:
-    """One model's result on one task."""
+    """One model's result on one task.
 
-    # MTEB's main score × 100, as its leaderboard gives it.
+    Attributes:
+        score: MTEB's main score × 100, as on its leaderboard.
+        metric: MTEB's name of that score, such as cosine_spearman.
+        seconds: Duration of the evaluation.
+        experiments: The scores × 100 whose mean `score` is, such as those of classification's draws of training texts.
+    """
+
     score: float
-    # MTEB's name of that score, such as cosine_spearman.
     metric: str
     seconds: float
-    # Of a mean over experiments, such as classification's draws of training texts, each one's score × 100.
     experiments: list[float] = field(default_factory=list)
 
 
 @dataclass
 class ModelScores:
-    """One model's results, by task."""
+    """One model's results by task; `model` is its spec."""
 
     model: str
     name: str
@@ -102,17 +106,17 @@ class ModelScores:
 
     @classmethod
     def of(cls, model: str, encoder: Encoder) -> "ModelScores":
-        """No results yet of an encoder that the user calls `model`."""
+        """Start without results, for an encoder that the user calls `model`."""
         size = encoder.dimension, encoder.num_parameters, encoder.num_bytes
         return cls(model, encoder.name, encoder.revision, *size)
 
     @property
     def scores(self) -> dict[str, float]:
-        """Task to main score × 100."""
+        """Task → main score × 100."""
         return {name: task.score for name, task in self.tasks.items()}
 
     def means(self, groups: dict[str, list[str]]) -> dict[str, float]:
-        """The plain mean of each group whose tasks were all run."""
+        """Group → mean score, for the groups whose tasks were all run."""
         scores = self.scores
         return {
             group: float(np.mean([scores[name] for name in names]))
@@ -121,34 +125,35 @@ class ModelScores:
         }
 
 
-def evaluate(
+def run_tasks(
     encoder: Encoder, tasks: list[EvaluationTask], output_dir: Path, batch_size: int = 64
 ) -> Iterator[tuple[str, TaskScore]]:
-    """Runs the encoder on one task after the other, and gives each task's name and result as it is there.
+    """Run the encoder on one task after the other, and yield each task's name and result when it is finished.
 
-    MTEB's own files in `output_dir/results` are both the result and the memory: what they hold of this model (by the
-    hash of its weights and settings), this data and this release of MTEB is not computed again.
+    MTEB's result files in `output_dir/results` also serve as a cache: a result for the same model (by the hash of its
+    weights and settings), data and release of MTEB is not computed again.
 
     Raises:
-        UserError: The encoder gives no finite vectors, or a task's data cannot be had. What was given stays.
+        UserError: The encoder gives vectors that are not finite, or a task's data cannot be loaded. Finished results
+            stay on disk.
     """
     make_folder(output_dir)
     cache = ResultCache(output_dir)
     model = MtebEncoder(encoder)
-    # MTEB's own bar knows only the tasks of one call, and writes to logs.
+    # MTEB's progress bar covers only one call, and writes to logs.
     for task in (progress := tqdm(tasks, desc=encoder.name, unit=" tasks", disable=None)):
         progress.set_postfix_str(task.name)
-        with _quiet():
+        with quiet():
             result = _evaluate_task(model, task, cache, batch_size)
         yield task.name, result
 
 
 def finished_score(task: EvaluationTask, model: ModelMeta, cache: ResultCache) -> TaskScore | None:
-    """What an earlier run left on disk of a model and task, if it is whole and of this data and this MTEB."""
+    """Load an earlier result of a model and task, if it is complete and from the same data and release of MTEB."""
     path = cache.get_task_result_path(task.name, model)
     try:
         result = cache.load_task_result(task.name, model)
-    except (OSError, ValueError):  # a run was stopped while it wrote
+    except (OSError, ValueError):  # a run was killed while it wrote
         path.unlink(missing_ok=True)
         return None
     if result is None or result.get_missing_evaluations(task.task):
@@ -166,7 +171,7 @@ def _evaluate_task(model: MtebEncoder, task: EvaluationTask, cache: ResultCache,
             model,  # type: ignore[arg-type]
             task.task,
             cache=cache,
-            # What may lie there is incomplete, of other data or of another MTEB.
+            # An existing file is incomplete, or from other data or another release of MTEB.
             overwrite_strategy="always",
             encode_kwargs={"batch_size": batch_size, "show_progress_bar": False},
             show_progress_bar=False,
@@ -174,26 +179,26 @@ def _evaluate_task(model: MtebEncoder, task: EvaluationTask, cache: ResultCache,
         )
     except (OSError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"The data of the task {task.name} cannot be had ({reason}); see --data_dir.") from error
+        raise UserError(f"The data of the task {task.name} cannot be loaded ({reason}); see --data_dir.") from error
     finally:
         task.task.unload_data()
     return _score(results.task_results[0], task)
 
 
 def _score(result: TaskResult, task: EvaluationTask) -> TaskScore:
-    # MTEB's files hold six digits; a resumed run is to tell what a whole one does.
+    # MTEB's files hold six digits; rounding makes a resumed run report the same score.
     score = round(float(result.validate_and_filter_scores(task.task).get_score()) * 100, 4)
     metric = task.task.metadata.main_score
     lines = [line for split in result.scores.values() for line in split]
-    # The mean of several splits or languages has no experiments of its own.
+    # A mean over several splits or languages has no experiments.
     found = lines[0].get("scores_per_experiment") if len(lines) == 1 else None
-    experiments = [float(each[metric]) * 100 for each in found or [] if each.get(metric) is not None]
+    experiments = [float(scores[metric]) * 100 for scores in found or [] if scores.get(metric) is not None]
     return TaskScore(score, metric, round(result.evaluation_time or 0.0, 1), experiments)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps MTEB from telling of newer tasks, and datasets from drawing its own progress."""
+def quiet() -> Iterator[None]:
+    """Silence MTEB's notes about newer tasks, warnings, and the progress bars of datasets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("mteb").setLevel(logging.ERROR)
@@ -201,33 +206,35 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def retention(model: ModelScores, baseline: ModelScores, groups: dict[str, list[str]]) -> dict[str, float]:
-    """The model's score divided by the baseline's, of each task and each group's mean that both have."""
-    own = {**model.scores, **model.means(groups)}
-    other = {**baseline.scores, **baseline.means(groups)}
-    return {name: own[name] / other[name] for name in own if other.get(name)}
+def score_ratios(model: ModelScores, baseline: ModelScores, groups: dict[str, list[str]]) -> dict[str, float]:
+    """Divide the model's scores by the baseline's, for each task and each group's mean that both have."""
+    scores = {**model.scores, **model.means(groups)}
+    reference = {**baseline.scores, **baseline.means(groups)}
+    return {name: score / reference[name] for name, score in scores.items() if reference.get(name)}
 
 
 def summary(
     models: list[ModelScores], tasks: list[EvaluationTask], groups: dict[str, list[str]], settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """What `summary.json` holds: the first model's scores and means; the others as baselines; and how it was run."""
+    """Collect the content of `summary.json`: the first model's scores and means, the baselines, and the settings."""
 
     def described(model: ModelScores) -> dict[str, Any]:
-        about = {name: value for name, value in dataclasses.asdict(model).items() if name != "tasks"}
-        return {**about, "scores": model.scores, "means": model.means(groups)}
+        fields = {name: value for name, value in dataclasses.asdict(model).items() if name != "tasks"}
+        return {**fields, "scores": model.scores, "means": model.means(groups)}
 
     model, *baselines = models
     first = described(model)
     about = {
         task.name: {
-            "source": task.source,
+            "source": "local" if task.local else "hub",
+            # Whether rows and splits are MTEB's, so that the score may be called MTEB's.
+            "mteb": task.is_mteb,
             "dataset": dict(task.task.metadata.dataset),
             "files": task.files,
             "remark": task.remark,
             "splits": list(task.task.eval_splits),
             "metric": model.tasks[task.name].metric,
-            "seconds": {each.model: each.tasks[task.name].seconds for each in models if task.name in each.tasks},
+            "seconds": {one.model: one.tasks[task.name].seconds for one in models if task.name in one.tasks},
         }
         for task in tasks
         if task.name in model.tasks
@@ -235,35 +242,32 @@ def summary(
     return {
         "scores": first.pop("scores"),
         "means": first.pop("means"),
-        "retention": retention(model, baselines[0], groups) if baselines else {},
+        "retention": score_ratios(model, baselines[0], groups) if baselines else {},
         "model": first,
-        "baselines": [described(each) for each in baselines],
+        "baselines": [described(baseline) for baseline in baselines],
         "tasks": about,
         "settings": settings,
         "versions": {name: version(name) for name in ("mteb", "torch", "transformers", "sentence-transformers")},
     }
 
 
-def markdown(models: list[ModelScores], tasks: list[EvaluationTask], groups: dict[str, list[str]]) -> str:
-    """The table of `summary.md`: a line for each task and each whole group, a column for each model."""
-    with_retention = len(models) > 1
-    head = ["", *(each.model for each in models), *(["retention"] if with_retention else [])]
-    kept = retention(models[0], models[1], groups) if with_retention else {}
-    columns = [{**each.scores, **each.means(groups)} for each in models]
-    lines = []
+def summary_table(models: list[ModelScores], tasks: list[EvaluationTask], groups: dict[str, list[str]]) -> str:
+    """Format `summary.md`: a row per task and per complete group, a column per model."""
+    baseline = models[1] if len(models) > 1 else None
+    ratios = score_ratios(models[0], baseline, groups) if baseline else {}
+    columns = [{**model.scores, **model.means(groups)} for model in models]
+    rows = [["", *(model.model for model in models), "retention"]]
     for name in [*(task.name for task in tasks), *(group for group in groups if group in columns[0])]:
         cells = [f"{column[name]:.2f}" if name in column else "" for column in columns]
         label = f"**mean of {name}**" if name in groups else name
-        lines.append([label, *cells, *([f"{kept[name]:.1%}" if name in kept else ""] if with_retention else [])])
-    for label, values in (
-        ("dimensions", [f"{each.dimension:,}" for each in models]),
-        ("parameters", [f"{each.num_parameters:,}" for each in models]),
-        ("MB on disk", [f"{each.num_bytes / 1e6:.1f}" for each in models]),
-    ):
-        lines.append([label, *values, *([""] if with_retention else [])])
-    table = aligned_table([head, *lines])
-    notes = [f"- {task.name}: {task.remark}." for task in tasks if task.remark]
-    explained = "Main scores of MTEB × 100" + (
-        f"; retention is {models[0].model} ÷ {models[1].model}." if with_retention else "."
-    )
-    return "\n".join([table, "", explained, *(["", *notes] if notes else [])]) + "\n"
+        rows.append([label, *cells, f"{ratios[name]:.1%}" if name in ratios else ""])
+    rows += [
+        ["dimensions", *(f"{model.dimension:,}" for model in models), ""],
+        ["parameters", *(f"{model.num_parameters:,}" for model in models), ""],
+        ["MB on disk", *(f"{model.num_bytes / 1e6:.1f}" for model in models), ""],
+    ]
+    table = aligned_table(rows if baseline else [row[:-1] for row in rows])
+    note = "Main scores of MTEB × 100"
+    note += f"; retention is {models[0].model} ÷ {baseline.model}." if baseline else "."
+    remarks = [f"- {task.name}: {task.remark}." for task in tasks if task.remark]
+    return "\n".join([table, "", note, *(["", *remarks] if remarks else [])]) + "\n"

@@ -1,27 +1,21 @@
-"""evaluation.zero_shot"""
+"""Zero-shot classification: a text gets the class whose label, put into words, has the nearest embedding."""
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from asterisk.core.errors import UserError
+from asterisk.core.vectors import unit
 from asterisk.models.encoder import Encoder
 
-if TYPE_CHECKING:
-    pass
-
-
-# The label alone, and the label in a sentence as texts are; chosen without looking at scores.
+# The label alone, and the label in a sentence; chosen without looking at scores.
 TEMPLATES = ("{}", "This text is about {}.")
-
-
 _BOUNDARY = re.compile(r"[_\-.#\s]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def label_text(label: str) -> str:
-    """A label's name in words: underscores, hyphens, dots, number signs and CamelCase become spaces."""
+    """Split a label's name into words: at underscores, hyphens, dots, number signs and CamelCase."""
     return " ".join(_BOUNDARY.sub(" ", label).split()) or label
 
 
@@ -32,20 +26,20 @@ def class_embeddings(
     descriptions: dict[str, str] | None = None,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """What stands for the classes in zero-shot classification: unit vectors, float32, (classes, dimension).
+    """Embed the classes for zero-shot classification: unit vectors (classes, dimension), float32.
 
-    Each is the mean of the unit vectors of its prompts, normalised again (Radford et al. 2021, arXiv:2103.00020,
+    A class's vector is the normalised mean of the unit vectors of its prompts (Radford et al. 2021, arXiv:2103.00020,
     section 3.1.4).
 
     Args:
         encoder: Embeds the prompts.
-        classes: Their names.
-        templates: Each makes a prompt of the class's words, which take the place of `{}`.
-        descriptions: Class → words, where its name in words ([`label_text`]) does not say what is meant.
-        batch_size: Prompts a forward pass, at most.
+        classes: The classes' names.
+        templates: Each makes a prompt; the class's words replace its `{}`.
+        descriptions: Class → words, where the name in words ([`label_text`]) does not express the meaning.
+        batch_size: Prompts per forward pass, at most.
 
     Raises:
-        UserError: A template has no `{}`, a description is of no class, or classes are called by numbers.
+        UserError: A template has no `{}`, a description belongs to no class, or a class is called by a number.
     """
     descriptions = descriptions or {}
     wrong = [template for template in templates if "{}" not in template]
@@ -59,7 +53,7 @@ def class_embeddings(
         raise UserError(f"Zero-shot needs classes in words, not {_listed(numbers)}; give each a description.")
     prompts = [template.replace("{}", word) for word in words for template in templates]
     vectors = encoder.encode(prompts, batch_size=batch_size).reshape(len(words), len(templates), -1).mean(axis=1)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit(vectors)
 
 
 def _listed(values: Sequence[str]) -> str:

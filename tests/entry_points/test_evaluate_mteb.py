@@ -14,8 +14,8 @@ import torch
 from scipy.stats import spearmanr
 
 import evaluate_mteb
-from asterisk.evaluation.local_tasks import EvaluationTask, find_tasks, group_members
-from asterisk.evaluation.mteb_runner import ModelScores, evaluate, markdown, retention, summary
+from asterisk.evaluation.mteb_runner import ModelScores, run_tasks, score_ratios, summary, summary_table
+from asterisk.evaluation.tasks import EvaluationTask, find_tasks, group_members
 from asterisk.models.checkpoints import save_student
 from asterisk.models.encoder import TextEncoder
 from asterisk.models.load import load_encoder
@@ -66,7 +66,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, teacher: SentenceTransformer
 
 def run(encoder: TextEncoder, tasks: list[EvaluationTask], folder: Path) -> ModelScores:
     scores = ModelScores.of(encoder.spec, encoder)
-    scores.tasks.update(evaluate(encoder, tasks, folder))
+    scores.tasks.update(run_tasks(encoder, tasks, folder))
     return scores
 
 
@@ -146,15 +146,15 @@ def test_a_mean_is_given_only_for_a_whole_group(model: Path, small_data: Path, t
     means = own.means(groups)
     assert set(means) == {"pairs"}
     assert means["pairs"] == pytest.approx(np.mean([own.scores[name] for name in groups["pairs"]]))
-    kept = retention(own, other, groups)
+    kept = score_ratios(own, other, groups)
     assert kept["STS16"] == pytest.approx(own.scores["STS16"] / other.scores["STS16"])
     assert set(kept) == {*own.scores, "pairs"}
-    table = markdown([own, other], tasks, groups)
+    table = summary_table([own, other], tasks, groups)
     assert f"{own.scores['MRPC']:.2f}" in table
     assert "**mean of pairs**" in table
     assert "SNLI: entailment against the rest" in table
     about = summary([own, other], tasks, groups, {})["tasks"]["SNLI"]
-    assert (about["source"], about["files"]) == ("local", ["pairs/SNLI.test.parquet"])
+    assert (about["source"], about["mteb"], about["files"]) == ("local", False, ["pairs/SNLI.test.parquet"])
 
 
 def test_command_writes_summary_and_table_beside_baselines(
@@ -189,7 +189,7 @@ def test_command_classifies_and_reports(model: Path, small_data: Path, tmp_path:
     )
     assert result.returncode == 0, result.stderr
     lines = json.loads((tmp_path / "out" / "classification.json").read_text())
-    assert {line["setting"] for line in lines} == {"zero-shot", "frozen", "few-shot 4"}
+    assert {line["setting"] for line in lines} == {"zero-shot", "linear probe", "few-shot 4"}
     # Shares are of the baseline's accuracy.
     assert [line["retention"] for line in lines[::2]] == [1.0] * 3
     assert (tmp_path / "out" / "classification.md").read_text() in result.stdout

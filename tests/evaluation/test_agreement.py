@@ -1,11 +1,11 @@
-"""What the agreement of two models' vectors says, on real vectors of the teacher and distortions of them."""
+"""Agreement measures on real vectors of the teacher and on distortions of them."""
 
 import numpy as np
 import pytest
 from scipy.stats import ortho_group
 
 from asterisk.core.errors import UserError
-from asterisk.evaluation.agreement import Agreement, agreement
+from asterisk.evaluation.agreement import AgreementMeasures, measure_agreement
 from asterisk.teachers.teacher import SentenceTransformerTeacher
 
 
@@ -27,18 +27,20 @@ def vectors(texts: list[str], teacher: SentenceTransformerTeacher) -> np.ndarray
 
 @pytest.fixture(scope="module")
 def noisy(vectors: np.ndarray) -> np.ndarray:
-    """A student in the teacher's space that is right about half of each vector."""
+    """A student in the teacher's space: each vector is half signal and half noise."""
     noise = np.random.default_rng(0).normal(size=vectors.shape).astype(np.float32)
     return vectors + noise / np.linalg.norm(noise, axis=1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
-def measured(noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]) -> Agreement:
-    return agreement(noisy, vectors, texts, token_ids, np.eye(vectors.shape[1], dtype=np.float32))
+def measured(
+    noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]
+) -> AgreementMeasures:
+    return measure_agreement(noisy, vectors, texts, token_ids, np.eye(vectors.shape[1], dtype=np.float32))
 
 
 def test_a_model_agrees_with_itself(vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]) -> None:
-    itself = agreement(vectors * 3, vectors, texts, token_ids, np.eye(vectors.shape[1]))
+    itself = measure_agreement(vectors * 3, vectors, texts, token_ids, np.eye(vectors.shape[1]))
     assert itself.cosines is not None
     assert itself.cosines.mean == pytest.approx(1, abs=1e-5)
     assert itself.similarity_spearman == pytest.approx(1, abs=1e-5)
@@ -46,13 +48,15 @@ def test_a_model_agrees_with_itself(vectors: np.ndarray, texts: list[str], token
     assert itself.uniformity["student"] == pytest.approx(itself.uniformity["teacher"], abs=1e-5)
 
 
-def test_numbers_are_those_of_their_definitions(measured: Agreement, noisy: np.ndarray, vectors: np.ndarray) -> None:
+def test_numbers_are_those_of_their_definitions(
+    measured: AgreementMeasures, noisy: np.ndarray, vectors: np.ndarray
+) -> None:
     student = noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
     cosines = (student * vectors).sum(axis=1)
     assert measured.cosines is not None
     assert measured.cosines.mean == pytest.approx(cosines.mean(), abs=1e-5)
     assert measured.cosines.percentiles["p5"] == pytest.approx(np.percentile(cosines, 5), abs=1e-5)
-    # Over all pairs, of which the report samples.
+    # Over all pairs; the report samples them.
     similarities = (vectors @ vectors.T)[np.triu_indices(len(vectors), k=1)]
     assert measured.anisotropy["teacher"] == pytest.approx(similarities.mean(), abs=0.003)
     uniformity = np.log(np.exp(-2 * (2 - 2 * similarities)).mean())
@@ -64,55 +68,53 @@ def test_numbers_are_those_of_their_definitions(measured: Agreement, noisy: np.n
     assert measured.neighbour_overlap == pytest.approx(np.mean(overlaps), abs=1e-4)
 
 
-def test_bands_hold_every_text_once(measured: Agreement, texts: list[str]) -> None:
+def test_each_text_is_in_exactly_one_band(measured: AgreementMeasures, texts: list[str]) -> None:
     for bands in (measured.by_length, measured.by_rarity):
         assert sum(band.texts for band in bands) == len(texts)
     assert [band.name for band in measured.by_rarity] == ["commonest", "common", "rare", "rarest"]
     assert measured.by_length[0].name == "1–8"
 
 
-def test_a_rotated_student_is_found_in_its_teachers_space(
-    noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]], measured: Agreement
+def test_a_rotated_student_is_mapped_back_into_its_teachers_space(
+    noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]], measured: AgreementMeasures
 ) -> None:
     rotation = ortho_group.rvs(vectors.shape[1], random_state=0).astype(np.float32)
-    rotated = agreement(noisy @ rotation, vectors, texts, token_ids)
+    rotated = measure_agreement(noisy @ rotation, vectors, texts, token_ids)
     assert rotated.cosines is not None
     assert measured.cosines is not None
-    # The map is fitted on other texts than it is measured on: it finds less than there is, never more.
+    # The map is fitted on other texts than it is applied to, so it underestimates the agreement.
     assert 0.3 < rotated.cosines.mean < measured.cosines.mean
-    # What does not depend on the space is the same.
+    # Spearman's correlation does not depend on the space.
     assert rotated.similarity_spearman == pytest.approx(measured.similarity_spearman, abs=1e-4)
 
 
 def test_too_few_texts_for_a_map_give_a_reason_instead_of_a_cosine(
     noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]
 ) -> None:
-    few = agreement(noisy[:100], vectors[:100], texts[:100], token_ids[:100])
+    few = measure_agreement(noisy[:100], vectors[:100], texts[:100], token_ids[:100])
     assert few.cosines is None
     assert "768 texts" in few.cosine_space
     assert few.differing_texts == []
     assert few.by_length[0].neighbour_overlap > 0
 
 
-def test_a_spoilt_text_is_first_among_those_that_differ(
-    vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]
-) -> None:
-    spoilt = vectors.copy()
-    spoilt[7] = -spoilt[7]
-    found = agreement(spoilt, vectors, texts, token_ids, np.eye(vectors.shape[1]))
+def test_a_corrupted_text_is_listed_first(vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]) -> None:
+    corrupted = vectors.copy()
+    corrupted[7] = -corrupted[7]
+    found = measure_agreement(corrupted, vectors, texts, token_ids, np.eye(vectors.shape[1]))
     assert found.differing_texts[0].text == texts[7]
     assert found.differing_texts[0].tokens == len(token_ids[7])
     assert texts[7] in (found.differing_pairs[0].first, found.differing_pairs[0].second)
 
 
-def test_wrong_vectors_are_named(vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]) -> None:
+def test_invalid_vectors_are_refused(vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]) -> None:
     broken = vectors.copy()
     broken[3, 5] = np.nan
     with pytest.raises(UserError, match="student's vector of text 3"):
-        agreement(broken, vectors, texts, token_ids)
+        measure_agreement(broken, vectors, texts, token_ids)
     with pytest.raises(UserError, match="at least 12"):
-        agreement(vectors[:5], vectors[:5], texts[:5], token_ids[:5])
+        measure_agreement(vectors[:5], vectors[:5], texts[:5], token_ids[:5])
     with pytest.raises(UserError, match="teacher's vectors have shape"):
-        agreement(vectors, vectors[:9], texts, token_ids)
+        measure_agreement(vectors, vectors[:9], texts, token_ids)
     with pytest.raises(UserError, match="projection has shape"):
-        agreement(vectors, vectors, texts, token_ids, np.eye(3))
+        measure_agreement(vectors, vectors, texts, token_ids, np.eye(3))

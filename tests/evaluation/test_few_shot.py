@@ -1,4 +1,4 @@
-"""Zero-shot, frozen and few-shot classification: real texts, the real teacher, and MTEB's own figures."""
+"""Zero-shot, linear-probe and few-shot classification of real texts with the real teacher."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from asterisk.core.errors import UserError
-from asterisk.data.labelled_sets import ClassificationSet, local_sets, read_labelled, read_set
-from asterisk.evaluation.few_shot import markdown_table, mean_results, measure_classification, mteb_draws
+from asterisk.data.labelled_sets import ClassificationSet, local_sets, read_set
+from asterisk.evaluation.few_shot import classification_table, mean_results, measure_classification
 from asterisk.evaluation.zero_shot import class_embeddings, label_text
 from asterisk.models.encoder import TextEncoder
 from asterisk.models.load import load_encoder
@@ -68,7 +68,7 @@ def topics() -> ClassificationSet:
 
 
 class Counting:
-    """An encoder that notes what it was given."""
+    """An encoder that records the texts it embeds."""
 
     def __init__(self, encoder: TextEncoder):
         self.name, self.revision, self.prompts = encoder.name, encoder.revision, encoder.prompts
@@ -98,7 +98,7 @@ def test_labels_become_words(label: str, words: str) -> None:
     assert label_text(label) == words
 
 
-def test_obvious_topics_are_told_apart_by_their_names_alone(encoder: TextEncoder, topics: ClassificationSet) -> None:
+def test_zero_shot_recognises_obvious_topics_by_their_names(encoder: TextEncoder, topics: ClassificationSet) -> None:
     topics.train_texts, topics.train_labels = [], []
     results = measure_classification([encoder], [topics])
     # Without training texts there is only zero-shot.
@@ -113,9 +113,7 @@ def test_a_class_is_the_normalised_mean_of_its_prompts(encoder: TextEncoder) -> 
     np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-6)
 
 
-def test_descriptions_stand_for_classes_without_a_telling_name(
-    encoder: TextEncoder, topics: ClassificationSet
-) -> None:
+def test_descriptions_replace_names_without_meaning(encoder: TextEncoder, topics: ClassificationSet) -> None:
     number = {topic: str(index) for index, topic in enumerate(sorted(TOPICS))}
     topics.classes = list(number.values())
     topics.test_labels = [number[label] for label in topics.test_labels]
@@ -147,7 +145,7 @@ def test_settings_encoders_and_sets_make_one_table(
     results = measure_classification([encoder, shorter], [topics], few_shot=(1, 2))
     assert [(result.setting, result.model) for result in results] == [
         (setting, model.name)
-        for setting in ("zero-shot", "frozen", "few-shot 1", "few-shot 2")
+        for setting in ("zero-shot", "linear probe", "few-shot 1", "few-shot 2")
         for model in (encoder, shorter)
     ]
     assert all(result.retention == 1 for result in results[::2])
@@ -156,12 +154,12 @@ def test_settings_encoders_and_sets_make_one_table(
     assert len(one.accuracies) == 10
     assert one.accuracy == pytest.approx(np.mean(one.accuracies))
     assert one.accuracy_sd == pytest.approx(np.std(one.accuracies, ddof=1))
-    # MTEB's eight of a class are not there: both that are serve, so that all draws are one and the same.
-    frozen = results[2]
-    assert (frozen.short_classes, frozen.accuracy_sd) == (3, 0)
-    table = markdown_table([*results, *mean_results(results)]).splitlines()
+    # Each class has two training texts instead of MTEB's eight: both are used, and all draws are the same.
+    probe = results[2]
+    assert (probe.short_classes, probe.accuracy_sd) == (3, 0)
+    table = classification_table([*results, *mean_results(results)]).splitlines()
     assert len(table) == 2 + 8 + 8
-    assert f"| {frozen.accuracy:.2f} ± 0.00 |" in table[4]
+    assert f"| {probe.accuracy:.2f} ± 0.00 |" in table[4]
     assert table[4].endswith("| 33.33 | 6 | 3 (3 short) |")
 
 
@@ -171,10 +169,10 @@ def test_each_text_is_embedded_once_for_all_settings(encoder: TextEncoder, topic
     assert sorted(counting.texts) == sorted(topics.test_texts + topics.train_texts)
 
 
-def test_impossible_measurements_are_refused(encoder: TextEncoder, topics: ClassificationSet) -> None:
+def test_invalid_measurements_are_refused(encoder: TextEncoder, topics: ClassificationSet) -> None:
     with pytest.raises(UserError, match="2 models are called"):
         measure_classification([encoder, encoder], [topics])
-    with pytest.raises(UserError, match="at least 1 text of a class, not 0"):
+    with pytest.raises(UserError, match="at least 1 text per label, not 0"):
         measure_classification([encoder], [topics], few_shot=(0,))
     topics.train_labels = ["football"] * len(topics.train_labels)
     with pytest.raises(UserError, match="training texts of a single class, football"):
@@ -246,15 +244,8 @@ def test_labels_of_csv_files_are_strings(tmp_path: Path) -> None:
     assert read_labelled(str(file), "title", "class") == (["NA", "b"], ["1", "2"])
 
 
-def test_what_is_drawn_for_fewer_texts_of_a_class_is_among_what_is_drawn_for_more() -> None:
-    labels = ["a"] * 30 + ["b"] * 5
-    for few, many in zip(mteb_draws(labels, 4), mteb_draws(labels, 16), strict=True):
-        assert set(few) < set(many)
-        assert (len(few), len(many)) == (8, 16 + 5)
-
-
 @needs_sets
-def test_frozen_gives_what_mteb_gives(encoder: TextEncoder) -> None:
+def test_the_linear_probe_equals_mtebs_task(encoder: TextEncoder) -> None:
     import mteb
     from datasets import Dataset, DatasetDict
     from sentence_transformers import SentenceTransformer

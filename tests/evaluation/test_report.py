@@ -1,4 +1,4 @@
-"""The report as a user meets it: files that agree with each other, and a page that needs nothing else."""
+"""The report: files that agree with each other, and a page that needs no other file."""
 
 import json
 import re
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from asterisk.core.errors import UserError
-from asterisk.evaluation.agreement import Agreement, agreement
+from asterisk.evaluation.agreement import AgreementMeasures, measure_agreement
 from asterisk.evaluation.embedding_map import EmbeddingMap, embedding_map
 from asterisk.evaluation.plots import ComparedModel, comparison_figure
 from asterisk.evaluation.report import write_report
-from asterisk.evaluation.retention import Retention, TaskResult, retention
+from asterisk.evaluation.retention import BenchmarkResult, RetainedScore, measure_retention
 from asterisk.teachers.teacher import SentenceTransformerTeacher
 
 HOSTILE = "<script>alert('|')</script> <img src=x onerror=alert(1)> `a|b` {{ 1 }}"
@@ -31,18 +31,18 @@ def vectors(texts: list[str], teacher: SentenceTransformerTeacher) -> np.ndarray
 
 
 @pytest.fixture(scope="module")
-def measured(texts: list[str], vectors: np.ndarray) -> Agreement:
-    # The student turns the hostile text round, so that it is first in every table.
+def measured(texts: list[str], vectors: np.ndarray) -> AgreementMeasures:
+    # The student inverts the hostile text's vector, so that this text comes first in every table.
     student = vectors + 0.02 * np.random.default_rng(0).normal(size=vectors.shape)
     student[0] = -vectors[0]
-    return agreement(student, vectors, texts, [text.split() for text in texts], np.eye(vectors.shape[1]))  # type: ignore[misc]
+    return measure_agreement(student, vectors, texts, [text.split() for text in texts], np.eye(vectors.shape[1]))  # type: ignore[misc]
 
 
 @pytest.fixture(scope="module")
-def kept() -> list[Retention]:
-    student = {"A": TaskResult(60.0, experiments=[59.0, 60.0, 61.0]), "B|": TaskResult(30.0)}
-    teacher = {"A": TaskResult(80.0, experiments=[81.0, 80.0, 79.0]), "B|": TaskResult(60.0)}
-    return retention(student, teacher, {"both": ["A", "B|"]})
+def retained() -> list[RetainedScore]:
+    student = {"A": BenchmarkResult(60.0, experiments=[59.0, 60.0, 61.0]), "B|": BenchmarkResult(30.0)}
+    teacher = {"A": BenchmarkResult(80.0, experiments=[81.0, 80.0, 79.0]), "B|": BenchmarkResult(60.0)}
+    return measure_retention(student, teacher, {"both": ["A", "B|"]})
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,17 @@ def space(texts: list[str], vectors: np.ndarray) -> EmbeddingMap:
 
 @pytest.fixture(scope="module")
 def folder(
-    tmp_path_factory: pytest.TempPathFactory, measured: Agreement, kept: Sequence[Retention], space: EmbeddingMap
+    tmp_path_factory: pytest.TempPathFactory,
+    measured: AgreementMeasures,
+    retained: Sequence[RetainedScore],
+    space: EmbeddingMap,
 ) -> Path:
     folder = tmp_path_factory.mktemp("report") / "new"
-    write_report(folder, "<i>student</i>", "teacher", measured, kept, space, MODELS)
+    write_report(folder, "<i>student</i>", "teacher", measured, retained, space, MODELS)
     return folder
 
 
-def test_the_files_hold_the_same_numbers(folder: Path, measured: Agreement) -> None:
+def test_the_files_hold_the_same_numbers(folder: Path, measured: AgreementMeasures) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "comparison.png",
         "report.html",
@@ -75,7 +78,7 @@ def test_the_files_hold_the_same_numbers(folder: Path, measured: Agreement) -> N
         assert number in page
 
 
-def test_the_page_loads_nothing_and_holds_every_plot_once(folder: Path) -> None:
+def test_the_page_loads_no_file_and_has_each_plot_once(folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"<(script|img|link|iframe)[^>]*\s(src|href)\s*=", page.replace("<img src=x", ""))
     assert "default-src 'none'" in page
@@ -85,7 +88,7 @@ def test_the_page_loads_nothing_and_holds_every_plot_once(folder: Path) -> None:
     assert page.count('<div id="map-') == 2
 
 
-def test_texts_and_names_stay_texts(folder: Path) -> None:
+def test_texts_and_names_are_escaped(folder: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "<img src=x" not in page
@@ -94,42 +97,44 @@ def test_texts_and_names_stay_texts(folder: Path) -> None:
     rows = [line for line in (folder / "report.md").read_text(encoding="utf-8").splitlines() if "alert" in line]
     assert rows
     assert all("<" not in row for row in rows)
-    # As many cells as the head has: a bar in a text ends none.
+    # As many cells as the head has: a bar in a text ends no cell.
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
 
 
-def test_parts_that_are_missing_are_left_out(tmp_path: Path, kept: Sequence[Retention], measured: Agreement) -> None:
-    write_report(tmp_path, "student", "teacher", retentions=kept)
+def test_parts_that_are_missing_are_left_out(
+    tmp_path: Path, retained: Sequence[RetainedScore], measured: AgreementMeasures
+) -> None:
+    write_report(tmp_path, "student", "teacher", retained=retained)
     assert "Held-out" not in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / "comparison.png").exists()
     write_report(tmp_path, "student", "teacher", measured)
     assert "Retention" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
-def test_a_report_replaces_a_report_and_nothing_else(tmp_path: Path, kept: Sequence[Retention]) -> None:
+def test_a_report_replaces_only_a_report(tmp_path: Path, retained: Sequence[RetainedScore]) -> None:
     folder = tmp_path / "report"
-    write_report(folder, "student", "teacher", retentions=kept, compared=MODELS)
-    write_report(folder, "student", "teacher", retentions=kept)
-    # The picture of the first would contradict the second.
+    write_report(folder, "student", "teacher", retained=retained, compared=MODELS)
+    write_report(folder, "student", "teacher", retained=retained)
+    # The first report's picture would contradict the second report.
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.md"]
-    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("notes", encoding="utf-8")
     with pytest.raises(UserError, match="holds notes"):
-        write_report(tmp_path, "student", "teacher", retentions=kept)
+        write_report(tmp_path, "student", "teacher", retained=retained)
     with pytest.raises(UserError, match="could not be written"):
-        write_report(tmp_path / "notes.txt" / "report", "student", "teacher", retentions=kept)
+        write_report(tmp_path / "notes.txt" / "report", "student", "teacher", retained=retained)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "report"]
 
 
-def test_a_map_of_many_classes_draws_the_ten_most_frequent(texts: list[str], vectors: np.ndarray) -> None:
+def test_a_map_of_many_classes_shows_the_ten_most_frequent(texts: list[str], vectors: np.ndarray) -> None:
     labels = [f"class {min(row // 4, 14)}" for row in range(len(texts))]
-    drawn = embedding_map(vectors, vectors, texts, labels)
-    assert len(set(drawn.labels)) == 10
+    shown = embedding_map(vectors, vectors, texts, labels)
+    assert len(set(shown.labels)) == 10
     assert (
-        len(drawn.texts) == len(drawn.student) == len(drawn.teacher) == sum(label in drawn.labels for label in labels)
+        len(shown.texts) == len(shown.student) == len(shown.teacher) == sum(label in shown.labels for label in labels)
     )
-    assert "15 classes" in drawn.caption
-    # The same vectors from the same start lie in the same places.
-    np.testing.assert_allclose(drawn.student, drawn.teacher)
+    assert "15 classes" in shown.caption
+    # The same vectors from the same start get the same layout.
+    np.testing.assert_allclose(shown.student, shown.teacher)
 
 
 def test_texts_without_labels_are_coloured_by_cluster(texts: list[str], vectors: np.ndarray) -> None:
@@ -138,6 +143,6 @@ def test_texts_without_labels_are_coloured_by_cluster(texts: list[str], vectors:
         embedding_map(vectors[:5], vectors[:5], texts[:5])
 
 
-def test_models_of_alike_speed_still_have_ticks_between_them() -> None:
+def test_models_of_similar_speed_have_ticks_between_them() -> None:
     figure = comparison_figure([ComparedModel("a", 70, 2_300, 10), ComparedModel("b", 71, 2_400, 20)])
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2,000"]

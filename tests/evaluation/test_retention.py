@@ -1,4 +1,4 @@
-"""Shares of the teacher's scores, and intervals that mean what they say."""
+"""Retention of the teacher's scores, and its confidence intervals."""
 
 import time
 
@@ -7,14 +7,14 @@ import pytest
 from scipy.stats import spearmanr
 
 from asterisk.core.errors import UserError
-from asterisk.evaluation.retention import TaskResult, resampled_spearman, retention
+from asterisk.evaluation.retention import BenchmarkResult, measure_retention, resampled_spearman
 
 
-def sts(noise: float, pairs: int = 500, seed: int = 0) -> TaskResult:
-    """A task with many ties in the gold scores, as STS has."""
+def sts(noise: float, pairs: int = 500, seed: int = 0) -> BenchmarkResult:
+    """An STS task with its many ties in the gold scores."""
     gold = np.round(np.random.default_rng(1).random(pairs) * 5, 1)
     similarities = gold + noise * np.random.default_rng(seed).normal(size=pairs)
-    return TaskResult(spearmanr(similarities, gold).statistic * 100, similarities, gold)
+    return BenchmarkResult(spearmanr(similarities, gold).statistic * 100, similarities, gold)
 
 
 def test_resampled_correlations_are_scipys_on_the_same_draws() -> None:
@@ -29,15 +29,15 @@ def test_resampled_correlations_are_scipys_on_the_same_draws() -> None:
     np.testing.assert_allclose(found[0], expected, atol=1e-12)
 
 
-def test_a_model_keeps_exactly_all_of_its_own_scores() -> None:
-    (line,) = retention({"STS": sts(1.0)}, {"STS": sts(1.0)})
+def test_retention_against_itself_is_exactly_one() -> None:
+    (line,) = measure_retention({"STS": sts(1.0)}, {"STS": sts(1.0)})
     assert (line.retention, line.low, line.high) == (1, 1, 1)
 
 
-def test_intervals_hold_the_retention_and_shrink_with_more_pairs() -> None:
+def test_intervals_contain_the_retention_and_shrink_with_more_pairs() -> None:
     widths = []
     for pairs in (200, 5_000):
-        (line,) = retention({"STS": sts(2.0, pairs)}, {"STS": sts(1.0, pairs, seed=2)})
+        (line,) = measure_retention({"STS": sts(2.0, pairs)}, {"STS": sts(1.0, pairs, seed=2)})
         assert line.low is not None
         assert line.high is not None
         assert line.retention is not None
@@ -47,25 +47,25 @@ def test_intervals_hold_the_retention_and_shrink_with_more_pairs() -> None:
     assert widths[1] < widths[0] / 3
 
 
-def test_a_thousand_resamples_of_five_thousand_pairs_take_little() -> None:
+def test_a_thousand_resamples_of_five_thousand_pairs_take_under_five_seconds() -> None:
     start = time.process_time()
-    retention({"STS": sts(2.0, 5_000)}, {"STS": sts(1.0, 5_000)})
+    measure_retention({"STS": sts(2.0, 5_000)}, {"STS": sts(1.0, 5_000)})
     assert time.process_time() - start < 5
 
 
-def test_a_group_is_the_ratio_of_means_and_has_an_interval_only_if_all_its_tasks_do() -> None:
+def test_a_group_is_a_ratio_of_means_with_an_interval_if_all_its_tasks_have_one() -> None:
     student = {
         "A": sts(2.0),
-        "B": TaskResult(70.0, experiments=[69.0, 70.0, 71.0]),
-        "C": TaskResult(30.0),
+        "B": BenchmarkResult(70.0, experiments=[69.0, 70.0, 71.0]),
+        "C": BenchmarkResult(30.0),
     }
     teacher = {
         "A": sts(1.0, seed=3),
-        "B": TaskResult(80.0, experiments=[80.0, 81.0, 79.0]),
-        "C": TaskResult(60.0),
+        "B": BenchmarkResult(80.0, experiments=[80.0, 81.0, 79.0]),
+        "C": BenchmarkResult(60.0),
     }
     groups = {"sure": ["A", "B"], "unsure": ["B", "C"], "unmeasured": ["A", "D"]}
-    lines = {line.name: line for line in retention(student, teacher, groups)}
+    lines = {line.name: line for line in measure_retention(student, teacher, groups)}
     assert list(lines) == ["A", "B", "C", "sure", "unsure"]
     assert lines["B"].interval == "3 experiments resampled"
     assert lines["B"].low is not None
@@ -82,21 +82,21 @@ def test_a_group_is_the_ratio_of_means_and_has_an_interval_only_if_all_its_tasks
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
     tasks = {"STS": sts(2.0)}, {"STS": sts(1.0, seed=2)}
-    assert retention(*tasks) == retention(*tasks)
-    assert retention(*tasks) != retention(*tasks, seed=1)
+    assert measure_retention(*tasks) == measure_retention(*tasks)
+    assert measure_retention(*tasks) != measure_retention(*tasks, seed=1)
 
 
-def test_results_that_do_not_belong_together_are_refused() -> None:
+def test_results_of_different_tasks_are_refused() -> None:
     with pytest.raises(UserError, match="no score on STS"):
-        retention({"STS": sts(1.0)}, {})
+        measure_retention({"STS": sts(1.0)}, {})
     with pytest.raises(UserError, match="not finite"):
-        retention({"A": TaskResult(float("nan"))}, {"A": TaskResult(1.0)})
+        measure_retention({"A": BenchmarkResult(float("nan"))}, {"A": BenchmarkResult(1.0)})
     with pytest.raises(ValueError, match="same pairs"):
-        retention({"STS": sts(1.0, 50)}, {"STS": sts(1.0, 60)})
+        measure_retention({"STS": sts(1.0, 50)}, {"STS": sts(1.0, 60)})
     with pytest.raises(ValueError, match="not what its values give"):
-        retention({"A": TaskResult(50.0, experiments=[1.0, 2.0])}, {"A": TaskResult(50.0)})
+        measure_retention({"A": BenchmarkResult(50.0, experiments=[1.0, 2.0])}, {"A": BenchmarkResult(50.0)})
 
 
-def test_a_teacher_that_knows_nothing_leaves_nothing_to_keep() -> None:
-    (line,) = retention({"A": TaskResult(5.0)}, {"A": TaskResult(-1.0)})
+def test_retention_is_undefined_for_a_negative_teachers_score() -> None:
+    (line,) = measure_retention({"A": BenchmarkResult(5.0)}, {"A": BenchmarkResult(-1.0)})
     assert line.retention is None

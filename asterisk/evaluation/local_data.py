@@ -1,0 +1,196 @@
+"""Local files as the data of MTEB's task classes."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mteb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Dataset, DatasetDict
+from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
+from mteb.abstasks.task_metadata import TaskMetadata
+
+from asterisk.core.checksums import file_hash
+from asterisk.core.errors import UserError
+from asterisk.evaluation.local_tasks import COLUMNS, LocalTask
+from asterisk.evaluation.sts import SentencePairs
+
+SUFFIX = ".parquet"
+# MTEB's class and main score for local tasks without an MTEB task.
+DEFAULTS: dict[str, tuple[Any, str]] = {
+    "Classification": (AbsTaskClassification, "accuracy"),
+    "PairClassification": (AbsTaskPairClassification, "max_ap"),
+}
+
+
+def mteb_task(task: LocalTask, folder: Path) -> Any:
+    """Make an instance of MTEB's class for a local task, with the files' hash as its data's revision; no data yet.
+
+    Raises:
+        UserError: A file or column is missing.
+    """
+    files = data_files(task, folder)
+    for name, file in files.items():
+        _check_file(file, _columns_of(task, name), task.name)
+    revision = hashlib.sha256("".join(file_hash(file) for file in files.values()).encode()).hexdigest()
+    changes = {"name": task.name, "dataset": {"path": str(folder), "revision": revision}, "eval_splits": ["test"]}
+    if task.mteb_name:
+        base: Any = type(mteb.get_task(task.mteb_name))
+        languages = base.metadata.eval_langs
+        changes["eval_langs"] = {"en": languages["en"]} if isinstance(languages, dict) else languages
+        metadata = base.metadata.model_copy(update=changes)
+    else:
+        base = DEFAULTS[task.type][0]
+        metadata = local_metadata(description=task.remark, task_type=task.type, **changes)
+    # The metadata belongs to a class of its own, because unloading the data deletes an instance's metadata.
+    made = type(base.__name__, (base,), {"metadata": metadata})()
+    if task.type == "PairClassification":
+        made.input1_column_name, made.input2_column_name, made.label_column_name = COLUMNS[task.type]
+    if task.type == "Classification" and not task.train:
+        made.is_cross_validation, made.train_split = True, "test"
+    return made
+
+
+def local_metadata(name: str, task_type: str, dataset: dict[str, str], **more: Any) -> TaskMetadata:
+    """Describe a task that MTEB does not have, for MTEB's classes."""
+    return TaskMetadata(
+        name=name,
+        dataset=dataset,
+        type=task_type,  # type: ignore[arg-type]
+        category="t2c" if task_type == "Classification" else "t2t",
+        eval_langs=["eng-Latn"],
+        main_score=DEFAULTS[task_type][1],
+        **{"description": name, "eval_splits": ["test"], **more},
+    )
+
+
+def load_data(task: LocalTask, made: Any, folder: Path) -> None:
+    """Fill in the data of a task of [`mteb_task`].
+
+    Raises:
+        UserError: A value is missing.
+    """
+    data = LOADERS[task.type](task, folder, task.columns or COLUMNS[task.type])
+    subset = made.hf_subsets[0]
+    # Retrieval always has a level of subsets, the other types only if there are several.
+    made.dataset = {subset: data} if task.type == "Retrieval" or subset != "default" else data
+    made.data_loaded = True
+
+
+def data_files(task: LocalTask, folder: Path) -> dict[str, Path]:
+    """The paths of a task's files, by their names in the table."""
+    return {name: folder / f"{name}{SUFFIX}" for name in (*task.train, *task.test)}
+
+
+def sentence_pairs(task: LocalTask, folder: Path) -> SentencePairs | None:
+    """Read the pairs and human scores of an STS task; None for another type."""
+    if task.type != "STS":
+        return None
+    first, second, scores = _read(folder, task.test, task.columns or COLUMNS["STS"])
+    return SentencePairs(task.name, first, second, [float(score) for score in scores])
+
+
+def _columns_of(task: LocalTask, file: str) -> tuple[str, ...]:
+    columns = task.columns or COLUMNS[task.type]
+    if task.type != "Retrieval":
+        return columns
+    return columns[2:] if file.endswith("qrels") else columns[:2]
+
+
+def _check_file(file: Path, columns: Sequence[str], task: str) -> None:
+    if not file.is_file():
+        raise UserError(f"There is no file {file}, which the task {task} needs; add it or leave out the task.")
+    try:
+        found = pq.read_schema(file).names
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())}.") from None
+    for column in columns:
+        if column not in found:
+            raise UserError(
+                f"{file} has no column {column!r}, which the task {task} needs; it has {', '.join(found)}."
+            )
+
+
+def _read(folder: Path, names: Sequence[str], columns: Sequence[str]) -> list[list[Any]]:
+    """Read and concatenate the columns of some files.
+
+    Raises:
+        UserError: A value is missing.
+    """
+    values: list[list[Any]] = [[] for _ in columns]
+    for name in names:
+        file = folder / f"{name}{SUFFIX}"
+        table = pq.read_table(file, columns=list(columns))
+        for place, column in enumerate(columns):
+            cells = table[column].to_pylist()
+            # NaN is the only value that differs from itself.
+            if missing := [row for row, value in enumerate(cells) if value is None or value != value]:
+                raise UserError(f"{file}: row {missing[0]} has no {column!r}; correct or delete the row.")
+            values[place] += cells
+    return values
+
+
+def _load_sts(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
+    first, second, scores = _read(folder, task.test, columns)
+    pairs = {"sentence1": first, "sentence2": second, "score": [float(score) for score in scores]}
+    return DatasetDict(test=Dataset.from_dict(pairs))
+
+
+def _load_classification(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
+    splits = {split: _read(folder, names, columns) for split, names in (("train", task.train), ("test", task.test))}
+    names = task.labels or sorted({label for _, labels in splits.values() for label in labels})
+    return classification_data({split: (texts, labels) for split, (texts, labels) in splits.items() if texts}, names)
+
+
+def classification_data(splits: dict[str, tuple[list[str], list[str]]], classes: Sequence[str]) -> DatasetDict:
+    """Bring texts and labels into the form of MTEB's classification: columns `text` and `label`, a class's number."""
+    number = {label: index for index, label in enumerate(classes)}
+    data = {
+        split: Dataset.from_dict({"text": texts, "label": [number[label] for label in labels]})
+        for split, (texts, labels) in splits.items()
+    }
+    # MTEB reads labels one by one for each draw; the pandas format makes this a hundred times faster.
+    return DatasetDict(data).with_format("pandas")
+
+
+def _load_pairs(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
+    first, second, labels = _read(folder, task.test, columns)
+    positive = task.labels[-1] if task.labels else "1"
+    numbers = [int(str(label) == positive) for label in labels]
+    return DatasetDict(test=Dataset.from_dict({"sentence1": first, "sentence2": second, "label": numbers}))
+
+
+def _load_clustering(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
+    texts, labels = _read(folder, task.test, columns)
+    kept = [(text, label) for text, label in zip(texts, labels, strict=True) if text.strip()]
+    # A row of MTEB's older clustering tasks is a whole set.
+    one_set = {"sentences": [[text for text, _ in kept]], "labels": [[label for _, label in kept]]}
+    return DatasetDict(test=Dataset.from_dict(one_set))
+
+
+def _load_retrieval(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> dict[str, Any]:
+    corpus, queries, judgements = task.test
+    ids, titles, texts = _read(folder, [corpus], (columns[0], "title", columns[1]))
+    query_ids, questions = _read(folder, [queries], columns[:2])
+    relevant: dict[str, dict[str, int]] = {}
+    for query, document, score in zip(*_read(folder, [judgements], columns[2:]), strict=True):
+        relevant.setdefault(query, {})[document] = score
+    return {
+        "test": {
+            "corpus": Dataset.from_dict({"id": ids, "title": titles, "text": texts}),
+            "queries": Dataset.from_dict({"id": query_ids, "text": questions}),
+            "relevant_docs": relevant,
+            "top_ranked": None,
+        }
+    }
+
+
+LOADERS: dict[str, Callable[[LocalTask, Path, tuple[str, ...]], Any]] = {
+    "STS": _load_sts,
+    "Classification": _load_classification,
+    "PairClassification": _load_pairs,
+    "Clustering": _load_clustering,
+    "Retrieval": _load_retrieval,
+}
