@@ -14,8 +14,10 @@ from asterisk.evaluation.report import write_report
 from asterisk.evaluation.retention import BenchmarkResult, RetainedScore, measure_retention
 from asterisk.evaluation.sts import Measurement, SentencePairs, measure, sts_table
 from asterisk.models.checkpoints import load_student
+from asterisk.models.encoder import TextEncoder
 from asterisk.models.load import load_encoder
-from asterisk.models.static import STATIC_DIMENSIONS
+from asterisk.models.resolve import resolve_model
+from asterisk.models.static import distil_static, static_encoder
 from asterisk.reporting.names import display_name
 
 # Fewer held-out texts show nothing in a map.
@@ -38,11 +40,10 @@ def measure_models(
         return [measure("before training", load_encoder(encoder), benchmarks), trained]
     if teacher.partition(":")[0] in ("api", "vectors"):
         return [trained]
-    dimensions = min(trained.dimensions, STATIC_DIMENSIONS)
-    static = load_encoder(f"static:{teacher}", truncate_dim=dimensions)
+    static = static_encoder(distil_static(resolve_model(teacher), trained.dimensions))
     return [
         measure(f"teacher: {display_name(teacher)}", load_encoder(teacher), benchmarks),
-        measure(display_name(f"static:{teacher}"), static, benchmarks),
+        measure("model2vec (untrained)", TextEncoder(f"static:{teacher}", static), benchmarks),
         trained,
     ]
 

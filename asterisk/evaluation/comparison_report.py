@@ -58,19 +58,20 @@ def write_comparison_report(
     if len(sample) < max(BATCH_SIZES):
         raise UserError(f"A report needs {max(BATCH_SIZES)} different texts, but there are {len(sample)}; give more.")
     student, teacher = encoders[0], encoders[1]
-    vectors = [encoder.encode(sample, batch_size=batch_size) for encoder in (student, teacher)]
-    results = [
+    student_vectors, teacher_vectors = _embed(sample, student, teacher, batch_size)
+    student_results, teacher_results = (
         {task.name: _result(task, scores, encoder, batch_size) for task in tasks}
         for encoder, scores in ((student, models[0]), (teacher, models[1]))
-    ]
+    )
     names = display_names([scores.model for scores in models])
     write_report(
         folder,
         names[0],
         names[1],
-        measure_agreement(*vectors, sample, _word_ids(sample)),
-        measure_retention(*results, groups),
-        _labelled_map(student, teacher, data_dir, batch_size) or embedding_map(*vectors, sample),
+        measure_agreement(student_vectors, teacher_vectors, sample, _word_ids(sample)),
+        measure_retention(student_results, teacher_results, groups),
+        _labelled_map(student, teacher, data_dir, batch_size)
+        or embedding_map(student_vectors, teacher_vectors, sample),
         [
             ComparedModel(
                 name,
@@ -99,8 +100,12 @@ def _labelled_map(student: Encoder, teacher: Encoder, data_dir: Path | None, bat
     if folder is None or not (folder / f"{MAP_SET}.test.parquet").exists():
         return None
     data = read_set(local_sets(folder)[MAP_SET], max_test_texts=MAX_TEXTS)
-    vectors = [encoder.encode(data.test_texts, batch_size=batch_size) for encoder in (student, teacher)]
-    return embedding_map(*vectors, data.test_texts, data.test_labels)
+    student_vectors, teacher_vectors = _embed(data.test_texts, student, teacher, batch_size)
+    return embedding_map(student_vectors, teacher_vectors, data.test_texts, data.test_labels)
+
+
+def _embed(texts: list[str], student: Encoder, teacher: Encoder, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    return student.encode(texts, batch_size=batch_size), teacher.encode(texts, batch_size=batch_size)
 
 
 def _word_ids(texts: Sequence[str]) -> list[list[int]]:

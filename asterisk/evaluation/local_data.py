@@ -35,7 +35,11 @@ def mteb_task(task: LocalTask, folder: Path) -> Any:
     for name, file in files.items():
         _check_file(file, _columns_of(task, name), task.name)
     revision = hashlib.sha256("".join(file_hash(file) for file in files.values()).encode()).hexdigest()
-    changes = {"name": task.name, "dataset": {"path": str(folder), "revision": revision}, "eval_splits": ["test"]}
+    changes: dict[str, Any] = {
+        "name": task.name,
+        "dataset": {"path": str(folder), "revision": revision},
+        "eval_splits": ["test"],
+    }
     if task.mteb_name:
         base: Any = type(mteb.get_task(task.mteb_name))
         languages = base.metadata.eval_langs
@@ -53,7 +57,7 @@ def mteb_task(task: LocalTask, folder: Path) -> Any:
     return made
 
 
-def local_metadata(name: str, task_type: str, dataset: dict[str, str], **more: Any) -> TaskMetadata:
+def local_metadata(name: str, task_type: str, dataset: Any, **more: Any) -> TaskMetadata:
     """Describe a task that MTEB does not have, for MTEB's classes."""
     return TaskMetadata(
         name=name,

@@ -83,13 +83,16 @@ def measure_retention(
     for group, tasks in (groups or {}).items():
         if not tasks or not all(task in student for task in tasks):
             continue
-        means = [float(np.mean([model[task].score for task in tasks])) for model in (student, teacher)]
+        student_mean, teacher_mean = (
+            float(np.mean([model[task].score for task in tasks])) for model in (student, teacher)
+        )
         drawn = [draw for task in tasks if (draw := draws[task]) is not None]
         if len(drawn) == len(tasks):
-            lines.append(_retained(group, True, *means, np.mean(drawn, axis=0), f"{len(tasks)} tasks resampled"))
+            draw, interval = np.mean(drawn, axis=0), f"{len(tasks)} tasks resampled"
         else:
             fixed = ", ".join(task for task in tasks if draws[task] is None)
-            lines.append(_retained(group, True, *means, None, f"none: {fixed} cannot be resampled"))
+            draw, interval = None, f"none: {fixed} cannot be resampled"
+        lines.append(_retained(group, True, student_mean, teacher_mean, draw, interval))
     return lines
 
 
