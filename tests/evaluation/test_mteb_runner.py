@@ -10,7 +10,7 @@ from tests.support.paths import TEACHER
 
 
 def test_texts_of_a_task_are_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = load_encoder(f"static:{TEACHER}")
+    encoder = load_encoder(TEACHER)
     asked: list[list[str]] = []
     embed = encoder.encode
 

@@ -16,4 +16,4 @@ def test_speed_is_the_best_of_all_batch_sizes(sentences: list[str]) -> None:
 
 def test_repeated_sentences_do_not_count(sentences: list[str]) -> None:
     with pytest.raises(ValueError, match="2 distinct sentences do not fill a batch"):
-        measure_speed(load_encoder(f"static:{TEACHER}"), sentences[:2] * 32, batch_sizes=(16,))
+        measure_speed(load_encoder(TEACHER), sentences[:2] * 32, batch_sizes=(16,))

@@ -17,8 +17,8 @@ PAIRS = SentencePairs(
 
 
 def test_a_measurement_holds_score_size_and_speed() -> None:
-    encoder = load_encoder(f"static:{TEACHER}")
-    found = measure("static", encoder, [PAIRS])
+    encoder = load_encoder(TEACHER)
+    found = measure("teacher", encoder, [PAIRS])
     cosines = (encoder.encode(PAIRS.first) * encoder.encode(PAIRS.second)).sum(axis=1)
     np.testing.assert_allclose(found.cosines["Pairs"], cosines, atol=1e-6)
     assert found.sts["Pairs"] == found.mean_score == pytest.approx(100 * spearmanr(cosines, PAIRS.scores).statistic)
