@@ -46,8 +46,8 @@ from asterisk.distillation.student_tokenizer import NO_TOKENIZER, student_tokeni
 from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spearman
 from asterisk.models.checkpoints import load_asterisk, model_type, save_student
 from asterisk.models.resolve import resolve_model
+from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.remote_folder import RemoteFolder
-from asterisk.teachers.store import embed_corpus
 from asterisk.teachers.teacher import Teacher, has_tokenizer, load_teacher
 from asterisk.teachers.token_store import tokenize_corpus
 from modeling_asterisk import AsteriskConfig, AsteriskModel

@@ -65,7 +65,7 @@ def embed(folder: Path, material: Path) -> None:
     """Build a corpus, its store and its token ids."""
     from asterisk.data.corpus import build_corpus
     from asterisk.distillation.student_tokenizer import student_tokenizer
-    from asterisk.teachers.store import embed_corpus
+    from asterisk.teachers.embed_corpus import embed_corpus
     from asterisk.teachers.teacher import SentenceTransformerTeacher
 
     teacher = SentenceTransformerTeacher(TEACHER, dtype="float32", device="cpu")

@@ -65,7 +65,8 @@ def run_phase(phase: str, folder: Path, count: int) -> dict[str, float]:
     from asterisk.distillation.arguments import LoopArguments
     from asterisk.distillation.loop import Distillation
     from asterisk.distillation.student_tokenizer import student_tokenizer
-    from asterisk.teachers.store import EmbeddingStore, embed_corpus
+    from asterisk.teachers.embed_corpus import embed_corpus
+    from asterisk.teachers.store import EmbeddingStore
     from modeling_asterisk import AsteriskConfig, AsteriskModel
 
     store, texts = folder / "store", folder / "texts.txt"

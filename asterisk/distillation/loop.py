@@ -36,7 +36,8 @@ from asterisk.distillation.objectives import (
 from asterisk.distillation.projection import ALIGNMENT_ROWS, fit_projection
 from asterisk.models.parameter_groups import parameter_groups
 from asterisk.models.precision import resolve_mixed_precision
-from asterisk.teachers.store import EmbeddingStore, TokenStore
+from asterisk.teachers.store import EmbeddingStore
+from asterisk.teachers.token_store import TokenStore
 from modeling_asterisk import AsteriskModel
 
 # Steps between looks at the loss: each look makes a GPU wait.

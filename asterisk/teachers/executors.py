@@ -10,7 +10,7 @@ from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, Slurm
 
 from asterisk.data.corpus import Corpus
 from asterisk.teachers.arguments import ExecutorArguments
-from asterisk.teachers.store import embed_shards
+from asterisk.teachers.embed_corpus import embed_shards
 from asterisk.teachers.teacher import Teacher
 
 

@@ -22,7 +22,8 @@ from asterisk.distillation.curves import plot_curves, read_curves
 from asterisk.distillation.loop import Distillation, Pairs, ScoredPairs
 from asterisk.distillation.muon import Muon
 from asterisk.distillation.projection import fit_projection
-from asterisk.teachers.store import EmbeddingStore, embed_corpus
+from asterisk.teachers.embed_corpus import embed_corpus
+from asterisk.teachers.store import EmbeddingStore
 from asterisk.teachers.teacher import SentenceTransformerTeacher
 from tests.support.loss_curve import CURVE, loss_curve
 from tests.support.paths import REPOSITORY

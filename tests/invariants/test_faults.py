@@ -29,8 +29,8 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import atomic_folder
 from asterisk.heads.fine_tuning import Progress
 from asterisk.heads.training import HeadTraining
+from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.shards import shard_name
-from asterisk.teachers.store import embed_corpus
 from tests.support.flags import distillation_flags, head_flags
 from tests.support.labelled import topic_rows, write_table, write_tiny_asterisk
 from tests.support.mounting import enlarge, read_only, small_file_system

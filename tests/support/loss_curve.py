@@ -13,7 +13,7 @@ from asterisk.distillation.curves import read_curves
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.student import new_student
 from asterisk.distillation.student_tokenizer import student_tokenizer
-from asterisk.teachers.store import embed_corpus
+from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.teacher import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig
 

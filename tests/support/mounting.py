@@ -1,4 +1,4 @@
-"""File systems that are small or cannot be written to, where the tests' user may mount them; else the test skips."""
+"""Small and read-only file systems; a test is skipped where its user may not mount them."""
 
 import ctypes
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# Of <sys/mount.h>.
+# Constants of <sys/mount.h>.
 MS_RDONLY, MS_REMOUNT, MS_BIND, MNT_DETACH = 1, 32, 4096, 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -15,7 +15,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @contextmanager
 def small_file_system(folder: Path, size: str) -> Iterator[None]:
-    """A new folder in which all files together can hold no more than `size`, such as 64k."""
+    """A new folder whose files may take at most `size`, such as 64k."""
     folder.mkdir()
     if _libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()):
         pytest.skip("file systems cannot be mounted here")
@@ -27,7 +27,7 @@ def small_file_system(folder: Path, size: str) -> Iterator[None]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """A folder to which nobody may write, not even root."""
+    """Make a folder read-only, even for root."""
     path = str(folder).encode()
     if _libc.mount(path, path, None, MS_BIND, None):
         pytest.skip("file systems cannot be mounted here")
@@ -40,5 +40,5 @@ def read_only(folder: Path) -> Iterator[None]:
 
 
 def enlarge(folder: Path, size: str) -> None:
-    """Gives a [`small_file_system`] another size."""
+    """Change the size of a [`small_file_system`]."""
     assert not _libc.mount(b"tmpfs", str(folder).encode(), b"tmpfs", MS_REMOUNT, f"size={size}".encode())

@@ -1,4 +1,4 @@
-"""A teacher that computes nothing, small corpora, and the bytes of a store."""
+"""Fast teachers, small corpora, and the bytes of a store."""
 
 import hashlib
 import os
@@ -11,13 +11,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.data.corpus import Corpus, build_corpus
-from asterisk.teachers.store import embed_corpus
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.embed_corpus import embed_corpus
+from asterisk.teachers.teacher import SentenceTransformerTeacher, Teacher
 from tests.support.paths import TEACHER
 
 
 class QuickTeacher:
-    """Vectors that depend on the text alone, at once or after a while."""
+    """A teacher whose vectors are hashes of the texts, given at once or after some seconds."""
 
     precision, fingerprint = "float32", "0123"
     tokenizer: Any = None
@@ -37,6 +37,22 @@ class QuickTeacher:
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
         return self.encode([str(token) for token in token_ids])[0]
+
+
+class InterruptedTeacher:
+    """A teacher that is interrupted after some calls."""
+
+    def __init__(self, teacher: Teacher, calls: int):
+        self.teacher, self.calls = teacher, calls
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.teacher, name)
+
+    def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
+        if not self.calls:
+            raise KeyboardInterrupt
+        self.calls -= 1
+        return self.teacher.encode(texts)
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:

@@ -14,7 +14,8 @@ import pytest
 from asterisk.core.errors import UserError
 from asterisk.teachers import cluster
 from asterisk.teachers.arguments import ClusterArguments
-from asterisk.teachers.store import EmbeddingStore, embed_corpus
+from asterisk.teachers.embed_corpus import embed_corpus
+from asterisk.teachers.store import EmbeddingStore
 from tests.support.paths import REPOSITORY, TEACHER
 from tests.support.stores import QuickTeacher, contents, quick_corpus
 

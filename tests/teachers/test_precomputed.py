@@ -10,7 +10,7 @@ from datasets import Dataset
 
 from asterisk.core.errors import UserError
 from asterisk.data.corpus import build_corpus
-from asterisk.teachers.store import embed_corpus
+from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.teacher import SentenceTransformerTeacher, load_teacher
 
 
