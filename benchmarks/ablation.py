@@ -83,6 +83,7 @@ DELETED = (
     ("--ema_decay", "ema", "averaging the weights over the steps lowers the mean"),
     ("--contrastive_epochs", "", "contrastive training of a head gains nothing and takes twice the time"),
     ("--search", "", "no recorded result shows a gain of the settings search over the default settings"),
+    ("--near_duplicates", "", "no recipe used it, and no recorded result shows a gain"),
 )
 # The head's row that decided about --contrastive_epochs, and the one it is compared with.
 CONTRAST = ("8 of each label", "full with contrast", "full")

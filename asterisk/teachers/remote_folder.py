@@ -46,18 +46,16 @@ class RemoteFolder:
         self.local = cache_folder() / hashlib.sha256(redact(self.name).encode()).hexdigest()[:16]
 
     def names(self) -> set[str]:
-        """The names of all files and folders in it."""
-        try:
-            if self.system is None:
-                return set(os.listdir(self.local))
-            with self._reaching():
-                # The listing may be cached from before other machines wrote.
+        """The names of the files and folders in it; none if it does not exist."""
+        with self._reaching():
+            try:
+                if self.system is None:
+                    return set(os.listdir(self.local))
+                # A cached listing may lack what other machines wrote since.
                 self.system.invalidate_cache()
                 return {path.rstrip("/").rpartition("/")[2] for path in self.system.ls(self._root, detail=False)}
-        except FileNotFoundError:
-            return set()
-        except OSError as error:
-            raise UserError(f"{self.name} cannot be read: {error.strerror or error}.") from None
+            except FileNotFoundError:
+                return set()
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -135,7 +133,7 @@ class RemoteFolder:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
-        except (UserError, FileNotFoundError):
+        except UserError:
             raise
         except Exception as error:  # each protocol has errors of its own
             raise UserError(f"{self.name} cannot be reached: {' '.join(str(error).split())[:300]}.") from error

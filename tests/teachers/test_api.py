@@ -43,6 +43,9 @@ class API(ThreadingHTTPServer):
         # How a server refuses a batch of more texts, if it does.
         self.limit, self.limit_status, self.limit_message = 0, 413, ""
 
+    def handle_error(self, *_: object) -> None:
+        """Stay silent about clients that hung up."""
+
 
 class Handler(BaseHTTPRequestHandler):
     server: API

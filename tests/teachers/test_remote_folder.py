@@ -1,5 +1,6 @@
 """A folder at a path or URL tells what is missing or cannot be reached."""
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,29 @@ def test_file_that_appears_while_it_is_read_counts_as_missing(tmp_path: Path, mo
 
     monkeypatch.setattr(Path, "read_text", missing)
     assert RemoteFolder(tmp_path).read_json("shard-00000.json") is None
+
+
+def test_names_are_those_of_the_folder_and_none_if_it_does_not_exist(tmp_path: Path, cache: Path) -> None:
+    url = f"memory://bucket/{uuid.uuid4().hex}"
+    for location in (tmp_path / "folder", url):
+        folder = RemoteFolder(location)
+        assert folder.names() == set()
+        if folder.system is None:
+            folder.local.mkdir()
+        for name in ("a.json", "b.json"):
+            folder.write_json(name, {})
+        assert folder.names() == {"a.json", "b.json"}
+        folder.remove(["a.json", "missing.json"])
+        assert folder.names() == {"b.json"}
+
+
+def test_failure_to_write_to_a_url_is_one_sentence(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    folder = RemoteFolder("memory://bucket/store")
+    assert folder.system is not None
+
+    def no_bucket(*_: object, **__: object) -> None:
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(type(folder.system), "pipe_file", no_bucket)
+    with pytest.raises(UserError, match="memory://bucket/store cannot be reached: The specified bucket does not"):
+        folder.write_json("manifest.json", {})
