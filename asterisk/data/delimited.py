@@ -101,8 +101,9 @@ def find_dialect(
         if not _fit(Dialect(separator, quoting), lines, columns)[0]:
             separator = named or usual
     found = Dialect(separator, quoting)
-    cells = (cell for row in _loose_rows(found, lines) for cell in row)
-    if quoting != csv.QUOTE_NONE and any(re.match(' +"', cell) for cell in cells):
+    raw = "".join(f"\n{separator}{line}" for line in lines)
+    spaced = {cell for row in _loose_rows(found, lines) for cell in row if re.match(' +"', cell)}
+    if quoting != csv.QUOTE_NONE and any(separator + cell in raw for cell in spaced):
         found = found._replace(skips_spaces=True)
         say(f"{file} has spaces before quotation marks; spaces at the start of its cells are left out.")
     if not file_format.separator and separator != usual:

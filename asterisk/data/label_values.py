@@ -15,7 +15,8 @@ from asterisk.data.text_files import say
 # Heads compute in single precision.
 LARGEST_NUMBER = 1e38
 
-WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+# Codes such as 007 are classes, not numbers.
+LEADING_ZERO = re.compile(r"\s*0\d")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*")
 THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})*\s*")
 VECTOR_AS_TEXT = re.compile(r"\s*[01](\s*[,; |\t]\s*[01])+\s*")
@@ -148,10 +149,11 @@ def _problem_type(given: Sequence[Any], separator: str, is_written: bool) -> str
     if separator or any(isinstance(value, list) for value in given):
         return MULTI
     if is_written:
-        if all(WHOLE.fullmatch(value) for value in given):
-            return SINGLE
-        has_commas = all(map(DECIMAL_COMMA.fullmatch, given)) and not all(map(THOUSANDS.fullmatch, given))
-        return REGRESSION if has_commas or all(_number(value) is not None for value in given) else SINGLE
+        has_commas = any("," in value for value in given) and all(map(DECIMAL_COMMA.fullmatch, given))
+        has_commas = has_commas and not all(map(THOUSANDS.fullmatch, given))
+        has_points = any("." in value for value in given) and all(_number(value) is not None for value in given)
+        is_code = any(map(LEADING_ZERO.match, given))
+        return REGRESSION if (has_commas or has_points) and not is_code else SINGLE
     numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in given)
     return REGRESSION if numbers and any(not isinstance(value, Integral) for value in given) else SINGLE
 

@@ -271,9 +271,9 @@ def _number(text: str) -> Any:
 
 
 def _unreadable(file: str, error: Exception) -> UserError:
-    if isinstance(error, UnicodeError):
-        name = getattr(error, "encoding", "").upper() or "decodable"
-        return UserError(f"{file} is not {name} text ({error}); name its encoding with --encoding, such as cp1252.")
+    if isinstance(error, (UnicodeDecodeError, UnicodeEncodeError)):
+        is_not = f"{file} is not {error.encoding.upper()} text ({error.reason})"
+        return UserError(f"{is_not}; name its encoding with --encoding, such as cp1252.")
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if kind_of(file) is None:
         hint = "" if file.startswith("hub:") else f"There is no file or folder {file}, and "

@@ -140,7 +140,7 @@ def _find_encoding(file: str, sample: bytes, may_be_legacy: bool) -> str:
         found = "utf-16-le" if even < 0.05 < 0.3 < odd else "utf-16-be" if odd < 0.05 < 0.3 < even else ""
     if not found and may_be_legacy and not _is_utf8(sample):
         found = _legacy_encoding(sample)
-        word = re.search(r"[^\W\d_]*[^\x00-\x7f]\w*", sample.decode(found, "replace"))
+        word = re.search(r"\w*[^\W\x00-\x7f]\w*", sample.decode(found, "replace"))
         shown = f", with words such as {word[0][:20]!r}" if word else ""
         say(f"{file} is not UTF-8 text; it is read as {found}{shown} (--encoding names another).")
     elif found and found != "utf-8-sig":
@@ -161,7 +161,7 @@ def _is_utf8(sample: bytes) -> bool:
 def _legacy_encoding(sample: bytes) -> str:
     runs = re.findall(rb"[\x80-\xff]+", sample)
     in_words = sum(len(run) for run in runs if len(run) > 1) / sum(map(len, runs))
-    if in_words > 0.5:
+    if in_words > 0.8:
         lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())[: 1 << 16]
         if best := from_bytes(lines, cp_isolation=NON_LATIN).best():
             return best.encoding
