@@ -149,6 +149,7 @@ def key_is_never_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert KEY not in caplog.text
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_the_model_behind_the_api_whatever_goes_wrong(
     api: API, teacher: SentenceTransformerTeacher, sentences: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

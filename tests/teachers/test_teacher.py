@@ -39,6 +39,7 @@ def test_texts_of_very_different_lengths_do_not_share_a_batch(
     assert all(rows * length <= CPU_PASS_TOKENS for rows, length in shapes)
 
 
+@pytest.mark.slow
 def test_bfloat16_vectors_point_the_same_way(teacher: SentenceTransformerTeacher, sentences: list[str]) -> None:
     halved = SentenceTransformerTeacher(teacher.name, dtype="bfloat16")
     cosines = (halved.encode(sentences[::50])[0] * teacher.encode(sentences[::50])[0]).sum(axis=1)
