@@ -20,20 +20,20 @@ setup: .venv/.complete
 # package. torch is pinned by version alone: the machine chooses the build for its processor or GPU.
 .venv/.complete: pyproject.toml requirements/constraints.txt requirements/lock.txt $(SUITE)/fetch.py $(SUITE)/oldest.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --constraint requirements/lock.txt $(UV)
+	sed -n '/^uv==/,/[^\\]$$/p' requirements/lock.txt > .venv/uv.txt
+	.venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement .venv/uv.txt
 	.venv/bin/uv pip install --quiet --no-config --python .venv/bin/python $(HASHED) || .venv/bin/python -m pip install --quiet $(HASHED)
 	.venv/bin/python -m pip install --quiet --no-build-isolation --constraint requirements/constraints.txt --editable '.[dev]'
 	.venv/bin/python $(SUITE)/fetch.py
 	touch $@
 
-UV := $(shell grep -o '^uv==[0-9.]*' requirements/lock.txt)
 HASHED := --no-deps --require-hashes --requirement requirements/lock.txt
 LOCK := .cache/lock/bin/uv pip compile --quiet --universal --no-config --no-deps --no-annotate --generate-hashes \
 	--custom-compile-command "make lock"
 
 lock:
 	$(PYTHON) -m venv .cache/lock
-	.cache/lock/bin/python -m pip install --quiet $(UV)
+	.cache/lock/bin/python -m pip install --quiet --constraint requirements/constraints.txt uv
 	$(LOCK) --no-emit-package torch requirements/constraints.txt --output-file requirements/lock.txt
 	$(LOCK) $(SUITE)/oldest.in --output-file $(SUITE)/oldest.txt
 
