@@ -45,3 +45,7 @@ def main() -> None:
         raise UserError(f"There is no command {command!r}; the commands are {', '.join(COMMANDS)}.")
     sys.argv = [f"asterisk {command}", *options]
     runpy.run_path(str(program(command)), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
