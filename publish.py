@@ -18,57 +18,77 @@ from pathlib import Path
 
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
-from asterisk.publishing.push import PushOptions, check_published, check_push, list_files, push_folder
+from asterisk.core.processes import require_one_process
 from asterisk.publishing.resources import resource
 
 
 @dataclass
-class PublishArguments:
-    """What is published, where to, and what the card says of it."""
+class FolderArguments:
+    """Folder: the checkpoint, and the Hub folder that it becomes."""
 
-    checkpoint: str = field(default="", metadata={"help": "the model's folder; may stand first, without its flag"})
+    checkpoint: str = field(default="", metadata={"help": "the model's folder; may stand first, without the flag"})
     output_dir: str = field(default="", metadata={"help": "the Hub folder; an earlier one is replaced"})
-    dtype: str = field(default="float32", metadata={"help": "float32 or float16, of the weights"})
-    compact: bool = field(
-        default=False, metadata={"help": "of the ONNX files only the smallest, onnx/model_int8.onnx"}
-    )
+    dtype: str = field(default="float32", metadata={"help": "type of the weights: float32 or float16"})
+    compact: bool = field(default=False, metadata={"help": "write only the smallest ONNX file, onnx/model_int8.onnx"})
     native: bool = field(
-        default=False, metadata={"help": "without remote code, as an architecture that transformers has"}
+        default=False, metadata={"help": "write an architecture of transformers, which needs no remote code"}
     )
     sts: str = field(
-        default=f"STS-B captions={resource('recipes/sts_captions/test.jsonl')}",
-        metadata={"help": "NAME=FILE of scored sentence pairs: what the forms are compared on"},
+        default="",
+        metadata={
+            "help": "NAME=FILE of scored sentence pairs, on which the forms are compared "
+            "(default: the STS-B captions in recipes/sts_captions)"
+        },
     )
+
+
+@dataclass
+class CardArguments:
+    """Card: the facts that the model card states."""
+
     results: list[str] = field(
         default_factory=list,
-        metadata={"help": "summary.json, results.json or report.json for the card (default: beside the checkpoint)"},
+        metadata={"help": "summary.json, results.json or report.json (default: those beside the checkpoint)"},
     )
     training_data: str = field(
         default="", metadata={"help": "YAML of the texts' licences (default: licences.yaml beside the texts)"}
     )
     examples: list[str] = field(
-        default_factory=list, metadata={"help": "texts for the card's widget and snippets (default: of --sts)"}
+        default_factory=list, metadata={"help": "texts for the widget and the snippets (default: from --sts)"}
     )
     base_model: str = field(default="", metadata={"help": "Hub id of the teacher, or of a head's backbone"})
-    license: str = field(default="apache-2.0", metadata={"help": "of the weights, as the Hub calls it"})
-    language: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "of the texts, as the Hub calls it"})
+    license: str = field(default="apache-2.0", metadata={"help": "the Hub's name of the weights' licence"})
+    language: list[str] = field(
+        default_factory=lambda: ["en"], metadata={"help": "the Hub's names of the texts' languages"}
+    )
+
+
+@dataclass
+class PushArguments:
+    """Push: the upload to the Hub."""
+
     push: bool = field(default=False, metadata={"help": "upload the folder to --repo_id"})
     repo_id: str = field(default="", metadata={"help": "owner/name on the Hub, which the card's snippets load"})
     public: bool = field(default=False, metadata={"help": "make a new repository public"})
     revision: str = field(default="", metadata={"help": "the branch to push to (default: main)"})
-    tag: str = field(default="", metadata={"help": "names the commit; the card's snippets pin it"})
+    tag: str = field(default="", metadata={"help": "tag of the commit; the card's snippets pin it"})
     create_pr: bool = field(default=False, metadata={"help": "open a pull request instead of committing"})
     dry_run: bool = field(default=False, metadata={"help": "list what --push would upload, and upload nothing"})
+
+
+@dataclass
+class PublishArguments(PushArguments, CardArguments, FolderArguments):
+    """All arguments of publish.py."""
 
 
 @entry_point
 def main() -> None:
     """Build, list or push the folder."""
-    argv = sys.argv[1:]
-    if argv and not argv[0].startswith("-"):
-        argv = ["--checkpoint", *argv]
-    arguments = parse_arguments(PublishArguments, __doc__ or "", argv)
+    require_one_process()
+    arguments = parse_arguments(PublishArguments, __doc__ or "", first="checkpoint")
     check(arguments)
+    from asterisk.publishing.push import PushOptions, check_published, check_push, list_files, push_folder
+
     folder = Path(arguments.output_dir)
     options = PushOptions(arguments.repo_id, arguments.public, arguments.revision, arguments.tag, arguments.create_pr)
     if arguments.repo_id:
@@ -101,9 +121,10 @@ def build(arguments: PublishArguments, folder: Path) -> None:
     from asterisk.publishing.folder import build_folder
     from asterisk.publishing.training_run import NOT_STATED, read_training_run
 
-    name, separator, source = arguments.sts.partition("=")
+    sts = arguments.sts or f"STS-B captions={resource('recipes/sts_captions/test.jsonl')}"
+    name, separator, source = sts.partition("=")
     if not separator or not name or not source:
-        raise UserError(f"--sts takes NAME=FILE, not {arguments.sts!r}.")
+        raise UserError(f"--sts takes NAME=FILE, not {sts!r}.")
     checkpoint = load_checkpoint(Path(arguments.checkpoint))
     sources = read_training_run(checkpoint.folder, arguments.training_data).sources
     if unstated := [source.name for source in sources if source.licence == NOT_STATED]:

@@ -20,43 +20,52 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asterisk
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
-
-REPOSITORY = Path(__file__).resolve().parent
+from asterisk.core.processes import require_one_process
 
 HOSTS = ("127.0.0.1", "0.0.0.0", "::")
 
 
 @dataclass
-class ServeArguments:
-    """What is served, where, and how much one may ask."""
+class ServiceArguments:
+    """Service: what to serve, and where."""
 
-    folder: str = field(default="", metadata={"help": "a Hub folder of publish.py; may stand first, without its flag"})
-    host: str = field(default="127.0.0.1", metadata={"help": f"one of {', '.join(HOSTS)}; the default is local"})
+    folder: str = field(default="", metadata={"help": "a Hub folder of publish.py; may stand first, without the flag"})
+    host: str = field(default="127.0.0.1", metadata={"help": f"one of {', '.join(HOSTS)}"})
     port: int = field(default=8000, metadata={"help": "from 1024 to 65535"})
     form: str = field(
         default="",
         metadata={
-            "help": "the ONNX file: model, model_fp16, model_quantized or model_int8 (default: the first there is)"
+            "help": "the ONNX file: model, model_fp16, model_quantized or model_int8 (default: the first that exists)"
         },
     )
-    threads: int = field(default=0, metadata={"help": "that compute; 0: as many as onnxruntime finds right"})
-    max_body_bytes: int = field(default=8_388_608, metadata={"help": "of a request; more is answered with 413"})
-    max_texts: int = field(default=2_048, metadata={"help": "of a request; more are answered with 400"})
+    threads: int = field(default=0, metadata={"help": "computing threads; 0 leaves the choice to onnxruntime"})
+
+
+@dataclass
+class LimitArguments:
+    """Limits: how much a request may ask for."""
+
+    max_body_bytes: int = field(default=8_388_608, metadata={"help": "bytes of a request; more is answered with 413"})
+    max_texts: int = field(default=2_048, metadata={"help": "texts of a request; more are answered with 400"})
     max_waiting: int = field(
         default=256,
-        metadata={"help": "requests; more are answered with 429, and those that wait half a minute with 503"},
+        metadata={"help": "waiting requests; more get 429, and those that wait half a minute get 503"},
     )
+
+
+@dataclass
+class ServeArguments(LimitArguments, ServiceArguments):
+    """All arguments of serve.py."""
 
 
 @entry_point
 def main() -> None:
     """Check the arguments, then become the service."""
-    argv = sys.argv[1:]
-    if argv and not argv[0].startswith("-"):
-        argv = ["--folder", *argv]
-    arguments = parse_arguments(ServeArguments, __doc__ or "", argv)
+    require_one_process()
+    arguments = parse_arguments(ServeArguments, __doc__ or "", first="folder")
     check(arguments)
     from asterisk.models.onnx import OnnxEmbedder, onnx_file
 
@@ -95,7 +104,8 @@ def check(arguments: ServeArguments) -> None:
 
 def become_service(settings: dict[str, object]) -> None:
     """Replace this process by one that has not loaded transformers, and keep its process id for signals."""
-    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    root = Path(asterisk.__file__).parents[1]
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     if settings["threads"]:
         environment["RAYON_NUM_THREADS"] = str(settings["threads"])  # the tokenizer's

@@ -14,12 +14,14 @@ report.html, report.md, report.json and run.json.
 
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
+from asterisk.core.processes import require_one_process
 from asterisk.heads.arguments import TrainHeadArguments
 
 
 @entry_point
 def main() -> None:
     """Parse the arguments and train."""
+    require_one_process()
     arguments = parse_arguments(TrainHeadArguments, __doc__ or "")
     for name in ("model", "train_file", "output_dir"):
         if not getattr(arguments, name):

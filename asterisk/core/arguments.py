@@ -90,7 +90,7 @@ def _parser(kind: Any, description: str) -> Any:
 
         def __init__(self, **options: Any):
             self.actions: dict[str, argparse.Action] = {}
-            self.groups: dict[Any, argparse._ArgumentGroup] = {}
+            self.groups: dict[Any, Any] = {}
             super().__init__(kind, **options)
 
         def add_argument(self, *flags: str, **options: Any) -> argparse.Action:  # type: ignore[override]

@@ -7,10 +7,9 @@ import numpy as np
 
 from asterisk.core.errors import UserError
 from asterisk.core.vectors import unit
+from asterisk.evaluation.arguments import TEMPLATES
 from asterisk.models.encoder import Encoder
 
-# The label alone, and the label in a sentence; chosen without looking at scores.
-TEMPLATES = ("{}", "This text is about {}.")
 _BOUNDARY = re.compile(r"[_\-.#\s]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 

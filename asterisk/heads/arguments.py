@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from asterisk.core.errors import UserError
 from asterisk.data.arguments import DataArguments
+from asterisk.evaluation.arguments import TEMPLATES
 
 # Joins the templates of --label_template.
 TEMPLATE_SEPARATOR = "|"
@@ -156,7 +157,7 @@ class PseudoLabelArguments:
         },
     )
     label_template: str = field(
-        default="{}|This text is about {}.",
+        default=TEMPLATE_SEPARATOR.join(TEMPLATES),
         metadata={
             "help": "text that is embedded for a label, which replaces {}; several texts, separated by |, are averaged"
         },

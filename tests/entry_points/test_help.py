@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.support.paths import REPOSITORY, RunScript
 
 GROUPS = {
     "distill": ["corpus", "teacher", "student", "objectives", "training", "output"],
-    "head": ["data", "training", "output"],
+    "head": ["data", "training", "labelling", "decisions", "files"],
     "evaluate": ["models", "tasks", "classification", "report", "output"],
     "publish": ["folder", "card", "push"],
     "embed": ["texts", "model", "output"],
@@ -20,6 +20,7 @@ GROUPS = {
 }
 # Seconds of processor time; on a quiet machine the wall clock shows hardly more.
 LONGEST = 2.0
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -49,7 +50,7 @@ def test_unknown_flag_names_the_nearest(command: str, run_script: RunScript) -> 
 
 
 @pytest.mark.parametrize("command", ["head", "evaluate", "publish", "serve"])
-def test_several_processes_are_refused_before_anything_is_written(command: str, tmp_path: str) -> None:
+def test_several_processes_are_refused_before_anything_is_written(command: str, tmp_path: Path) -> None:
     environment = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}
     arguments = [sys.executable, str(REPOSITORY / COMMANDS[command]), "--config", str(REPOSITORY / "recipes" / "none")]
     result = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -62,6 +63,8 @@ def test_command_lists_the_programs() -> None:
     assert [line.split()[0] for line in usage().splitlines()[2:-2]] == list(COMMANDS)
 
 
-def test_unknown_command_is_refused(run_script: RunScript) -> None:
-    result = run_script("-m", "asterisk.command_line")
-    assert result.returncode == 0
+def test_unknown_command_is_refused() -> None:
+    command = [sys.executable, "-m", "asterisk.command_line", "trian"]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: There is no command 'trian'; the commands are " + ", ".join(COMMANDS) + ".\n"

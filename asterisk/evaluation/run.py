@@ -1,0 +1,133 @@
+"""Measure a model and its baselines, and write results after each task: the work of evaluate_mteb.py."""
+
+import dataclasses
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from asterisk.core.errors import UserError
+from asterisk.core.files import atomic_file, make_folder, write_json
+from asterisk.data.labelled_sets import LocalSet, local_sets, read_set
+from asterisk.data.readers import files_of, read_columns, read_texts
+from asterisk.evaluation.arguments import EvaluationArguments, parse_prompt
+from asterisk.evaluation.comparison_report import write_comparison_report
+from asterisk.evaluation.few_shot import classification_table, mean_results, measure_classification
+from asterisk.evaluation.fine_tuned import measure_fine_tuned
+from asterisk.evaluation.mteb_runner import ModelScores, run_tasks, summary, summary_table
+from asterisk.evaluation.tasks import find_tasks, group_members
+from asterisk.models.encoder import TextEncoder
+from asterisk.models.load import is_asterisk, load_encoder
+
+
+def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
+    """Measure the model, then the baselines.
+
+    Args:
+        arguments: The checked arguments.
+        train_head: The program that `--fine_tune` starts.
+
+    Raises:
+        UserError: A model, task or file is not as it should be.
+    """
+    folder, data = Path(arguments.output_dir), Path(arguments.data_dir) if arguments.data_dir else None
+    tasks = find_tasks(arguments.tasks, arguments.data_dir or None) if arguments.tasks else []
+    groups = group_members(local=data is not None)
+    texts = _report_texts(arguments, data) if arguments.report else []
+    sets = _chosen_sets(arguments, data) if data and arguments.classifies else {}
+    if arguments.fine_tune and not is_asterisk(arguments.model):
+        raise UserError(f"--fine_tune trains an Asterisk, but {arguments.model} is none; leave --fine_tune out.")
+    settings = dataclasses.asdict(arguments)
+    encoders: list[TextEncoder] = []
+    models: list[ModelScores] = []
+    for position, spec in enumerate([arguments.model, *arguments.baseline]):
+        encoder = _load(spec, arguments, is_baseline=position > 0)
+        label = f"{spec} (truncated)" if position == 0 and arguments.truncate_dim else spec
+        encoders.append(encoder)
+        models.append(ModelScores.of(label, encoder))
+        print(f"{label}: {encoder.num_parameters:,} parameters, {encoder.dimension} dimensions.", flush=True)
+        for name, result in run_tasks(encoder, tasks, folder, arguments.batch_size):
+            models[-1].tasks[name] = result
+            tqdm.write(f"{label}: {name} {result.score:.2f} ({result.metric}, {result.seconds:.1f} s)")
+            write_json(folder / "summary.json", summary(models, tasks, groups, settings))
+    if tasks:
+        table = summary_table(models, tasks, groups)
+        _write_text(folder / "summary.md", table)
+        print(f"\n{table}\nThe results are in {folder}: summary.json, summary.md and MTEB's own in results/.")
+    if sets:
+        # Retention refers to the first model: the first baseline, if there is one.
+        _write_classification(folder, [*encoders[1:], encoders[0]], sets, arguments, train_head)
+    if arguments.report:
+        page = folder / "report" / "report.html"
+        write_comparison_report(page.parent, encoders, models, tasks, groups, texts, data, arguments.batch_size)
+        print(f"\nThe report is {page}, and as text {page.with_suffix('.md')}.")
+
+
+def _load(spec: str, arguments: EvaluationArguments, is_baseline: bool) -> TextEncoder:
+    """Load the model with all arguments, or a baseline without truncation and prompts."""
+    return load_encoder(
+        spec,
+        truncate_dim=None if is_baseline else arguments.truncate_dim,
+        precision=arguments.precision,
+        pooling=arguments.pooling,
+        prompts=None if is_baseline else dict(parse_prompt(text) for text in arguments.prompts),
+        device=arguments.device or None,
+        trust_remote_code=arguments.trust_remote_code,
+        local_files_only=bool(arguments.data_dir),
+    )
+
+
+def _report_texts(arguments: EvaluationArguments, data: Path | None) -> list[str]:
+    """Read the texts on which a report compares and times the models."""
+    if arguments.texts:
+        return [text for source in arguments.texts for file in files_of(source) for text in read_texts(file, "text")]
+    file = data / "sts" / "STSBenchmark.test.parquet" if data else None
+    if file is None or not file.is_file():
+        raise UserError("--report needs text that no model was trained on; give a file of sentences with --texts.")
+    columns = read_columns(str(file), ["sentence1", "sentence2"])
+    return columns["sentence1"] + columns["sentence2"]
+
+
+def _chosen_sets(arguments: EvaluationArguments, data: Path) -> dict[str, LocalSet]:
+    """Find the labelled sets to classify."""
+    found = local_sets(data / "classification")
+    if unknown := [name for name in arguments.sets if name not in found]:
+        raise UserError(f"There is no labelled set {unknown[0]!r} in {data}; there are {', '.join(found)}.")
+    return {name: each for name, each in found.items() if not arguments.sets or name in arguments.sets}
+
+
+def _write_classification(
+    folder: Path,
+    encoders: list[TextEncoder],
+    sets: dict[str, LocalSet],
+    arguments: EvaluationArguments,
+    train_head: Path,
+) -> None:
+    """Measure zero-shot, few-shot and fine-tuned classification; write classification.json and .md."""
+    make_folder(folder)
+    data = [read_set(each, arguments.max_test_texts) for each in sets.values()]
+    results = measure_classification(
+        encoders,
+        data,
+        zero_shot=arguments.zero_shot,
+        linear_probe=bool(arguments.few_shot),
+        few_shot=arguments.few_shot,
+        templates=arguments.templates,
+        batch_size=arguments.batch_size,
+    )
+    if arguments.fine_tune:
+        for encoder in filter(lambda encoder: is_asterisk(encoder.spec), encoders):
+            # As in results/: the revision tells the model from another one that was at the same place.
+            runs = folder / "fine-tuned" / encoder.name / encoder.revision
+            results += measure_fine_tuned(encoder.name, encoder.spec, data, train_head, runs)
+    if len(sets) > 1:
+        results += mean_results(results)
+    write_json(folder / "classification.json", [dataclasses.asdict(line) for line in results])
+    table = classification_table(results)
+    _write_text(folder / "classification.md", table + "\n")
+    print(f"\n{table}\nThe results are in {folder}: classification.json and .md.")
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
