@@ -61,7 +61,9 @@ class BatchQueue:
                         answer.set_result(computed.result()[index])
 
     async def _next_batch(self) -> tuple[list[EmbeddingRequest], list[asyncio.Future[bytes]]]:
-        requests, answers, texts = [], [], 0
+        requests: list[EmbeddingRequest] = []
+        answers: list[asyncio.Future[bytes]] = []
+        texts = 0
         while not requests or (texts < BATCH_TEXTS and not self._waiting.empty()):
             request, answer, deadline = await self._waiting.get()
             if answer.done():  # cancelled

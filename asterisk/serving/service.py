@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
@@ -33,7 +34,6 @@ RETRY = {"Retry-After": "1"}
 
 def create_app(settings: Settings, embedder: OnnxEmbedder) -> FastAPI:
     """Create the service."""
-
     queue = BatchQueue(partial(answer_batch, settings, embedder))
 
     @asynccontextmanager
@@ -64,7 +64,7 @@ def create_app(settings: Settings, embedder: OnnxEmbedder) -> FastAPI:
         answer = queue.submit(asked)
         gone = asyncio.ensure_future(request.receive())
         try:
-            await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 raise HTTPException(400, "The client went away.")  # nobody reads it
             return Response(answer.result(), media_type="application/json")
@@ -96,7 +96,7 @@ def answer_batch(settings: Settings, embedder: OnnxEmbedder, requests: list[Embe
             "model": settings.name,
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
-        answers.append(json.dumps(answer).encode())
+        answers.append(to_json(answer))
     return answers
 
 
