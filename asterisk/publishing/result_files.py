@@ -22,7 +22,7 @@ TASK_TYPES = {
     "cosine_ap": "PairClassification",
 }
 
-# Local tasks that MTEB does not have. A name with a remark in brackets, "SICK-R (test)", is not MTEB's either.
+# Tasks that MTEB does not have, for summaries that do not mark MTEB's tasks. Nor are those with a remark in brackets.
 NOT_MTEB = {"MRPC", "SNLI", "Clinc150", "HWU64", "SNIPS", "ATIS", "SST2", "MR"}
 
 # The common names of models.
@@ -89,7 +89,7 @@ def _mteb_scores(content: dict[str, Any]) -> Scores:
                 task_type=TASK_TYPES.get(metric, "Other"),
                 # Readers do not know the paths of the measuring machine.
                 dataset_type=dataset["path"] if on_hub else _slug(name),
-                dataset_name=f"MTEB {name}" if is_mteb_task(name) else name,
+                dataset_name=f"MTEB {name}" if about.get("mteb", is_mteb_task(name)) else name,
                 dataset_revision=dataset.get("revision") if on_hub else None,
                 # MTEB has no name for the split of a local file; the task's name ends with it.
                 dataset_split="dev" if name.endswith(" (dev)") else about["splits"][0],

@@ -131,9 +131,17 @@ def test_only_mtebs_own_tasks_are_called_mteb(tmp_path: Path) -> None:
     assert [entry.dataset_split for entry in entries] == ["test", "test", "test", "test", "dev", "test"]
 
 
-def test_local_tasks_without_a_counterpart_are_known() -> None:
+def test_the_mark_in_a_summary_decides_what_is_mtebs(tmp_path: Path) -> None:
+    summary = mteb_summary()
+    summary["tasks"] = {name: {**about, "mteb": name == "STS16"} for name, about in summary["tasks"].items()}
+    write_json(tmp_path / "summary.json", summary)
+    entries = read_scores(tmp_path / "summary.json").entries
+    assert [entry.dataset_name for entry in entries] == ["STSBenchmark", "MTEB STS16"]
+
+
+def test_summaries_without_a_mark_are_judged_by_the_names_of_local_tasks() -> None:
     assert {task.name for task in LOCAL_TASKS if is_mteb_task(task.name)} == {
-        task.name for task in LOCAL_TASKS if task.mteb_name == task.name
+        task.name for task in LOCAL_TASKS if task.is_mteb
     }
 
 
