@@ -1,4 +1,4 @@
-"""What several tests share: the packaged teacher, sentences of the demo corpus, and a small trained student."""
+"""Shared fixtures: the packaged teacher, sentences of the demo corpus, a small trained student."""
 
 import lzma
 import os
@@ -11,7 +11,7 @@ import pytest
 from accelerate.state import AcceleratorState
 from filelock import FileLock
 
-# Nothing in the tests may need a network, the loading of models included.
+# No test may need a network, not even to load a model.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from asterisk.teachers.teacher import SentenceTransformerTeacher
@@ -19,7 +19,7 @@ from tests.support.paths import DEMO_CORPUS, REPOSITORY, SECRETS, TEACHER, RunSc
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """A folder that the first of the test processes that wants it makes, for all of them."""
+    """Create a folder once for all test processes: the first process that needs it calls `make`."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
@@ -32,15 +32,23 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First the files that want what is made once: one process makes it while another has tests that do not wait."""
-    made = {item.path for item in items if "small_run" in getattr(item, "fixturenames", ())}
+    """Mark tests that run programs as slow, and run the files that need the small run first.
+
+    One test process trains the small run while the other runs tests that do not wait for it.
+    """
+    fixtures = {item: set(getattr(item, "fixturenames", ())) for item in items}
+    for item in items:
+        if fixtures[item] & {"run_script", "small_run", "published"}:
+            item.add_marker(pytest.mark.slow)
+    made = {item.path for item in items if "small_run" in fixtures[item]}
     items.sort(key=lambda item: item.path not in made)
 
 
 @pytest.fixture(autouse=True)
-def own_accelerator() -> Iterator[None]:
-    """Lets each test choose its own precision: Accelerate keeps one for the life of a process."""
+def fresh_accelerator() -> Iterator[None]:
+    """Let each test choose its precision: Accelerate keeps one for the life of a process."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 
@@ -52,7 +60,7 @@ def teacher() -> SentenceTransformerTeacher:
 
 @pytest.fixture(scope="session")
 def sentences() -> list[str]:
-    """Six thousand sentences of varied kinds and lengths."""
+    """Return six thousand sentences of varied kinds and lengths."""
     found: list[str] = []
     for path in sorted(DEMO_CORPUS.glob("*.txt.xz")):
         found += lzma.decompress(path.read_bytes()).decode().splitlines()[:500]
@@ -61,7 +69,7 @@ def sentences() -> list[str]:
 
 @pytest.fixture(scope="session")
 def run_script() -> RunScript:
-    """Runs one of the entry points as a user would, from the repository's root."""
+    """Run an entry point as a user would, from the repository's root."""
 
     def run(script: str, *arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, script, *map(str, arguments)]
@@ -75,7 +83,7 @@ def run_script() -> RunScript:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory, sentences: list[str], run_script: RunScript) -> Path:
-    """The folder of a whole run of train_distill.py on few sentences, in seconds."""
+    """Return the folder of a whole run of train_distill.py on few sentences."""
 
     def make(folder: Path) -> None:
         corpus = folder / "texts.txt"
@@ -93,7 +101,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, sentences: list[str], ru
 
 @pytest.fixture(scope="session")
 def published(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run_script: RunScript) -> Path:
-    """The Hub folder that publish.py makes of the small student."""
+    """Return the Hub folder that publish.py writes for the small student."""
 
     def make(folder: Path) -> None:
         result = run_script(

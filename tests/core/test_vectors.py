@@ -6,7 +6,7 @@ from asterisk.core.vectors import orthogonal_map, principal_directions, unit
 
 
 def test_vectors_get_unit_length_and_zero_stays() -> None:
-    assert np.allclose(unit(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
+    assert np.allclose(unit(np.array([[3.0, 4.0], [0.0, 0.0]])), np.array([[0.6, 0.8], [0.0, 0.0]]))
 
 
 def test_principal_directions_keep_the_most() -> None:
