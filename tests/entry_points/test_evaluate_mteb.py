@@ -25,7 +25,7 @@ from modeling_asterisk import AsteriskConfig, AsteriskModel
 from tests.support.paths import REPOSITORY, TEACHER, RunScript
 
 DATA = REPOSITORY.parent / "shared" / "data" / "eval"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")]
 
 
 @pytest.fixture(scope="module")

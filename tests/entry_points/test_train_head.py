@@ -23,6 +23,8 @@ SETS = REPOSITORY.parent / "shared" / "data" / "eval" / "classification"
 
 Run = Callable[..., tuple[int, str, str]]
 
+pytestmark = pytest.mark.slow
+
 CLASSIFY = """
 import json, sys
 from transformers import pipeline

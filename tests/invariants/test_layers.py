@@ -71,6 +71,7 @@ def test_every_module_belongs_to_a_room() -> None:
     assert files <= {"__init__.py", "command_line.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*(f"asterisk.{room}" for room in ROOMS), "asterisk.models.onnx"])
 def test_a_room_imports_alone(name: str) -> None:
     wanted = modules(name.split(".")[1]) if name.count(".") == 1 else [name]

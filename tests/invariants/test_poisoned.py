@@ -13,6 +13,7 @@ MOST_SECONDS, MOST_MB = 5.0, 400.0
 KINDS = {"ValueError", "OSError", "RuntimeError", "SafetensorError", "RecursionError", "Exception", "UserError"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_poisoned_artefact_is_refused(case: Case, tmp_path: Path) -> None:
     refusal = refuse(case, tmp_path)

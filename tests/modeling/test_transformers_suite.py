@@ -15,6 +15,7 @@ SUITE = Path(__file__).parent / "transformers_suite" / "asterisk_suite.py"
 FEWEST_PASSED = 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", [NEWEST, OLDEST], ids=["newest", "oldest"])
 def test_models_pass_the_common_tests_of_transformers(release: str) -> None:
     folder = CACHE / release
