@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) on a classifier: put on it, and kept by themselves for peft."""
+"""Low-rank adapters of a classifier (Hu et al. 2021, arXiv:2106.09685), and their folder for peft."""
 
 import warnings
 from pathlib import Path
@@ -11,7 +11,7 @@ from asterisk.core.files import atomic_folder, read_json, write_json
 from asterisk.models.resolve import resolve_model
 from modeling_asterisk import AsteriskForSequenceClassification
 
-# The matrices of every layer, and the projection; the token table is no matrix that LoRA could be beside cheaply.
+# The matrices of every layer, and the projection. LoRA on the token table would be slow.
 LORA_TARGETS = ("qkv_proj", "o_proj", "up_proj", "down_proj", "projection")
 HEAD = "classifier"
 
@@ -41,7 +41,7 @@ print(classify("A text.", top_k=3))
 
 
 def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:
-    """The model with LoRA adapters; of the rest only the head learns.
+    """Wrap the model so that only LoRA adapters and the head are trained.
 
     Raises:
         UserError: peft is not installed.
@@ -58,36 +58,36 @@ def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Mod
         modules_to_save=[HEAD],
     )
     with warnings.catch_warnings():
-        # peft asks for an attribute that transformers calls by another name now.
+        # peft reads an attribute that transformers has renamed.
         warnings.simplefilter("ignore", FutureWarning)
         return get_peft_model(model, config)
 
 
 def adapters_folder(folder: Path) -> Path:
-    """Where the adapters of the training in a folder are kept, which itself is removed in the end."""
+    """The folder of the adapters of a training; it outlives the training's folder."""
     return folder.with_name(f"{folder.name}-{ADAPTERS}")
 
 
 def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: str, folder: Path) -> None:
-    """Saves what was trained of a classifier, without what its backbone has: a folder for peft.
+    """Save the adapters and the head of a classifier, without its backbone, as a folder for peft.
 
     Args:
-        model: The finished classifier, of which the head and the configuration are saved.
-        kept: The adapters that were merged into it, as [`fine_tune`] keeps them.
-        base: What was trained on.
-        folder: Appears whole or not at all.
+        model: The finished classifier; its head and configuration are saved.
+        kept: The adapters that were merged into it ([`adapters_folder`]).
+        base: The model that was trained.
+        folder: The new folder; it appears whole or not at all.
     """
     location = resolve_model(base)
     with atomic_folder(folder) as temporary:
-        # The configuration with its code: of the classes, and of what was decided after training.
+        # The configuration has the classes, the temperature and the thresholds, and comes with its code.
         model.config.save_pretrained(temporary)
         settings = read_json(kept / "adapter_config.json")
         write_json(temporary / "adapter_config.json", {**settings, "base_model_name_or_path": location})
         weights = load_file(kept / "adapter_model.safetensors")
-        # As finished: the head of a regression is put on the labels' scale after training.
+        # The head as it is after training: that of a regression is rescaled to the labels.
         for name, weight in model.classifier.state_dict().items():
             weights[f"base_model.model.{HEAD}.{name}"] = weight.contiguous()
         save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})
         (temporary / "README.md").write_text(ADAPTERS_CARD.format(base=location), encoding="utf-8")
-        # safetensors writes files that only their owner may read.
+        # safetensors creates files that only their owner can read.
         (temporary / "adapter_model.safetensors").chmod((temporary / "README.md").stat().st_mode)

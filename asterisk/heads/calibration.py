@@ -1,27 +1,26 @@
-"""How far a classifier's probabilities can be relied on, and what is chosen by them on development texts."""
+"""Probabilities: their temperature and reliability, and the thresholds chosen by them on development texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from asterisk.data.labels import MULTI
-from asterisk.heads.scores import score_labels
+from asterisk.evaluation.metrics.functions import accuracy_and_macro_f1
 
 BINS = 10
-# Beyond these a softmax is flat, or gives nothing but zeros and ones.
+# Outside this range a softmax is flat, or gives zeros and ones only.
 TEMPERATURES = (0.05, 20.0)
 
-# A threshold that fewer texts lie above says nothing.
-FEWEST_ABOVE = 10
+# With fewer development texts above it, a threshold is not reliable.
+MIN_TEXTS_ABOVE = 10
 
-# A label is given from this probability on unless a better one is found.
+# The threshold of a label without a chosen one.
 HALF = 0.5
 
 
 def probabilities(logits: np.ndarray, problem_type: str) -> np.ndarray:
-    """Softmax of (texts, classes) logits, or their sigmoid where a text may have several labels; float64."""
+    """The softmax of (texts, classes) logits, or their sigmoid for several labels per text; float64."""
     logits = logits.astype(np.float64)
     if problem_type == MULTI:
         return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
@@ -30,36 +29,36 @@ def probabilities(logits: np.ndarray, problem_type: str) -> np.ndarray:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> float:
-    """What logits have to be divided by for the least cross-entropy (Guo et al. 2017, arXiv:1706.04599).
+    """Find the divisor of the logits with the lowest cross-entropy (Guo et al. 2017, arXiv:1706.04599).
 
-    With few texts that may all be right any confidence would do, so the targets are smoothed as Platt's (1999, section
-    2.2): of n texts, the label has (n + 1) / (n + 2), and the rest is spread over the other classes.
+    A few texts that are all classified correctly would allow any confidence. Therefore the targets are smoothed (Platt
+    1999, section 2.2): with n texts, the label has (n + 1) / (n + 2), and the other classes share the rest.
 
     Args:
         logits: (texts, classes).
-        labels: As [`asterisk.data.labels.label_array`] gives them.
-        problem_type: As there.
+        labels: From [`asterisk.data.labels.label_array`].
+        problem_type: As in [`asterisk.data.labels`].
 
     Returns:
-        It, within `TEMPERATURES`, to a thousandth of itself.
+        The temperature, clipped to `TEMPERATURES`, with 0.1 % precision.
     """
-    count, classes = logits.shape
-    from scipy.optimize import minimize_scalar  # takes a moment to import
+    from scipy.optimize import minimize_scalar  # slow to import
 
+    count, classes = logits.shape
     rest = 1 / (count + 2)
     if problem_type == MULTI:
         targets = np.where(labels > HALF, 1 - rest, rest)
     else:
         targets = np.full((count, classes), rest / max(1, classes - 1))
         targets[np.arange(count), labels] = 1 - rest
-    # The loss is convex in the temperature's inverse, so that it has one minimum.
-    found = minimize_scalar(
+    # The loss is convex in the inverse of the temperature, so it has one minimum.
+    optimum = minimize_scalar(
         lambda power: _cross_entropy(logits / np.exp(power), targets, problem_type),
         bounds=np.log(TEMPERATURES),
         method="bounded",
         options={"xatol": 1e-3},
     )
-    return float(np.exp(found.x))
+    return float(np.exp(optimum.x))
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray, problem_type: str) -> float:
@@ -71,9 +70,9 @@ def _cross_entropy(logits: np.ndarray, targets: np.ndarray, problem_type: str) -
 
 @dataclass
 class Reliability:
-    """Confidence and accuracy in bins of equal width, those without a decision left out; shares from 0 to 1.
+    """Mean confidence, accuracy (both from 0 to 1) and number of decisions of each bin that is not empty.
 
-    `error` is the expected calibration error: the mean of their difference, weighed by `counts`.
+    `error` is the expected calibration error: the mean gap between confidence and accuracy, weighted by `counts`.
     """
 
     error: float
@@ -83,31 +82,29 @@ class Reliability:
 
 
 def reliability(shares: np.ndarray, labels: np.ndarray, problem_type: str) -> Reliability:
-    """How often the most probable label is right, by its probability; or how often each label is there, by its own.
+    """Compare confidence with accuracy in `BINS` bins of equal width.
+
+    A decision is the most probable label of a text, or each label of each text if a text can have several.
 
     Args:
         shares: Probabilities (texts, classes).
-        labels: As [`asterisk.data.labels.label_array`] gives them.
-        problem_type: As there.
+        labels: From [`asterisk.data.labels.label_array`].
+        problem_type: As in [`asterisk.data.labels`].
     """
     if problem_type == MULTI:
         confidence, right = shares.ravel(), labels.ravel() > HALF
     else:
         confidence, right = shares.max(axis=1), shares.argmax(axis=1) == labels
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    found = Reliability(0.0, [], [], [])
-    for own in (number == index for index in range(BINS)):
-        if own.any():
-            found.confidence.append(float(confidence[own].mean()))
-            found.accuracy.append(float(right[own].mean()))
-            found.counts.append(int(own.sum()))
-    gaps = np.abs(np.subtract(found.confidence, found.accuracy))
-    found.error = float(np.average(gaps, weights=found.counts))
-    return found
+    bins = [number == index for index in np.unique(number)]
+    means, accuracy = ([float(values[rows].mean()) for rows in bins] for values in (confidence, right))
+    counts = [int(rows.sum()) for rows in bins]
+    gaps = np.abs(np.subtract(means, accuracy))
+    return Reliability(float(np.average(gaps, weights=counts)), means, accuracy, counts)
 
 
 def label_thresholds(shares: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Of each class the probability from which on it is given, for the highest F1; a half if it has no text.
+    """The threshold of each class with the highest F1; one half for a class without texts.
 
     Args:
         shares: Probabilities (texts, classes).
@@ -117,14 +114,13 @@ def label_thresholds(shares: np.ndarray, labels: np.ndarray) -> list[float]:
 
 
 def _best_threshold(shares: np.ndarray, right: np.ndarray) -> float:
-    """Half way between two texts, since others will lie between them too."""
+    """The threshold with the highest F1, midway between two texts."""
     if not right.any() or right.all():
         return HALF
     order = np.argsort(-shares, kind="stable")
-    found = np.cumsum(right[order])
-    f1 = 2 * found / (np.arange(1, len(order) + 1) + right.sum())
-    ranked = shares[order]
-    # A threshold cannot come between texts of one probability.
+    ranked, hits = shares[order], np.cumsum(right[order])
+    f1 = 2 * hits / (np.arange(1, len(order) + 1) + right.sum())
+    # No threshold separates texts of equal probability.
     f1[:-1][ranked[:-1] == ranked[1:]] = -1
     best = int(np.argmax(f1))
     below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
@@ -133,7 +129,7 @@ def _best_threshold(shares: np.ndarray, right: np.ndarray) -> float:
 
 @dataclass
 class NoneThreshold:
-    """The probability below which a text's most probable label is not given, None if none would do, and why."""
+    """The probability below which no label should be given, or None, and the reason."""
 
     threshold: float | None
     criterion: str
@@ -142,29 +138,33 @@ class NoneThreshold:
 def none_threshold_by_texts(
     shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray, classes: int
 ) -> NoneThreshold:
-    """The threshold of the highest macro-F1 over the classes and "none of these".
+    """The threshold with the highest macro-F1 over the classes and "none of these".
 
     Args:
         shares: Probabilities (texts, classes) of texts that have a label.
         labels: Their class numbers.
-        none_shares: Probabilities (texts, classes) of texts that have none of them.
-        classes: How many there are.
+        none_shares: Probabilities (texts, classes) of texts that have no label.
+        classes: Number of classes.
     """
-    confidence = np.concatenate([shares.max(axis=1), none_shares.max(axis=1)])
-    predicted = np.concatenate([shares.argmax(axis=1), none_shares.argmax(axis=1)])
-    truth = np.concatenate([labels, np.full(len(none_shares), classes)])
+    every, truth = _with_none(shares, labels, none_shares)
+    confidence, predicted = every.max(axis=1), every.argmax(axis=1)
     candidates = np.unique(np.round(np.quantile(confidence, np.linspace(0, 1, 201)), 4))
     scores = [_macro_f1(np.where(confidence < each, classes, predicted), truth) for each in candidates]
     best = int(np.argmax(scores))
     return NoneThreshold(float(candidates[best]), f"highest macro-F1 on development, {scores[best]:.2f}")
 
 
+def _with_none(shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both kinds of texts together, with "none" as the class after the last."""
+    return np.concatenate([shares, none_shares]), np.append(labels, np.full(len(none_shares), shares.shape[1]))
+
+
 def _macro_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return score_labels(predicted, truth)["macro_f1"] or 0.0
+    return 100 * accuracy_and_macro_f1(predicted, truth)["macro_f1"]
 
 
 def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: float) -> NoneThreshold:
-    """The lowest threshold such that labels given from it on are right at a share of `target`, at least.
+    """The lowest threshold above which at least the share `target` of the labels is right.
 
     Args:
         shares: Probabilities (texts, classes).
@@ -175,46 +175,49 @@ def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: f
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     ranked = confidence[order]
-    # Texts of one probability are given a label together, or not at all.
+    # Texts of equal probability are above a threshold together.
     reaches = np.flatnonzero((accuracy >= target) & np.append(ranked[:-1] != ranked[1:], True))
-    if not len(reaches) or reaches[-1] + 1 < FEWEST_ABOVE:
-        reason = f"none leaves {FEWEST_ABOVE} or more development texts above it with {target:.0%} accuracy"
-        return NoneThreshold(None, reason)
+    if not len(reaches) or reaches[-1] + 1 < MIN_TEXTS_ABOVE:
+        return NoneThreshold(
+            None, f"no threshold has {MIN_TEXTS_ABOVE} or more development texts above it at {target:.0%} accuracy"
+        )
     last = int(reaches[-1])
     if last + 1 == len(order):
-        return NoneThreshold(None, f"on development {accuracy[-1]:.1%} are right without one")
-    criterion = f"lowest with {target:.0%} accuracy on development, where {(last + 1) / len(order):.1%} lie above it"
+        return NoneThreshold(None, f"without one, {accuracy[-1]:.1%} of the development texts are right")
+    share = (last + 1) / len(order)
+    criterion = f"lowest with {target:.0%} accuracy on development, where {share:.1%} of the texts are above it"
     return NoneThreshold(float(ranked[last]), criterion)
 
 
 def measure_none(
     shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray | None, threshold: float
-) -> dict[str, Any]:
-    """What a threshold does on some texts: the share that gets a label, its accuracy × 100, and, if there are texts
-    that have none, macro-F1 × 100 with "none" as a class, and how many of those get none, × 100.
+) -> dict[str, float | None]:
+    """Measure the effect of a threshold.
 
     Args:
         shares: Probabilities (texts, classes) of texts that have a label.
         labels: Their class numbers.
-        none_shares: Probabilities (texts, classes) of texts that have none of them, if there are any.
+        none_shares: Probabilities (texts, classes) of texts that have no label, if there are any.
         threshold: The probability below which no label is given.
+
+    Returns:
+        `share`, `accuracy`, and with `none_shares` also `macro_f1` and `none_recall`, all × 100: see
+        [`asterisk.heads.report.NoneScores`].
     """
     given = shares.max(axis=1) >= threshold
     right = shares.argmax(axis=1) == labels
-    found: dict[str, Any] = {
+    values = {
         "share": 100 * float(given.mean()),
         "accuracy": 100 * float(right[given].mean()) if given.any() else None,
     }
     if none_shares is not None and len(none_shares):
-        classes = shares.shape[1]
-        truth = np.concatenate([labels, np.full(len(none_shares), classes)])
-        every = np.concatenate([shares, none_shares])
-        predicted = np.where(every.max(axis=1) < threshold, classes, every.argmax(axis=1))
-        found["macro_f1"] = _macro_f1(predicted, truth)
-        found["none_recall"] = 100 * float((none_shares.max(axis=1) < threshold).mean())
-    return found
+        every, truth = _with_none(shares, labels, none_shares)
+        predicted = np.where(every.max(axis=1) < threshold, shares.shape[1], every.argmax(axis=1))
+        values["macro_f1"] = _macro_f1(predicted, truth)
+        values["none_recall"] = 100 * float((none_shares.max(axis=1) < threshold).mean())
+    return values
 
 
-def given_labels(shares: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """Which labels each text is given: zeros and ones (texts, classes), int64."""
+def labels_above(shares: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+    """The labels that each text is given: zeros and ones (texts, classes), int64."""
     return (shares >= np.array(thresholds)).astype(np.int64)

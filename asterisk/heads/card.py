@@ -1,17 +1,15 @@
 """The model card of a classifier, filled from its report."""
 
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
 from asterisk.core.files import atomic_file
-from asterisk.heads.report import score_table
+from asterisk.data.labels import MULTI, REGRESSION, SINGLE
+from asterisk.heads.report import HeadReport
+from asterisk.heads.tables import score_table
 
-CARD = "README.md"
-
-# Labels that a card names one by one, at most.
-NAMED_LABELS = 20
+LISTED_LABELS = 20
 
 TEMPLATE = """---
 {{ card_data }}
@@ -19,13 +17,13 @@ TEMPLATE = """---
 
 # Text classifier on an Asterisk
 
-{{ what }}
+{{ description }}
 
 ```python
 from transformers import pipeline
 
 classify = pipeline("text-classification", model="FOLDER_OR_ID", trust_remote_code=True)
-print(classify("{{ example }}", top_k=3))
+print(classify("A text.", top_k=3))
 ```
 
 {{ scores }}
@@ -34,12 +32,12 @@ print(classify("{{ example }}", top_k=3))
 """
 
 
-def write_head_card(folder: Path, report: dict[str, Any], names: list[str]) -> None:
-    """Writes README.md into a saved classifier's folder.
+def write_head_card(folder: Path, report: HeadReport, names: list[str]) -> None:
+    """Write README.md into the folder of a classifier.
 
     Args:
-        folder: Of the model.
-        report: As train_head.py writes it.
+        folder: The saved classifier.
+        report: Its report.
         names: The labels.
     """
     data = ModelCardData(
@@ -47,46 +45,43 @@ def write_head_card(folder: Path, report: dict[str, Any], names: list[str]) -> N
         pipeline_tag="text-classification",
         tags=["asterisk", "text-classification", "custom_code"],
     )
-    listed = ", ".join(f"`{name}`" for name in names[:NAMED_LABELS]) + (", …" if len(names) > NAMED_LABELS else "")
-    kinds = {
-        "single_label_classification": f"One of {len(names):,} labels for each text: {listed}.",
-        "multi_label_classification": f"Any of {len(names):,} labels for each text: {listed}.",
-        "regression": f"A number for each text: {listed}.",
-    }
-    trained = f"Trained on {report['repeats'][report['saved_repeat']]['texts']:,} texts, mode `{report['mode']}`."
+    listed = ", ".join(f"`{name}`" for name in names[:LISTED_LABELS]) + (", …" if len(names) > LISTED_LABELS else "")
+    output = {
+        SINGLE: f"It gives each text one of {len(names):,} labels",
+        MULTI: f"It gives each text any of {len(names):,} labels",
+        REGRESSION: "It predicts a number for each text",
+    }[report.problem_type]
+    trained = f"It was trained on {report.saved.texts:,} texts in mode `{report.mode}`."
     card = ModelCard.from_template(
         data,
         template_str=TEMPLATE,
-        what=f"{kinds[report['problem_type']]} {trained}",
-        example="A text.",
+        description=f"{output}: {listed}. {trained}",
         scores=score_table(report),
         remarks="\n".join(_remarks(report)),
     )
-    with atomic_file(folder / CARD) as temporary:
+    with atomic_file(folder / "README.md") as temporary:
         temporary.write_text(str(card).rstrip() + "\n", encoding="utf-8")
 
 
-def _remarks(report: dict[str, Any]) -> list[str]:
-    remarks = []
-    decisions, calibration = report.get("decisions") or {}, report.get("calibration") or {}
-    if zero_shot := report.get("zero_shot"):
-        remarks.append(f"- The labels it learned from are the zero-shot decisions of {zero_shot['teacher']}.")
-    if calibration:
-        split, own = list(calibration.items())[-1]
+def _remarks(report: HeadReport) -> list[str]:
+    remarks, decisions, latency = [], report.decisions, report.latency
+    if report.zero_shot:
+        remarks.append(f"- The training labels are zero-shot decisions of {report.zero_shot.teacher}.")
+    if report.detail:
+        entry = report.calibration[report.detail]
         remarks.append(
-            f"- Probabilities are calibrated (`config.temperature`): expected calibration error on {split} "
-            f"{100 * own['after']['error']:.1f} %, without it {100 * own['before']['error']:.1f} %."
+            "- Probabilities are calibrated (`config.temperature`). The expected calibration error on "
+            f"{report.detail} is {100 * entry.after.error:.1f} %, before calibration {100 * entry.before.error:.1f} %."
         )
-    if decisions.get("thresholds"):
-        remarks.append("- `config.thresholds` has each label's probability from which to give it (best F1).")
-    if decisions.get("none_threshold"):
+    if decisions.thresholds:
+        remarks.append("- `config.thresholds` has the probability from which to give each label (best F1).")
+    if decisions.none_threshold:
         remarks.append(
-            "- Better give no label below `config.none_threshold`, a probability of "
-            f"{decisions['none_threshold']:.3f}: {decisions['criterion']}."
+            f"- Give no label below a probability of {decisions.none_threshold:.3f} (`config.none_threshold`): "
+            f"{decisions.criterion}."
         )
-    if latency := report.get("latency"):
-        remarks.append(
-            f"- {latency['one_text_ms']:.1f} ms for one text, {latency['in_batch_ms']:.2f} ms a text in a batch of "
-            f"{latency['batch']} ({latency['device']}, {latency['threads']} threads)."
-        )
+    remarks.append(
+        f"- Speed: {latency.one_text_ms:.1f} ms for one text, {latency.in_batch_ms:.2f} ms per text in a batch of "
+        f"{latency.batch} ({latency.device}, {latency.threads} threads)."
+    )
     return remarks

@@ -1,6 +1,4 @@
-"""What a trained head's probabilities are turned into: its temperature and thresholds, chosen on development texts."""
-
-from typing import Any
+"""The temperature and thresholds of a trained head, chosen on development texts."""
 
 import numpy as np
 
@@ -15,47 +13,40 @@ from asterisk.heads.calibration import (
     none_threshold_by_texts,
     probabilities,
 )
+from asterisk.heads.report import Decisions
 from asterisk.heads.training import HeadTraining
 from modeling_asterisk import AsteriskForSequenceClassification
 
 
 def check_decisions(arguments: DecisionArguments) -> None:
-    """Refuses what is out of range.
+    """Check the range of the target accuracy.
 
     Raises:
-        UserError: It is.
+        UserError: It is out of range.
     """
     if not 0 < arguments.target_accuracy <= 1:
-        raise UserError(f"--target_accuracy must lie above 0 and up to 1, not {arguments.target_accuracy}.")
+        raise UserError(f"--target_accuracy must be above 0 and at most 1, not {arguments.target_accuracy}.")
 
 
 def decide(
     training: HeadTraining, model: AsteriskForSequenceClassification, arguments: DecisionArguments
-) -> dict[str, Any]:
-    """Sets temperature and thresholds in the model's configuration.
+) -> Decisions:
+    """Choose the temperature and the thresholds, and set them in the model's configuration.
 
-    Without development texts, and of a regression, all stays as it was.
-
-    Returns:
-        `temperature`; `thresholds`, label → probability, where a text may have several; else `none_threshold` and its
-        `criterion`. Empty if nothing was chosen.
+    A regression, and a model without development texts, stay as they are.
     """
     part, problem_type = training.data.development, training.data.problem_type
     if part is None or problem_type == REGRESSION:
-        return {}
+        return Decisions()
     logits, labels = training.predict(model, part.texts), label_array(part, training.names)
-    temperature = fit_temperature(logits, labels, problem_type)
-    model.config.temperature = temperature
+    temperature = model.config.temperature = fit_temperature(logits, labels, problem_type)
     shares = probabilities(logits / temperature, problem_type)
     if problem_type == MULTI:
         model.config.thresholds = label_thresholds(shares, labels)
-        return {
-            "temperature": temperature,
-            "thresholds": dict(zip(training.names, model.config.thresholds, strict=True)),
-        }
+        return Decisions(temperature, dict(zip(training.names, model.config.thresholds, strict=True)))
     none = _none_threshold(training, model, shares, labels, arguments)
     model.config.none_threshold = none.threshold
-    return {"temperature": temperature, "none_threshold": none.threshold, "criterion": none.criterion}
+    return Decisions(temperature, none_threshold=none.threshold, criterion=none.criterion)
 
 
 def _none_threshold(
@@ -67,6 +58,7 @@ def _none_threshold(
 ) -> NoneThreshold:
     if not training.data.development_none:
         return none_threshold_by_accuracy(shares, labels, arguments.target_accuracy)
-    # The model's temperature is set by now.
-    others = probabilities(training.predict(model, training.data.development_none), training.data.problem_type)
-    return none_threshold_by_texts(shares, labels, others, len(training.names))
+    # The model already divides its logits by the temperature.
+    none_logits = training.predict(model, training.data.development_none)
+    none_shares = probabilities(none_logits, training.data.problem_type)
+    return none_threshold_by_texts(shares, labels, none_shares, len(training.names))

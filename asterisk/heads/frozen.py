@@ -1,4 +1,4 @@
-"""A head trained on embeddings that were computed before: seconds, since the backbone takes no part in it."""
+"""Training of a head on embeddings that were computed before; it takes seconds, because the backbone is not run."""
 
 import copy
 from dataclasses import dataclass
@@ -13,79 +13,86 @@ from asterisk.heads.arguments import HeadSettings
 from asterisk.heads.losses import Loss
 from asterisk.models.parameter_groups import parameter_groups
 
-# Embeddings of which the development loss is computed at a time.
 EVALUATION_ROWS = 65_536
 MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass
 class Examples:
-    """Embeddings (texts, dimensions) and labels, as [`asterisk.data.labels.label_array`] gives them."""
+    """Embeddings (texts, dimensions), and labels from [`asterisk.data.labels.label_array`]."""
 
     embeddings: torch.Tensor
     labels: torch.Tensor
 
 
 def train_on_embeddings(
-    head: nn.Module, train: Examples, development: Examples | None, loss: Loss, arguments: HeadSettings, seed: int
+    head: nn.Module, train: Examples, development: Examples | None, loss: Loss, settings: HeadSettings, seed: int
 ) -> tuple[list[float], int]:
-    """Trains a head, as the Trainer would: AdamW, warm-up, linear decay, and early stopping if there is development.
+    """Train a head as the Trainer would: AdamW, linear warm-up and decay, and early stopping with development texts.
 
     Args:
-        head: Ends with the weights of the lowest development loss, or of the last pass.
-        train: What it learns from.
-        development: What says when to stop.
-        loss: Of logits and labels, a mean.
-        arguments: As `resolve_arguments` gives them.
-        seed: Of the order.
+        head: The head. It ends with the weights of the lowest development loss, or else of the last pass.
+        train: Training examples.
+        development: Development examples, for early stopping.
+        loss: The mean loss of logits and labels.
+        settings: Settings of the training.
+        seed: Seed of the order.
 
     Returns:
         The development loss after each pass, and the number of passes.
 
     Raises:
-        UserError: The weights are not finite any more.
+        UserError: A weight is not finite.
     """
-    epochs, size = arguments.num_epochs, arguments.batch_size
     rows, device = len(train.labels), next(head.parameters()).device
     train = Examples(train.embeddings.to(device), train.labels.to(device))
-    groups = parameter_groups(head.parameters(), arguments.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=arguments.learning_rate, fused=True)
-    steps = epochs * -(-rows // size)
-    warmup = max(1, round(arguments.warmup_ratio * steps))
+    groups = parameter_groups(head.parameters(), settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    steps = settings.num_epochs * -(-rows // settings.batch_size)
+    warmup = max(1, round(settings.warmup_ratio * steps))
     schedule = LambdaLR(optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup)))
     generator = torch.Generator().manual_seed(seed)
     losses: list[float] = []
-    best, done = None, 0
-    with progress_bar("Training", "passes", total=epochs) as progress:
-        for _ in range(epochs):
+    best, passes = None, 0
+    with progress_bar("Training", "passes", total=settings.num_epochs) as progress:
+        while passes < settings.num_epochs:
             head.train()
-            for batch in torch.randperm(rows, generator=generator).to(device).split(size):
+            for batch in torch.randperm(rows, generator=generator).to(device).split(settings.batch_size):
                 optimizer.zero_grad()
                 loss(head(train.embeddings[batch]), train.labels[batch]).backward()
                 nn.utils.clip_grad_norm_(head.parameters(), MAX_GRADIENT_NORM)
                 optimizer.step()
                 schedule.step()
-            done += 1
+            passes += 1
             progress.update(1)
-            if not all(torch.isfinite(weight).all() for weight in head.parameters()):
-                raise UserError("Training broke off at weights that are not finite; give a lower --learning_rate.")
+            check_finite(head)
             if development is None:
                 continue
             losses.append(mean_loss(head, development, loss))
             if losses[-1] == min(losses):
                 best = copy.deepcopy(head.state_dict())
-            elif len(losses) - 1 - losses.index(min(losses)) >= arguments.patience:
+            elif len(losses) - 1 - losses.index(min(losses)) >= settings.patience:
                 break
     if best is not None:
         head.load_state_dict(best)
-    return losses, done
+    return losses, passes
 
 
 @torch.inference_mode()
 def mean_loss(head: nn.Module, examples: Examples, loss: Loss) -> float:
-    """The mean loss over examples."""
+    """The mean loss over the examples, in evaluation mode."""
     head.eval()
     device = next(head.parameters()).device
     parts = zip(examples.embeddings.split(EVALUATION_ROWS), examples.labels.split(EVALUATION_ROWS), strict=True)
-    total = sum(loss(head(x.to(device)), y.to(device)).item() * len(y) for x, y in parts)
+    total = sum(loss(head(vectors.to(device)), labels.to(device)).item() * len(labels) for vectors, labels in parts)
     return total / len(examples.labels)
+
+
+def check_finite(model: nn.Module) -> None:
+    """Check the trained weights.
+
+    Raises:
+        UserError: One is not finite.
+    """
+    if not all(torch.isfinite(weight).all() for weight in model.parameters()):
+        raise UserError("Training stopped at weights that are not finite; give a lower --learning_rate.")

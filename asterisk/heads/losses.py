@@ -12,12 +12,12 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def make_loss(problem_type: str, labels: torch.Tensor, is_weighted: bool) -> Loss:
-    """The loss of logits and labels, a mean over the batch: cross-entropy, binary cross-entropy or squared error.
+    """The mean cross-entropy, binary cross-entropy or squared error of logits and labels.
 
     Args:
         problem_type: As in [`asterisk.data.labels`].
-        labels: Of training, as `label_array` gives them.
-        is_weighted: Weigh classes inversely to their frequency, so that each counts alike.
+        labels: Training labels from [`asterisk.data.labels.label_array`].
+        is_weighted: Weight classes inversely to their frequency, so that all classes count equally.
     """
     if problem_type == REGRESSION:
         return mse_loss
@@ -31,15 +31,13 @@ def make_loss(problem_type: str, labels: torch.Tensor, is_weighted: bool) -> Los
 
 
 def _weighted_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    own = None
-    if weights is not None:  # draws need not hold the last classes, of which nothing is then known
-        own = pad(weights, (0, logits.shape[1] - len(weights)), value=1.0).to(logits)
-    return cross_entropy(logits, labels, weight=own)
+    if weights is not None:  # the last classes can be absent from the training labels
+        weights = pad(weights, (0, logits.shape[1] - len(weights)), value=1.0).to(logits)
+    return cross_entropy(logits, labels, weight=weights)
 
 
 def _weighted_binary_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None
 ) -> torch.Tensor:
-    return binary_cross_entropy_with_logits(
-        logits, labels, pos_weight=None if weights is None else weights.to(logits.device)
-    )
+    weights = None if weights is None else weights.to(logits.device)
+    return binary_cross_entropy_with_logits(logits, labels, pos_weight=weights)

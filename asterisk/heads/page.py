@@ -1,156 +1,132 @@
-"""A head's report as a page with plots, which needs no other file."""
+"""A head's report as Markdown, and as an HTML page with plots that needs no other file."""
 
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asterisk.reporting.page import render_page
-from asterisk.reporting.plots import FIRST, NEUTRAL, SECOND, Plot, plot_html
+from asterisk.core.files import atomic_file
+from asterisk.heads.report import Calibration, CurvePoint, HeadReport
+from asterisk.heads.tables import (
+    METRIC_NAMES,
+    decision_sections,
+    detail_sections,
+    number,
+    plotted_sections,
+    score_table,
+    splits_section,
+)
+from asterisk.reporting.page import Card, render_page
+from asterisk.reporting.plots import FIRST, SECOND, Plot, add_diagonal, plot_html
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# More classes cannot be told apart on a screen; of them, those that are confused most are drawn.
+# More classes cannot be told apart on a screen; the most confused ones are drawn.
 DRAWN_CLASSES = 40
-SHOWN_CHARACTERS_OF_LABEL = 28
-NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "pearson": "Pearson", "spearman": "Spearman"}
+COUNTED_CLASSES = 20
+LABEL_CHARACTERS = 28
 
 
-def head_page(report: dict[str, Any]) -> str:
-    """The page of a report as train_head.py writes it to report.json."""
+def write_head_report(folder: Path, report: HeadReport) -> str:
+    """Write report.md, report.html and report.json, and return the table of scores as Markdown.
+
+    report.json comes last, because it marks the run as finished.
+    """
+    scores = score_table(report)
+    sections = [splits_section(report), *decision_sections(report)]
+    sections += [*detail_sections(report), *plotted_sections(report)]
+    parts = [f"# {report.mode} head on {report.model}", scores, *(section.markdown() for section in sections)]
+    with atomic_file(folder / "report.md") as temporary:
+        temporary.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+    with atomic_file(folder / "report.html") as temporary:
+        temporary.write_text(head_page(report), encoding="utf-8")
+    report.write(folder)
+    return scores
+
+
+def head_page(report: HeadReport) -> str:
+    """Render the page of a report."""
     plots = []
-    if calibration := report.get("calibration"):
-        split = report["detail"]
-        note = f"On {split}: a point on the dashed line is a group of texts that are right as often as they seem sure."
-        plots.append(Plot("Reliability", note, plot_html(_reliability_plot(calibration[split]), "reliability", 420)))
-    if len(report.get("learning_curve") or []) > 1:
-        plots.append(
-            Plot(
-                "Learning curve",
-                "What fewer training texts reach: a rising end says that more would help.",
-                plot_html(_curve_plot(report["learning_curve"]), "curve", 420),
-            )
-        )
-    saved = report["repeats"][report["saved_repeat"]]
-    if len(saved["losses"]) > 1:
-        note = "The weights of the lowest are kept."
-        plots.append(Plot("Development loss", note, plot_html(_loss_plot(saved["losses"]), "losses", 420)))
-    confusion = None
-    if matrix := report.get("confusion"):
-        names = _most_confused(matrix, [line["label"] for line in report["classes"]])
-        note = "Rows: the label; columns: what was predicted. Hover for counts."
-        if len(names) < len(report["classes"]):
-            note += f" Of {len(report['classes'])} labels the {len(names)} that are confused most."
-        figure = _confusion_plot(matrix, names)
-        confusion = Plot("Confusion", note, plot_html(figure, "confusion", max(420, 190 + 21 * len(names))))
+    if report.detail:
+        note = f"On {report.detail}. A group of texts on the dashed line is right as often as its probability says."
+        figure = _reliability_plot(report.calibration[report.detail])
+        plots.append(Plot("Reliability", note, plot_html(figure, "reliability", 420)))
+    if len(report.learning_curve) > 1:
+        note = "Scores with fewer training texts. A rising end means that more texts would help."
+        plots.append(Plot("Learning curve", note, plot_html(_curve_plot(report.learning_curve), "curve", 420)))
+    if len(losses := report.saved.losses) > 1:
+        note = "The weights with the lowest loss are kept."
+        plots.append(Plot("Development loss", note, plot_html(_loss_plot(losses), "losses", 420)))
     return render_page(
         Path(__file__).with_name("report.html"),
         report=report,
         cards=_cards(report),
-        decisions={"thresholds": None, "criterion": None, **(report.get("decisions") or {})},
-        splits=list(report["data"]),
-        splits_note=_temperature_note(report),
-        measures=_measures(report),
         plots=plots,
-        confusion=confusion,
-        none_names=_none_names(report.get("none") or {}),
-        number=lambda value: "–" if value is None else f"{value:.2f}",
+        splits=splits_section(report),
+        confusion=_confusion(report),
+        decisions=decision_sections(report),
+        details=detail_sections(report),
     )
 
 
-def _cards(report: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """The head figures: value, what it is, and what stands beside it."""
-    saved, cards = report["repeats"][report["saved_repeat"]], []
-    split = "test" if saved["test"] else "development"
-    several = len(report["repeats"])
-    for name, value in (saved[split] or {}).items():
-        beside = f"{report['data'][split]['texts']:,} texts"
-        if several > 1:
-            own = report["mean"][split][name]
-            beside += f"; mean of {several}: {own['mean']:.2f} ± {own['deviation']:.2f}"
-        cards.append(("–" if value is None else f"{value:.2f}", f"{NAMES[name]} on {split}", beside))
-    if calibration := report.get("calibration"):
-        own = calibration[split]
-        beside = f"{100 * own['before']['error']:.1f} % before temperature scaling"
-        cards.append((f"{100 * own['after']['error']:.1f} %", f"calibration error on {split}", beside))
-    if latency := report.get("latency"):
-        beside = f"{latency['in_batch_ms']:.2f} ms in a batch of {latency['batch']}; {latency['device']}"
-        cards.append((f"{latency['one_text_ms']:.1f} ms", "for one text", beside))
-    cards.append((f"{saved['seconds']:.1f} s", "of training", f"{saved['texts']:,} texts, {saved['passes']:g} passes"))
+def _cards(report: HeadReport) -> list[Card]:
+    saved, latency, cards, runs = report.saved, report.latency, [], len(report.repeats)
+    split = "test" if saved.test else "development"
+    for name, value in (saved.scores(split) or {}).items():
+        note = f"{report.data[split].texts:,} texts"
+        if runs > 1:
+            mean = report.mean[split][name]
+            note += f"; mean of {runs}: {number(mean.mean)} ± {number(mean.deviation)}"
+        cards.append(Card(number(value), f"{METRIC_NAMES[name]} on {split}", note))
+    if split in report.calibration:
+        entry = report.calibration[split]
+        note = f"{100 * entry.before.error:.1f} % before temperature scaling"
+        cards.append(Card(f"{100 * entry.after.error:.1f} %", f"calibration error on {split}", note))
+    note = f"{latency.in_batch_ms:.2f} ms in a batch of {latency.batch}; {latency.device}"
+    cards.append(Card(f"{latency.one_text_ms:.1f} ms", "per text", note))
+    cards.append(Card(f"{saved.seconds:.1f} s", "of training", f"{saved.texts:,} texts, {saved.passes:g} passes"))
     return cards
 
 
-def _temperature_note(report: dict[str, Any]) -> str:
-    decisions = report.get("decisions") or {}
-    if not decisions:
-        return "Without development texts nothing was calibrated."
-    return f"Outputs are divided by a temperature of {decisions['temperature']:.3f}, fitted on development."
-
-
-def _measures(report: dict[str, Any]) -> list[tuple[str, list[str]]]:
-    """Rows of a measure's name and its values, one for each split."""
-    saved, splits = report["repeats"][report["saved_repeat"]], report["data"]
-    calibration = report.get("calibration") or {}
-    rows = [
-        ("texts", [f"{part['texts']:,}" for part in splits.values()]),
-        ("truncated", [f"{part['truncated']:.1%}" for part in splits.values()]),
-    ]
-    for name in saved["development"] or saved["test"] or {}:
-        values = [(saved.get(split) or {}).get(name) for split in splits]
-        rows.append((NAMES[name], ["" if value is None else f"{value:.2f}" for value in values]))
-    for key in ("before", "after") if calibration else ():
-        errors = [f"{100 * calibration[split][key]['error']:.2f}" if split in calibration else "" for split in splits]
-        rows.append((f"calibration error {key} scaling, %", errors))
-    return rows
-
-
-def _none_names(none: dict[str, Any]) -> dict[str, str]:
-    names = {"share": "given a label, %", "accuracy": "of these right, %", "macro_f1": "macro-F1 with none"}
-    names |= {"none_recall": "none found, %"}
-    return {key: name for key, name in names.items() if any(key in own for own in none.values())}
-
-
-def _reliability_plot(calibration: dict[str, Any]) -> "go.Figure":
-    import plotly.graph_objects as go  # takes a moment to import
+def _reliability_plot(calibration: Calibration) -> "go.Figure":
+    import plotly.graph_objects as go
 
     figure = go.Figure()
-    line = {"color": NEUTRAL, "dash": "dash"}
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, showlegend=False, hoverinfo="skip")
-    for key, colour in (("before", SECOND), ("after", FIRST)):
-        own = calibration[key]
-        sizes = np.sqrt(np.array(own["counts"]) / max(own["counts"]))
+    add_diagonal(figure, 0, 1)
+    for name, values, colour in (("before", calibration.before, SECOND), ("after", calibration.after, FIRST)):
+        sizes = np.sqrt(np.array(values.counts) / max(values.counts))
         figure.add_scatter(
-            x=own["confidence"],
-            y=own["accuracy"],
+            x=values.confidence,
+            y=values.accuracy,
             mode="lines+markers",
-            name=f"{key} scaling: error {100 * own['error']:.1f} %",
+            name=f"{name} scaling: error {100 * values.error:.1f} %",
             line={"color": colour},
             marker={"color": colour, "size": (5 + 13 * sizes).tolist(), "opacity": 0.8},
-            customdata=own["counts"],
-            hovertemplate="sure by %{x:.2f}, right %{y:.2f}<br>%{customdata:,} decisions<extra></extra>",
+            customdata=values.counts,
+            hovertemplate="probability %{x:.2f}, right %{y:.2f}<br>%{customdata:,} decisions<extra></extra>",
         )
-    figure.update_xaxes(title="probability given", range=[-0.02, 1.05])
+    figure.update_xaxes(title="probability", range=[-0.02, 1.05])
     figure.update_yaxes(title="share that is right", range=[-0.02, 1.05])
     return figure
 
 
-def _curve_plot(curve: Sequence[dict[str, Any]]) -> "go.Figure":
+def _curve_plot(curve: Sequence[CurvePoint]) -> "go.Figure":
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    texts = [line["texts"] for line in curve]
-    for name, colour in zip([name for name in curve[0] if name != "texts"], (FIRST, SECOND), strict=True):
+    texts = [point.texts for point in curve]
+    for name, colour in zip(curve[0].scores, (FIRST, SECOND), strict=True):
         figure.add_scatter(
             x=texts,
-            y=[line[name] for line in curve],
+            y=[point.scores[name] for point in curve],
             mode="lines+markers",
-            name=NAMES[name],
+            name=METRIC_NAMES[name],
             line={"color": colour},
             marker={"size": 9},
-            hovertemplate="%{x:,} texts: %{y:.2f}<extra>" + NAMES[name] + "</extra>",
+            hovertemplate="%{x:,} texts: %{y:.2f}<extra>" + METRIC_NAMES[name] + "</extra>",
         )
     figure.update_xaxes(title="training texts", type="log", tickvals=texts, ticktext=[f"{count:,}" for count in texts])
     figure.update_yaxes(title="score × 100")
@@ -160,66 +136,72 @@ def _curve_plot(curve: Sequence[dict[str, Any]]) -> "go.Figure":
 def _loss_plot(losses: Sequence[float]) -> "go.Figure":
     import plotly.graph_objects as go
 
-    best = int(np.argmin(losses))
+    best, passes = int(np.argmin(losses)), list(range(1, len(losses) + 1))
     figure = go.Figure()
-    passes = list(range(1, len(losses) + 1))
-    figure.add_scatter(
-        x=passes, y=losses, mode="lines+markers", line={"color": FIRST}, marker={"size": 5}, name="loss"
-    )
-    figure.add_scatter(
-        x=[best + 1], y=[losses[best]], mode="markers", marker={"size": 13, "color": SECOND}, name="kept"
-    )
+    line, small, large = {"color": FIRST}, {"size": 5}, {"size": 13, "color": SECOND}
+    figure.add_scatter(x=passes, y=losses, mode="lines+markers", line=line, marker=small, name="loss")
+    figure.add_scatter(x=[best + 1], y=[losses[best]], mode="markers", marker=large, name="kept")
     figure.update_xaxes(title="pass")
     figure.update_yaxes(title="development loss", rangemode="tozero")
     return figure
 
 
+def _confusion(report: HeadReport) -> Plot | None:
+    if not report.confusion:
+        return None
+    labels = [line.label for line in report.classes]
+    names = _most_confused(report.confusion, labels)
+    note = "Rows: true label. Columns: predicted label. Hover for counts."
+    if len(names) < len(labels):
+        note += f" The {len(names)} most confused of {len(labels)} labels are shown."
+    figure = _confusion_plot(report.confusion, names)
+    height = max(420, 190 + 21 * len(names))
+    return Plot(f"Confusion on {report.detail}", note, plot_html(figure, "confusion", height))
+
+
 def _most_confused(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> list[str]:
-    if len(names) <= DRAWN_CLASSES:
-        return list(names)
     wrong = dict.fromkeys(names, 0)
-    for own, line in matrix.items():
-        for other, count in line.items():
-            if own != other:
-                wrong[own] += count
+    for label, row in matrix.items():
+        for other, count in row.items():
+            if label != other:
+                wrong[label] += count
                 wrong[other] += count
-    chosen = set(sorted(names, key=lambda name: -wrong[name])[:DRAWN_CLASSES])
-    return [name for name in names if name in chosen]
+    drawn = set(sorted(names, key=lambda name: -wrong[name])[:DRAWN_CLASSES])
+    return [name for name in names if name in drawn]
 
 
 def _confusion_plot(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> "go.Figure":
-    """Shares of each row, so that frequent labels do not outshine the others."""
+    """The colours are shares of the rows, so that frequent labels do not dominate."""
     import plotly.graph_objects as go
 
-    counts = np.array([[matrix.get(own, {}).get(other, 0) for other in names] for own in names])
-    totals = np.array([sum(matrix.get(own, {}).values()) for own in names])
-    ticks = [html.escape(_cut(name)) for name in names]
-    texts = [[f"{count:,}" if count else "" for count in line] for line in counts.tolist()]
-    places = list(range(len(names)))
+    counts = np.array([[matrix.get(label, {}).get(other, 0) for other in names] for label in names])
+    totals = np.array([sum(matrix.get(label, {}).values()) for label in names])
+    escaped, places = [html.escape(name) for name in names], list(range(len(names)))
+    ticks = [
+        html.escape(name if len(name) <= LABEL_CHARACTERS else name[: LABEL_CHARACTERS - 1] + "…") for name in names
+    ]
     figure = go.Figure(
         go.Heatmap(
             z=(100 * counts / np.maximum(totals, 1)[:, None]).tolist(),
             x=places,
             y=places,
-            text=texts,
-            texttemplate="%{text}" if len(names) <= 20 else None,
+            text=[[f"{count:,}" if count else "" for count in row] for row in counts.tolist()],
+            texttemplate="%{text}" if len(names) <= COUNTED_CLASSES else None,
             colorscale=[[0, "#ffffff"], [0.15, "#cfe3f1"], [1, FIRST]],
             zmin=0,
             zmax=100,
             xgap=1,
             ygap=1,
             customdata=[
-                [[html.escape(own), html.escape(other), count] for other, count in zip(names, line, strict=True)]
-                for own, line in zip(names, counts.tolist(), strict=True)
+                [[label, other, count] for other, count in zip(escaped, row, strict=True)]
+                for label, row in zip(escaped, counts.tolist(), strict=True)
             ],
-            hovertemplate="%{customdata[0]} taken for %{customdata[1]}: %{customdata[2]:,}, %{z:.1f} %<extra></extra>",
+            hovertemplate="%{customdata[0]} predicted as %{customdata[1]}: %{customdata[2]:,} texts, "
+            "%{z:.1f} %<extra></extra>",
             colorbar={"title": {"text": "% of row", "side": "right"}, "thickness": 12},
         )
     )
-    figure.update_xaxes(tickvals=places, ticktext=ticks, tickangle=-45, side="bottom", showgrid=False, zeroline=False)
-    figure.update_yaxes(tickvals=places, ticktext=ticks, autorange="reversed", showgrid=False, zeroline=False)
+    axis = {"tickvals": places, "ticktext": ticks, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(**axis, tickangle=-45, side="bottom")
+    figure.update_yaxes(**axis, autorange="reversed")
     return figure
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= SHOWN_CHARACTERS_OF_LABEL else name[: SHOWN_CHARACTERS_OF_LABEL - 1] + "…"

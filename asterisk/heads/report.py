@@ -1,274 +1,239 @@
-"""What a classification head reached, as JSON, as Markdown and as a page with plots; and what is measured for them."""
+"""The report of a head: typed dataclasses, written to and read from report.json."""
 
-import statistics
-import time
-from collections.abc import Sequence
-from dataclasses import asdict
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from transformers import PreTrainedTokenizerFast
+from asterisk.core.errors import UserError
+from asterisk.core.files import read_json, write_json
+from asterisk.heads.calibration import Reliability
+from asterisk.heads.scores import ClassScores, MetricValues, Spread
 
-from asterisk.core.files import atomic_file, write_json
-from asterisk.core.markdown import aligned_table
-from asterisk.data.labels import MULTI, REGRESSION, SINGLE, classes_of, label_array
-from asterisk.heads.calibration import given_labels, measure_none, probabilities, reliability
-from asterisk.heads.head_model import predict_logits
-from asterisk.heads.page import head_page
-from asterisk.heads.scores import confusion_matrix, predicted_labels, score_classes, score_labels
-from asterisk.heads.training import HeadTraining
-from modeling_asterisk import AsteriskForSequenceClassification
-
-# A confusion matrix of more classes is too wide to read; then the most frequent confusions are listed.
-MATRIX_CLASSES = 20
-MOST_FREQUENT = 20
-MISTAKES = 20
-
-LATENCY_TEXTS = 30
-LATENCY_BATCH = 64
+REPORT_FILE = "report.json"
 
 
-# --- What is measured ------------------------------------------------------------------------------------------------
+@dataclass
+class Repeat:
+    """One training.
 
-
-def measure_head(training: HeadTraining, model: AsteriskForSequenceClassification) -> dict[str, Any]:
-    """Figures of the model as it is saved, on test or else development, and how fast it is.
-
-    `calibration` by split, `detail` (the split of what follows), `classes`, `confusion`, `mistakes`,
-    `with_thresholds` and `none` by split, as far as there are texts for them and the problem has them; and `latency`.
+    Attributes:
+        seed: The seed of the draw, the initial weights and the order.
+        texts: Number of training texts.
+        passes: Number of passes over them.
+        seconds: Duration.
+        losses: Development loss after each pass; in modes lora and full at the best temperature.
+        development: Scores on the development texts, if there are any.
+        test: Scores on the test texts, if there are any.
     """
-    data, problem_type = training.data, training.data.problem_type
-    found: dict[str, Any] = {}
-    parts = {"development": data.development, "test": data.test}
-    shown = {name: part for name, part in parts.items() if part}
-    if problem_type != REGRESSION and shown:
-        logits = {name: training.predict(model, part.texts) for name, part in shown.items()}
-        labels = {name: label_array(part, training.names) for name, part in shown.items()}
-        shares = {name: probabilities(own, problem_type) for name, own in logits.items()}
-        temperature: float = model.config.temperature
-        found["calibration"] = {
-            name: {
-                "before": asdict(
-                    reliability(probabilities(own * temperature, problem_type), labels[name], problem_type)
-                ),
-                "after": asdict(reliability(shares[name], labels[name], problem_type)),
-            }
-            for name, own in logits.items()
-        }
-        split = list(shown)[-1]
-        predictions = predicted_labels(logits[split], problem_type)
-        found["detail"] = split
-        if problem_type == MULTI and model.config.thresholds is not None:
-            thresholds = model.config.thresholds
-            found["with_thresholds"] = {
-                name: score_labels(given_labels(own, thresholds), labels[name]) for name, own in shares.items()
-            }
-            predictions = given_labels(shares[split], thresholds)
-        found["classes"] = score_classes(predictions, labels[split], training.names)
-        if problem_type == SINGLE:
-            found["confusion"] = confusion_matrix(predictions, labels[split], training.names)
-        found["mistakes"] = _mistakes(shown[split], shares[split], predictions, labels[split], training.names)
-        if model.config.none_threshold is not None:
-            found["none"] = _none(training, model, shares, labels)
-    found["latency"] = measure_latency(model, training.tokenizer, (data.test or data.development or data.train).texts)
-    return found
+
+    seed: int
+    texts: int
+    passes: float
+    seconds: float
+    losses: list[float]
+    development: MetricValues | None
+    test: MetricValues | None
+
+    def scores(self, split: str) -> MetricValues | None:
+        """The scores on "development" or "test"; None for every other split."""
+        return {"development": self.development, "test": self.test}.get(split)
 
 
-def _mistakes(
-    part: Any, shares: np.ndarray, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
-) -> list[dict[str, Any]]:
-    """The surest of what is wrong: a label that is given and not there, or, of several labels, also the reverse."""
-    if labels.ndim == 1:
-        rows = np.flatnonzero(predictions != labels)
-        classes, confidence = predictions[rows], shares[rows, predictions[rows]]
-    else:
-        wrong = predictions != labels
-        surety = np.where(wrong, np.maximum(shares, 1 - shares), 0)
-        rows = np.flatnonzero(wrong.any(axis=1))
-        classes, confidence = surety[rows].argmax(axis=1), surety[rows].max(axis=1)
-    own = classes_of(part)
-    lines = []
-    for place in np.argsort(-confidence, kind="stable")[:MISTAKES]:
-        row, name = rows[place], names[classes[place]]
-        is_given = labels.ndim == 1 or predictions[row, classes[place]]
-        lines.append(
-            {
-                "text": part.texts[row],
-                "label": ", ".join(own[row]),
-                "predicted": name if is_given else f"not {name}",
-                "confidence": float(confidence[place]),
-            }
-        )
-    return lines
+@dataclass
+class SplitSize:
+    """The number of texts of a split, and the share that is longer than the model's maximum length."""
+
+    texts: int
+    truncated: float
 
 
-def _none(
-    training: HeadTraining,
-    model: AsteriskForSequenceClassification,
-    shares: dict[str, np.ndarray],
-    labels: dict[str, np.ndarray],
-) -> dict[str, Any]:
-    texts = {"development": training.data.development_none, "test": training.data.test_none}
-    found = {}
-    for split, own in shares.items():
-        others = None
-        if texts[split]:
-            others = probabilities(training.predict(model, texts[split]), SINGLE)
-        found[split] = measure_none(own, labels[split], others, model.config.none_threshold or 0.0)
-        found[split]["none_texts"] = len(texts[split])
-    return found
+@dataclass
+class ZeroShotRecord:
+    """How a teacher labelled the training texts, how many were kept, and how right the teacher is on test texts."""
+
+    teacher: str
+    labels: str
+    label_template: str
+    texts: int
+    kept: int
+    kept_of_label: dict[str, int]
+    teacher_on_test: MetricValues | None = None
 
 
-def measure_latency(
-    model: AsteriskForSequenceClassification, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
-) -> dict[str, Any]:
-    """Milliseconds from a text to its logits, tokenising included: alone (the median of some) and in a batch."""
+@dataclass
+class Decisions:
+    """The temperature and thresholds chosen on development texts; all None without such texts.
 
-    def seconds(part: Sequence[str]) -> float:
-        start = time.perf_counter()
-        predict_logits(model, part, tokenizer)
-        return time.perf_counter() - start
+    Attributes:
+        temperature: Divides the logits.
+        thresholds: For several labels per text: the probability from which each label is given.
+        none_threshold: For one label per text: the probability below which no label should be given.
+        criterion: How `none_threshold` was chosen, or why there is none.
+    """
 
-    alone = [texts[index % len(texts)] for index in range(LATENCY_TEXTS)]
-    batch = [texts[index % len(texts)] for index in range(LATENCY_BATCH)]
-    seconds(batch)  # the first of all is slower
-    return {
-        "one_text_ms": 1000 * statistics.median(seconds([text]) for text in alone),
-        "in_batch_ms": 1000 * statistics.median(seconds(batch) for _ in range(3)) / LATENCY_BATCH,
-        "batch": LATENCY_BATCH,
-        "device": str(model.device),
-        "threads": torch.get_num_threads(),
-    }
+    temperature: float | None = None
+    thresholds: dict[str, float] | None = None
+    none_threshold: float | None = None
+    criterion: str | None = None
 
 
-# --- What is written -------------------------------------------------------------------------------------------------
+@dataclass
+class Calibration:
+    """Reliability without and with the temperature."""
+
+    before: Reliability
+    after: Reliability
 
 
-def write_head_report(folder: Path, report: dict[str, Any]) -> str:
-    """Writes report.json, report.md and report.html; gives the table of scores, the first of report.md."""
-    scores = score_table(report)
-    with atomic_file(folder / "report.md") as temporary:
-        temporary.write_text(_markdown(report, scores), encoding="utf-8")
-    with atomic_file(folder / "report.html") as temporary:
-        temporary.write_text(head_page(report), encoding="utf-8")
-    write_json(folder / "report.json", report)  # the last, for it says that the run is finished
-    return scores
+@dataclass
+class NoneScores:
+    """The effect of the "none of these" threshold on one split, in percent.
+
+    Attributes:
+        share: Share of the labelled texts that get a label.
+        accuracy: Accuracy on these; None if there are none.
+        macro_f1: Macro-F1 with "none" as a class; None without texts of that class.
+        none_recall: Share of the texts of no label that get none; None without such texts.
+        none_texts: Number of texts of no label.
+    """
+
+    share: float
+    accuracy: float | None
+    macro_f1: float | None = None
+    none_recall: float | None = None
+    none_texts: int = 0
 
 
-def _markdown(report: dict[str, Any], scores: str) -> str:
-    parts = [f"# {report['mode']} head on {report['model']}", _data_table(report), scores]
-    parts += [*_decisions(report), *_speed_and_curve(report)]
-    if classes := report.get("classes"):
-        split = report["detail"]
-        rows = [["label", "precision", "recall", "F1", "texts"]]
-        rows += [
-            [_cell(line["label"]), *(f"{line[key]:.1f}" for key in ("precision", "recall", "f1")), str(line["texts"])]
-            for line in classes
-        ]
-        parts += [f"## Labels ({split})", aligned_table(rows)]
-        if matrix := report.get("confusion"):
-            parts += [f"## Confusion ({split})", _confusion_table(matrix, [line["label"] for line in classes])]
-        if mistakes := report.get("mistakes"):
-            rows = [["text", "label", "predicted", "probability"]]
-            for line in mistakes:
-                cells = (_cell(line[key])[:200] for key in ("text", "label", "predicted"))
-                rows.append([*cells, f"{line['confidence']:.3f}"])
-            parts += [f"## The surest mistakes ({split})", aligned_table(rows)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+@dataclass
+class Mistake:
+    """A wrong prediction and its probability."""
+
+    text: str
+    label: str
+    predicted: str
+    confidence: float
 
 
-def _decisions(report: dict[str, Any]) -> list[str]:
-    parts = []
-    decisions = report.get("decisions") or {}
-    if calibration := report.get("calibration"):
-        rows = [["calibration error, %", "before", "after"]]
-        rows += [
-            [name, *(f"{100 * own[key]['error']:.2f}" for key in ("before", "after"))]
-            for name, own in calibration.items()
-        ]
-        fitted = f"Temperature {decisions['temperature']:.3f}, fitted on development." if decisions else ""
-        parts += ["## Calibration", fitted, aligned_table(rows)]
-    if thresholds := decisions.get("thresholds"):
-        rows = [["label", "given from"], *([_cell(name), f"{value:.3f}"] for name, value in thresholds.items())]
-        parts += ["## Thresholds, for the highest F1 on development", aligned_table(rows)]
-        rows = [["split", "accuracy", "macro_f1"]]
-        for name, own in report["with_thresholds"].items():
-            rows.append([name, number(own["accuracy"]), number(own["macro_f1"])])
-        parts += ["With these thresholds in place of one half:", aligned_table(rows)]
-    if "criterion" in decisions:
-        value = decisions["none_threshold"]
-        sentence = "No threshold was chosen" if value is None else f"No label is given below {value:.4f}"
-        parts += ["## None of these", f"{sentence}: {decisions['criterion']}."]
-    if none := report.get("none"):
-        names = {"share": "given a label, %", "accuracy": "of these right, %", "macro_f1": "macro_f1 with none"}
-        names |= {"none_recall": "none found, %"}
-        shown = [name for name in names if any(name in own for own in none.values())]
-        rows = [["split", *(names[name] for name in shown)]]
-        rows += [[split, *(number(own.get(name)) for name in shown)] for split, own in none.items()]
-        parts += [aligned_table(rows)]
-    return parts
+@dataclass
+class Latency:
+    """Milliseconds per text from text to logits, alone (median) and in a batch of `batch` texts."""
+
+    one_text_ms: float
+    in_batch_ms: float
+    batch: int
+    device: str
+    threads: int
 
 
-def _speed_and_curve(report: dict[str, Any]) -> list[str]:
-    parts = []
-    if curve := report.get("learning_curve"):
-        names = [name for name in curve[0] if name != "texts"]
-        rows = [["training texts", *names]]
-        rows += [[f"{line['texts']:,}", *(number(line[name]) for name in names)] for line in curve]
-        parts += ["## Learning curve", aligned_table(rows)]
-    if latency := report.get("latency"):
-        rows = [
-            ["milliseconds a text", f"{latency['device']}, {latency['threads']} threads"],
-            ["alone", f"{latency['one_text_ms']:.2f}"],
-            [f"in a batch of {latency['batch']}", f"{latency['in_batch_ms']:.3f}"],
-        ]
-        parts += ["## Speed", aligned_table(rows)]
-    return parts
+@dataclass
+class CurvePoint:
+    """The scores that a number of training texts reaches."""
+
+    texts: int
+    scores: MetricValues
 
 
-def _data_table(report: dict[str, Any]) -> str:
-    rows = [["split", "texts", "truncated"]]
-    rows += [[name, f"{part['texts']:,}", f"{part['truncated']:.1%}"] for name, part in report["data"].items()]
-    return aligned_table(rows)
+@dataclass
+class HeadMeasures:
+    """Measurements of the saved model; empty where the problem type or the splits do not allow them.
+
+    Attributes:
+        latency: Speed on this machine.
+        detail: The split of `classes`, `confusion` and `mistakes`: test, or else development.
+        calibration: By split.
+        with_thresholds: By split: scores with `Decisions.thresholds` in place of one half.
+        none: By split.
+        classes: Scores of each label.
+        confusion: Label to predicted label to number of texts, without zeros.
+        mistakes: The most confident ones.
+    """
+
+    latency: Latency
+    detail: str | None = None
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    with_thresholds: dict[str, MetricValues] = field(default_factory=dict)
+    none: dict[str, NoneScores] = field(default_factory=dict)
+    classes: list[ClassScores] = field(default_factory=list)
+    confusion: dict[str, dict[str, int]] | None = None
+    mistakes: list[Mistake] = field(default_factory=list)
 
 
-def score_table(report: dict[str, Any]) -> str:
-    """Scores of the saved model, and the mean over the repeats if there are several, as a Markdown table."""
-    splits = [split for split in ("development", "test") if report["repeats"][0][split] is not None]
-    if not splits:
-        return ""
-    names = list(report["repeats"][0][splits[0]])
-    several = len(report["repeats"]) > 1
-    rows = [["split", *names, *([f"mean {name} of {len(report['repeats'])}" for name in names] if several else [])]]
-    for split in splits:
-        saved = report["repeats"][report["saved_repeat"]][split]
-        line = [split, *(number(saved[name]) for name in names)]
-        if several:
-            for name in names:
-                own = report["mean"][split][name]
-                line.append(f"{number(own['mean'])} ± {number(own['deviation'])}")
-        rows.append(line)
-    return aligned_table(rows)
+@dataclass(kw_only=True)
+class HeadReport(HeadMeasures):
+    """Everything that report.json holds.
+
+    Attributes:
+        model: The model that was trained, as the user named it.
+        mode: frozen, lora or full.
+        problem_type: As in [`asterisk.data.labels`].
+        settings: The recipe as run.json has it.
+        data: By split.
+        saved_repeat: Index of the repeat whose model is saved.
+        repeats: All trainings.
+        mean: By split and metric: mean and deviation over the repeats.
+        decisions: Temperature and thresholds.
+        zero_shot: Present if a teacher labelled the training texts.
+        learning_curve: In ascending order of texts; the last point is the saved repeat.
+    """
+
+    model: str
+    mode: str
+    problem_type: str
+    settings: dict[str, Any]
+    data: dict[str, SplitSize]
+    saved_repeat: int
+    repeats: list[Repeat]
+    mean: dict[str, dict[str, Spread]]
+    decisions: Decisions = field(default_factory=Decisions)
+    zero_shot: ZeroShotRecord | None = None
+    learning_curve: list[CurvePoint] = field(default_factory=list)
+
+    @property
+    def saved(self) -> Repeat:
+        """The repeat whose model is saved."""
+        return self.repeats[self.saved_repeat]
+
+    def write(self, folder: Path) -> None:
+        """Write report.json, with the points of the learning curve as flat objects."""
+        content = dataclasses.asdict(self)
+        content["learning_curve"] = [{"texts": point.texts, **point.scores} for point in self.learning_curve]
+        write_json(folder / REPORT_FILE, content)
 
 
-def _confusion_table(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> str:
-    """The matrix, a line for each class; or the most frequent confusions, where there are many classes."""
-    if len(names) <= MATRIX_CLASSES:
-        rows = [["label \\ predicted", *map(_cell, names)]]
-        rows += [[_cell(name), *(str(matrix.get(name, {}).get(other, 0)) for other in names)] for name in names]
-        return aligned_table(rows)
-    wrong = [(-count, own, other) for own, line in matrix.items() for other, count in line.items() if own != other]
-    rows = [["label", "predicted", "texts"]]
-    rows += [[_cell(own), _cell(other), str(-count)] for count, own, other in sorted(wrong)[:MOST_FREQUENT]]
-    return aligned_table(rows)
+def read_head_report(path: Path) -> HeadReport:
+    """Read a report.json of train_head.py.
+
+    Raises:
+        UserError: The file is missing, or a part of the report is.
+    """
+    content = read_json(path)
+    try:
+        points = [dict(point) for point in content.get("learning_curve", [])]
+        curve = [{"texts": point.pop("texts"), "scores": point} for point in points]
+        return _from_json(HeadReport, {**content, "learning_curve": curve})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not a report of train_head.py: {type(error).__name__} at {error}.") from error
 
 
-def number(value: float | None) -> str:
-    """A score, a dash for None."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _from_json(kind: Any, value: Any) -> Any:
+    """Build dataclasses from JSON by their annotations; keys that they do not know are ignored."""
+    origin, parameters = typing.get_origin(kind), typing.get_args(kind)
+    if value is None:
+        return None
+    if origin is types.UnionType:
+        return _from_json(parameters[0], value)
+    if origin is list:
+        return [_from_json(parameters[0], item) for item in value]
+    if origin is dict:
+        return {key: _from_json(parameters[1], item) for key, item in value.items()}
+    if not dataclasses.is_dataclass(kind):
+        return value
+    annotations, known = typing.get_type_hints(kind), {}
+    for entry in dataclasses.fields(kind):
+        is_required = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+        if is_required or entry.name in value:
+            known[entry.name] = _from_json(annotations[entry.name], value[entry.name])
+    return kind(**known)  # type: ignore[operator]

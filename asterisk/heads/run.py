@@ -12,9 +12,11 @@ from asterisk.data.splits import HeadData, head_data_of, read_head_data, read_un
 from asterisk.heads.arguments import HeadSettings, TrainHeadArguments, resolve_arguments
 from asterisk.heads.card import write_head_card
 from asterisk.heads.decisions import check_decisions, decide
-from asterisk.heads.report import measure_head, write_head_report
+from asterisk.heads.measures import measure_head
+from asterisk.heads.page import write_head_report
+from asterisk.heads.report import REPORT_FILE, HeadReport, Repeat, SplitSize, ZeroShotRecord
 from asterisk.heads.scores import score_labels, spread
-from asterisk.heads.training import TRAINING, HeadTraining, Repeat, best_repeat
+from asterisk.heads.training import TRAINING, HeadTraining, best_repeat
 from asterisk.heads.zero_shot_labels import ZeroShotTeacher
 from asterisk.models.checkpoints import save_student
 from asterisk.models.load import load_encoder
@@ -37,14 +39,14 @@ def train_head(arguments: TrainHeadArguments) -> None:
     data, zero_shot = _read_data(arguments)
     recipe = _recipe(arguments, settings, data)
     check_run_folder(folder, recipe, arguments.resume)
-    if (folder / "report.json").exists():
+    if (folder / REPORT_FILE).exists():
         remove_folder(folder / TRAINING)  # left behind by a run that was killed at its end
         print(f"{folder} is finished: the model is in {folder / MODEL}, the report in {folder / 'report.html'}.")
         return
     training = HeadTraining(arguments.model, data, settings, folder)
-    shares = {name: {"texts": len(part), "truncated": training.truncated(part)} for name, part in _parts(data).items()}
-    for name, share in shares.items():
-        print(f"{name.capitalize()}: {share['texts']:,} texts, {share['truncated']:.1%} truncated.", flush=True)
+    sizes = {name: SplitSize(len(part), training.truncated(part)) for name, part in _parts(data).items()}
+    for name, size in sizes.items():
+        print(f"{name.capitalize()}: {size.texts:,} texts, {size.truncated:.1%} truncated.", flush=True)
     if not (folder / RUN_FILE).exists():
         make_folder(folder)
         write_json(folder / RUN_FILE, {"recipe": recipe})
@@ -52,24 +54,21 @@ def train_head(arguments: TrainHeadArguments) -> None:
     best = best_repeat(repeats)
     model = training.best_model()
     decisions = decide(training, model, arguments)
-    report = {
-        "model": arguments.model,
-        "mode": arguments.mode,
-        "problem_type": data.problem_type,
-        "settings": recipe,
-        "zero_shot": zero_shot,
-        "data": shares,
-        "saved_repeat": best,
-        "repeats": [dataclasses.asdict(repeat) for repeat in repeats],
-        "mean": {
-            split: spread([getattr(repeat, split) for repeat in repeats])
-            for split in ("development", "test")
-            if getattr(repeats[0], split)
-        },
-        "learning_curve": training.learning_curve(repeats[best]),
-        "decisions": decisions,
-        **measure_head(training, model),
-    }
+    scores = {split: [repeat.scores(split) for repeat in repeats] for split in ("development", "test")}
+    report = HeadReport(
+        model=arguments.model,
+        mode=settings.mode,
+        problem_type=data.problem_type,
+        settings=recipe,
+        data=sizes,
+        saved_repeat=best,
+        repeats=repeats,
+        mean={split: spread([line for line in lines if line]) for split, lines in scores.items() if lines[0]},
+        decisions=decisions,
+        zero_shot=zero_shot,
+        learning_curve=training.learning_curve(repeats[best]),
+        **vars(measure_head(training, model)),
+    )
     with atomic_folder(folder / MODEL) as temporary:
         save_student(model, training.tokenizer, temporary)
         write_head_card(temporary, report, training.names)
@@ -98,7 +97,7 @@ def _recipe(arguments: TrainHeadArguments, settings: HeadSettings, data: HeadDat
     return {**recipe, "data": hashes}
 
 
-def _read_data(arguments: TrainHeadArguments) -> tuple[HeadData, dict[str, Any] | None]:
+def _read_data(arguments: TrainHeadArguments) -> tuple[HeadData, ZeroShotRecord | None]:
     """The data, and for texts without labels the record of how a teacher labelled them."""
     few, seed = arguments.samples_per_label, arguments.seed
     if not arguments.zero_shot_labels:
@@ -109,14 +108,13 @@ def _read_data(arguments: TrainHeadArguments) -> tuple[HeadData, dict[str, Any] 
     texts = read_unlabelled(arguments)
     train, record = teacher.label(texts.texts, arguments.train_file, texts.text_column)
     print(f"{teacher.encoder.name} labelled {len(texts):,} texts; the {len(train):,} most confident labels are kept.")
-    if rare := [name for name, count in record["kept_of_label"].items() if count < 2]:
+    if rare := [name for name, count in record.kept_of_label.items() if count < 2]:
         warn(f"{len(rare):,} labels, such as {rare[0]!r}, are nearest to fewer than two texts; describe them in words")
     data = head_data_of(train, teacher.names, arguments, arguments.none_label, few, seed)
     if data.test:
-        record["teacher_on_test"] = score_labels(
-            teacher.decide(data.test.texts)[0], label_array(data.test, teacher.names)
-        )
-        accuracy = record["teacher_on_test"]["accuracy"]
+        labels = label_array(data.test, teacher.names)
+        record.teacher_on_test = score_labels(teacher.decide(data.test.texts)[0], labels)
+        accuracy = record.teacher_on_test["accuracy"]
         print(f"{teacher.encoder.name} labels {accuracy:.2f} % of the test texts correctly.")
     return data, record
 
@@ -126,7 +124,7 @@ def _describe(repeat: Repeat) -> str:
     scores = [
         f"{split} {name} {value:.2f}"
         for split in ("development", "test")
-        for name, value in (getattr(repeat, split) or {}).items()
+        for name, value in (repeat.scores(split) or {}).items()
         if value is not None
     ]
     line = f"Trained on {repeat.texts:,} texts, {repeat.passes:g} passes, {repeat.seconds:.1f} s"

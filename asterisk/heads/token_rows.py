@@ -1,4 +1,4 @@
-"""Token ids and labels as the Trainer takes them, and a token table of the rows that they need alone."""
+"""Tokenized texts for the Trainer, and a token table reduced to the rows that they need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from modeling_asterisk import AsteriskForSequenceClassification
 
 
 class TokenizedRows(Dataset):
-    """Token ids and labels, handed out a padded batch at a time."""
+    """Token ids and labels, read in padded batches."""
 
     def __init__(self, token_ids: list[list[int]], labels: torch.Tensor):
         self.token_ids, self.labels = token_ids, labels
@@ -22,55 +22,49 @@ class TokenizedRows(Dataset):
         return len(self.labels)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        # The Trainer's sampler reads lengths from it.
+        # The Trainer's sampler reads the lengths from it.
         return {"input_ids": self.token_ids[row]}
 
     def __getitems__(self, rows: list[int]) -> dict[str, torch.Tensor]:
-        """The batch of these rows; what PyTorch's data loader looks for."""
+        """The batch of these rows; PyTorch's data loader calls this method."""
         ids = [self.token_ids[row] for row in rows]
-        longest = max(1, max(len(own) for own in ids))
-        lengths = torch.tensor([len(own) for own in ids])
-        return {
-            "input_ids": torch.tensor([own + [0] * (longest - len(own)) for own in ids]),
-            "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
-            "labels": self.labels[rows],
-        }
+        lengths = torch.tensor([len(row) for row in ids])
+        # A text without tokens is one padding position.
+        mask = torch.arange(max(1, int(lengths.max()))) < lengths[:, None]
+        input_ids = torch.zeros(mask.shape, dtype=torch.long)
+        input_ids[mask] = torch.tensor([token for row in ids for token in row])
+        return {"input_ids": input_ids, "attention_mask": mask.long(), "labels": self.labels[rows]}
+
+    def renumbered(self, kept: np.ndarray) -> "TokenizedRows":
+        """The same texts; a token's id is its position in `kept`, the ascending ids in use."""
+        return TokenizedRows([np.searchsorted(kept, ids).tolist() for ids in self.token_ids], self.labels)
 
 
-def tokens_of(*parts: TokenizedRows | None) -> np.ndarray:
-    """The distinct token ids of texts, and 0, with which they are padded: (tokens,) int64, ascending."""
-    found = {token for part in parts if part for ids in part.token_ids for token in ids}
-    return np.array(sorted({0, *found}), np.int64)
-
-
-def renumbered(part: TokenizedRows, kept: np.ndarray) -> TokenizedRows:
-    """The texts with the places of their tokens among those that are kept for token ids."""
-    return TokenizedRows([np.searchsorted(kept, ids).tolist() for ids in part.token_ids], part.labels)
-
-
-def narrow_table(model: AsteriskForSequenceClassification, kept: np.ndarray) -> nn.Embedding:
-    """Leaves a model the rows of these tokens alone, and returns the whole table.
-
-    No other row would get a gradient, nor has the table any weight decay, so that the training is the same. But a
-    step's time would go to zeros: most of the weights are the table's.
-    """
-    whole: Any = model.get_input_embeddings()
-    rows = whole.weight.detach()[torch.from_numpy(kept).to(whole.weight.device)]
-    model.set_input_embeddings(nn.Embedding.from_pretrained(rows, freeze=False))
-    return whole
+def distinct_tokens(*parts: TokenizedRows | None) -> np.ndarray:
+    """The token ids of the texts, and the padding id 0: (tokens,) int64, ascending."""
+    tokens = {token for part in parts if part for ids in part.token_ids for token in ids}
+    return np.array(sorted({0, *tokens}), np.int64)
 
 
 @contextmanager
-def narrowed_table(model: AsteriskForSequenceClassification, *parts: TokenizedRows | None) -> Iterator[list[Any]]:
-    """While it lasts the model has the rows of these texts' tokens alone, and is to be given what is yielded: the
-    texts [`renumbered`]. Afterwards what was learned is in the whole table."""
-    kept = tokens_of(*parts)
-    whole = narrow_table(model, kept)
+def narrowed_table(
+    model: AsteriskForSequenceClassification, *parts: TokenizedRows | None
+) -> Iterator[list[TokenizedRows | None]]:
+    """Reduce the model's token table to the rows of these texts, and yield the texts with their token ids renumbered.
+
+    The other rows would get no gradient, and the table has no weight decay, so the training is the same. Most weights
+    are in the table, so a step becomes much faster. On exit, the learned rows are written into the whole table.
+    """
+    kept = distinct_tokens(*parts)
+    rows = torch.from_numpy(kept)
+    whole: Any = model.get_input_embeddings()
+    narrow = nn.Embedding.from_pretrained(whole.weight.detach()[rows.to(whole.weight.device)], freeze=False)
+    model.set_input_embeddings(narrow)
     try:
-        yield [renumbered(part, kept) if part else None for part in parts]
+        yield [part and part.renumbered(kept) for part in parts]
     finally:
-        own: Any = model.get_input_embeddings()
-        whole.to(own.weight.device)
+        device = narrow.weight.device
+        whole.to(device)
         with torch.no_grad():
-            whole.weight[torch.from_numpy(kept).to(own.weight.device)] = own.weight
+            whole.weight[rows.to(device)] = narrow.weight
         model.set_input_embeddings(whole)

@@ -1,17 +1,16 @@
-"""The training of classification heads: repeats with other draws and seeds, resumed where they were stopped.
+"""Training of heads: repeats with different draws and seeds, and resuming.
 
-Three modes. frozen: the backbone embeds each text once, and the head alone learns from these embeddings
-([`asterisk.heads.frozen`]). lora and full: the backbone learns as well ([`asterisk.heads.fine_tuning`]).
+In mode frozen, the backbone embeds each text once and the head alone is trained on the embeddings
+([`asterisk.heads.frozen`]). In modes lora and full, the backbone is trained as well ([`asterisk.heads.fine_tuning`]).
 
-Training stops when the development loss has stopped falling, and the weights of its lowest value are kept; where the
-backbone learns, it is the loss at the best temperature.
+Training stops when the development loss stops falling, and keeps the weights with the lowest loss. In modes lora and
+full, it is the loss at the best temperature.
 """
 
 import copy
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,174 +24,151 @@ from asterisk.core.files import atomic_file, make_folder, read_json, remove_fold
 from asterisk.core.processes import this_process
 from asterisk.data.labels import REGRESSION, LabelledTexts, label_array
 from asterisk.data.splits import HeadData, draw
+from asterisk.heads.adapters import adapters_folder
 from asterisk.heads.arguments import MODES, HeadSettings
 from asterisk.heads.frozen import Examples, train_on_embeddings
 from asterisk.heads.head_model import (
     count_truncated,
     load_classifier,
     logits_of_embeddings,
-    longest_input,
+    max_input_length,
     predict_logits,
     renew_head,
     shift_outputs,
 )
 from asterisk.heads.losses import make_loss
-from asterisk.heads.scores import Scores, score
-from asterisk.models.checkpoints import save_student
+from asterisk.heads.report import CurvePoint, Repeat
+from asterisk.heads.scores import MetricValues, score
+from asterisk.heads.token_rows import TokenizedRows
+from asterisk.models.checkpoints import load_asterisk, save_student
 from modeling_asterisk import AsteriskForSequenceClassification
 
-# Where a run keeps what it needs to be resumed.
+# Folder for everything that resuming needs, and its content.
 TRAINING = "training"
 BEST = "best"
 REPEATS = "repeats.json"
 EMBEDDINGS = "embeddings.npy"
 EMBEDDINGS_DIGEST = "embeddings.json"
 
-# Shares of the training texts that the learning curve is measured at, below all.
+# Shares of the training texts for the learning curve, besides all of them.
 CURVE_SHARES = (1 / 8, 1 / 4, 1 / 2)
 
-
-@dataclass
-class Repeat:
-    """One training: with which seed, on how many texts, for how long, and what it reached.
-
-    `losses` are the development losses after each pass; of lora and full at the best temperature.
-    """
-
-    seed: int
-    texts: int
-    passes: float
-    seconds: float
-    losses: list[float]
-    development: Scores | None
-    test: Scores | None
+# Mean and standard deviation of the numbers that a regression learns.
+Scale = tuple[float, float]
 
 
 class HeadTraining:
-    """All repeats of a training, in a folder from which it is resumed."""
+    """All repeats of a training, in a folder from which it can be resumed."""
 
-    def __init__(self, spec: str, data: HeadData, arguments: HeadSettings, folder: Path):
-        """Loads the model, to say what is wrong with it.
+    def __init__(self, spec: str, data: HeadData, settings: HeadSettings, folder: Path):
+        """Load the model and draw the training texts.
 
         Args:
             spec: The model to train.
-            data: What it is trained on.
-            arguments: As [`asterisk.heads.arguments.resolve_arguments`] gives them.
-            folder: Of the run.
+            data: Training, development and test texts.
+            settings: Settings of the training.
+            folder: Folder of the run.
 
         Raises:
-            UserError: The model cannot be loaded, or samples are to be drawn of numbers.
+            UserError: The model cannot be loaded, or samples per label are to be drawn from numbers.
         """
-        self.spec, self.data, self.arguments, self.folder = spec, data, arguments, folder / TRAINING
+        self.spec, self.data, self.settings, self.folder = spec, data, settings, folder / TRAINING
         self.model, self.tokenizer, self.keeps_head = load_classifier(spec, data.names, data.problem_type)
-        # A model that is trained further keeps its classes' order.
-        own_names: Any = self.model.config.id2label
-        self.names = [own_names[index] for index in range(len(data.names))]
-        self.draws = [self._draw(repeat) for repeat in range(arguments.repeats)]
+        # A model that already has a head for these classes keeps their order.
+        id2label: dict[Any, str] = self.model.config.id2label or {}
+        self.names = [id2label[index] for index in range(len(data.names))]
+        self.draws = [self._draw(settings.seed + repeat) for repeat in range(settings.repeats)]
         self.vectors: torch.Tensor | None = None
         self.row_of: dict[str, int] = {}
 
-    def load_to_train(self, scale: tuple[float, float]) -> AsteriskForSequenceClassification:
-        """A copy of the model, on its device, giving numbers on the scale of [`HeadTraining.label_scale`]; with a new
-        head, unless its own is for these classes."""
-        backbone = self.model.asterisk
-        # One that does not learn is shared.
-        model = copy.deepcopy(self.model, {id(backbone): backbone} if self.arguments.mode == "frozen" else {})
-        if self.arguments.dropout is not None:
-            model.config.classifier_dropout = self.arguments.dropout
-            model.classifier.dropout.p = self.arguments.dropout  # type: ignore[union-attr, assignment]
-        if not self.keeps_head:
-            renew_head(model)
-        else:
-            shift_outputs(model.classifier, -scale[0] / scale[1], 1 / scale[1])
-        return model.to(this_process().device)  # type: ignore[arg-type]
-
-    def _draw(self, repeat: int) -> LabelledTexts:
-        few = self.arguments.samples_per_label
-        return self.data.train if few is None else draw(self.data.train, few, self.arguments.seed + repeat)
+    def _draw(self, seed: int) -> LabelledTexts:
+        count = self.settings.samples_per_label
+        return self.data.train if count is None else draw(self.data.train, count, seed)
 
     def truncated(self, data: LabelledTexts) -> float:
-        """The share of texts that are longer than the model takes."""
+        """The share of texts that are longer than the model's maximum."""
         return count_truncated(data.texts, self.tokenizer, self.model) / len(data)
 
     def run(self, on_repeat: Callable[[Repeat], None]) -> list[Repeat]:
-        """Trains what is not trained yet. The best on development, or else the first, is the `best_model`.
+        """Train the repeats that are not finished yet, and save the best model.
 
         Args:
             on_repeat: Called after each training.
 
+        Returns:
+            All repeats.
+
         Raises:
-            UserError: An embedding or a loss is not finite.
+            UserError: An embedding or a weight is not finite.
         """
         make_folder(self.folder)
         record = self.folder / REPEATS
-        done = [Repeat(**entry) for entry in read_json(record)] if record.exists() else []
-        for repeat in range(len(done), self.arguments.repeats):
-            own_folder = self.folder / f"repeat-{repeat}"
-            model, line = self._train(self.draws[repeat], self.arguments.seed + repeat, own_folder)
-            if not done or _rank(line) > max(map(_rank, done)):
+        repeats = [Repeat(**entry) for entry in read_json(record)] if record.exists() else []
+        for index in range(len(repeats), self.settings.repeats):
+            seed = self.settings.seed + index
+            model, repeat = self._train(self.draws[index], seed, self.folder / f"repeat-{index}")
+            if not repeats or _rank(repeat) > max(map(_rank, repeats)):
                 save_student(model, self.tokenizer, self.best_folder)
                 write_checksums(self.best_folder)
-            done.append(line)
-            write_json(record, [dataclasses.asdict(entry) for entry in done])
-            on_repeat(line)
-        return done
+            repeats.append(repeat)
+            write_json(record, [dataclasses.asdict(entry) for entry in repeats])
+            on_repeat(repeat)
+        return repeats
 
     @property
     def best_folder(self) -> Path:
-        """Where the best model is."""
+        """The folder of the best model."""
         return self.folder / BEST
 
     def best_model(self) -> AsteriskForSequenceClassification:
-        """The best model.
+        """Load the best model.
 
         Raises:
-            UserError: It was damaged since it was trained.
+            UserError: It was damaged after the training.
         """
         verify_checksums(self.best_folder, f"delete {self.folder} and run the command again")
-        return AsteriskForSequenceClassification.from_pretrained(self.best_folder)
+        return load_asterisk(self.best_folder, self.best_folder, AsteriskForSequenceClassification)[0]
 
-    def adapters_of(self, repeat: int) -> Path:
-        """Where the adapters of a repeat are, if they are kept."""
-        from asterisk.heads.adapters import adapters_folder
+    def adapters_of(self, index: int) -> Path:
+        """The folder of a repeat's adapters, if they are kept."""
+        return adapters_folder(self.folder / f"repeat-{index}")
 
-        return adapters_folder(self.folder / f"repeat-{repeat}")
+    def learning_curve(self, repeat: Repeat) -> list[CurvePoint]:
+        """Train with the settings of a repeat on parts of its texts.
 
-    def learning_curve(self, repeat: Repeat) -> list[dict[str, Any]]:
-        """What a repeat would have reached with fewer texts, and did with all: `texts` and scores on test, or else
-        development; none without either. Parts that leave no two labels are left out.
+        Returns:
+            The scores on test, or else on development, of each part with at least two labels, and of the repeat;
+            empty without development texts, or if the settings ask for no curve.
         """
-        if not (self.arguments.learning_curve and repeat.development):
+        if not (self.settings.learning_curve and repeat.development):
             return []
-        train = self.draws[repeat.seed - self.arguments.seed]
+        train = self.draws[repeat.seed - self.settings.seed]
         order = np.random.default_rng(repeat.seed).permutation(len(train))
-        lines = []
+        repeats = []
         for share in CURVE_SHARES:
             part = train.at(np.sort(order[: int(share * len(train))]))
-            if len({str(label) for label in part.labels}) < 2:
-                continue
-            own_folder = self.folder / f"curve-{len(part)}"
-            lines.append(self._train(part, repeat.seed, own_folder)[1])
-        return [{"texts": line.texts, **(line.test or line.development or {})} for line in [*lines, repeat]]
+            if len({str(label) for label in part.labels}) >= 2:
+                repeats.append(self._train(part, repeat.seed, self.folder / f"curve-{len(part)}")[1])
+        return [CurvePoint(entry.texts, entry.test or entry.development or {}) for entry in [*repeats, repeat]]
 
     def predict(self, model: AsteriskForSequenceClassification, texts: Sequence[str]) -> np.ndarray:
-        """Logits (texts, classes), float32; of a regression the numbers themselves."""
-        if self.arguments.mode == "frozen":
+        """Logits (texts, classes), float32; for a regression the predicted numbers (texts, 1)."""
+        if self.settings.mode == "frozen":
             return logits_of_embeddings(model, self._vectors_of(texts)).numpy()
         return predict_logits(model, texts, self.tokenizer).numpy()
 
     def _train(
         self, train: LabelledTexts, seed: int, folder: Path
     ) -> tuple[AsteriskForSequenceClassification, Repeat]:
-        """Trains once, on from the last checkpoint in the folder, which is removed in the end."""
+        """Train once, from the last checkpoint in the folder if there is one; the folder is removed at the end."""
         start = time.perf_counter()
         set_seed(seed)
-        mean, scale = self.label_scale(train)
-        model = self.load_to_train((mean, scale))
-        model, losses, passes = self._fit(model, train, (mean, scale), folder, seed)
-        shift_outputs(model.classifier, mean, scale)
+        mean, deviation = self._label_scale(train)
+        model = self._model_to_train((mean, deviation))
+        model, losses, passes = self._fit(model, train, (mean, deviation), folder, seed)
+        shift_outputs(model.classifier, mean, deviation)
         remove_folder(folder)
-        line = Repeat(
+        repeat = Repeat(
             seed=seed,
             texts=len(train),
             passes=round(passes, 2),
@@ -201,97 +177,90 @@ class HeadTraining:
             development=self._score(model, self.data.development),
             test=self._score(model, self.data.test),
         )
-        return model, line
+        return model, repeat
+
+    def _model_to_train(self, scale: Scale) -> AsteriskForSequenceClassification:
+        """A copy of the model on its device; its head is new, unless the model already has one for these classes."""
+        backbone = self.model.asterisk
+        # A frozen backbone is shared, not copied.
+        model = copy.deepcopy(self.model, {id(backbone): backbone} if self.settings.mode == "frozen" else {})
+        if self.settings.dropout is not None:
+            model.config.classifier_dropout = self.settings.dropout
+            model.classifier.dropout.p = self.settings.dropout  # type: ignore[union-attr, assignment]
+        if self.keeps_head:
+            shift_outputs(model.classifier, -scale[0] / scale[1], 1 / scale[1])
+        else:
+            renew_head(model)
+        return model.to(this_process().device)  # type: ignore[arg-type]
 
     def _fit(
-        self,
-        model: AsteriskForSequenceClassification,
-        train: LabelledTexts,
-        scale: tuple[float, float],
-        folder: Path,
-        seed: int,
+        self, model: AsteriskForSequenceClassification, train: LabelledTexts, scale: Scale, folder: Path, seed: int
     ) -> tuple[AsteriskForSequenceClassification, list[float], float]:
-        """The trained model, the development loss after each pass, and the number of passes."""
-        labels = self.scaled_labels(train, scale)
-        loss = make_loss(self.data.problem_type, labels, self.arguments.class_weights)
-        development = self.data.development
-        if self.arguments.mode == "frozen":
-            parts = [self.examples(part, scale) if part else None for part in (train, development)]
-            assert parts[0] is not None
-            return model, *train_on_embeddings(model.classifier, parts[0], parts[1], loss, self.arguments, seed)
-        from asterisk.heads.fine_tuning import fine_tune, last_checkpoint  # the Trainer takes seconds to import
+        """Return the trained model, the development loss after each pass, and the number of passes."""
+        settings, development = self.settings, self.data.development
+        loss = make_loss(self.data.problem_type, self._scaled_labels(train, scale), settings.class_weights)
+        if settings.mode == "frozen":
+            examples = self._examples(train, scale, self._vectors_of)
+            return model, *train_on_embeddings(model.classifier, *examples, loss, settings, seed)
+        from asterisk.heads.fine_tuning import fine_tune, last_checkpoint  # importing the Trainer takes seconds
 
-        own, other = self.tokenized(train, scale), self.tokenized(development, scale) if development else None
-        if last_checkpoint(folder) is None:
-            self.prepare(model, train, scale, self.arguments, seed)
-        return fine_tune(model, own, other, loss, self.data.problem_type, self.arguments, folder, seed)
-
-    def prepare(
-        self,
-        model: AsteriskForSequenceClassification,
-        train: LabelledTexts,
-        scale: tuple[float, float],
-        arguments: HeadSettings,
-        seed: int,
-    ) -> None:
-        """What precedes fine-tuning: labels are contrasted, if asked for; and with few texts a new head learns alone.
-
-        Few texts are few steps, of which a head of random weights would need most to be of use to the backbone (Kumar
-        et al. 2022, arXiv:2202.10054). With many, a head that fits the vectors as they are only stands in the way.
-        """
-        if self.keeps_head or len(train) >= arguments.head_first * len(self.names):
-            return
-        parts = [
-            Examples(
-                torch.from_numpy(model.asterisk.encode(part.texts, tokenizer=self.tokenizer)),
-                self.scaled_labels(part, scale),
+        is_small = len(train) < settings.head_first * len(self.names)
+        if is_small and not self.keeps_head and last_checkpoint(folder) is None:
+            # A few texts give few steps, and a random head would need most of them before it helps the backbone (Kumar
+            # et al. 2022, arXiv:2202.10054). With many texts, a head fitted to the initial vectors is a hindrance.
+            examples = self._examples(
+                train, scale, lambda texts: torch.from_numpy(model.asterisk.encode(texts, tokenizer=self.tokenizer))
             )
-            for part in (train, self.data.development)
-            if part
-        ]
-        loss = make_loss(self.data.problem_type, parts[0].labels, arguments.class_weights)
-        alone = dataclasses.replace(arguments, **dataclasses.asdict(MODES["frozen"]))
-        train_on_embeddings(model.classifier, parts[0], parts[1] if len(parts) > 1 else None, loss, alone, seed)
+            head_settings = dataclasses.replace(settings, **dataclasses.asdict(MODES["frozen"]))
+            train_on_embeddings(model.classifier, *examples, loss, head_settings, seed)
+        rows = self._tokenized(train, scale)
+        development_rows = self._tokenized(development, scale) if development else None
+        return fine_tune(model, rows, development_rows, loss, self.data.problem_type, settings, folder, seed)
 
-    def label_scale(self, train: LabelledTexts) -> tuple[float, float]:
-        """What numbers are learned as multiples of, less their mean: mean and standard deviation; else 0 and 1."""
+    def _examples(
+        self, train: LabelledTexts, scale: Scale, embed: Callable[[Sequence[str]], torch.Tensor]
+    ) -> tuple[Examples, Examples | None]:
+        """Embeddings and labels of the training and development texts."""
+
+        def examples(part: LabelledTexts) -> Examples:
+            return Examples(embed(part.texts), self._scaled_labels(part, scale))
+
+        development = self.data.development
+        return examples(train), examples(development) if development else None
+
+    def _label_scale(self, train: LabelledTexts) -> Scale:
+        """Mean and standard deviation of a regression's labels; 0 and 1 for classes."""
         if self.data.problem_type != REGRESSION:
             return 0.0, 1.0
         labels = label_array(train, self.names)
         return float(labels.mean()), float(labels.std()) or 1.0
 
-    def scaled_labels(self, data: LabelledTexts, scale: tuple[float, float]) -> torch.Tensor:
-        """Labels as `label_array` gives them, numbers on the scale of [`HeadTraining.label_scale`]."""
+    def _scaled_labels(self, data: LabelledTexts, scale: Scale) -> torch.Tensor:
+        """Labels from `label_array`; those of a regression with mean 0 and standard deviation 1."""
         labels = label_array(data, self.names)
         if self.data.problem_type == REGRESSION:
             labels = ((labels - scale[0]) / scale[1]).astype(np.float32)
         return torch.from_numpy(labels)
 
-    def examples(self, data: LabelledTexts, scale: tuple[float, float]) -> Examples:
-        """Of frozen: embeddings and labels. Every text that any repeat needs is embedded once."""
-        return Examples(self._vectors_of(data.texts), self.scaled_labels(data, scale))
+    def _tokenized(self, data: LabelledTexts, scale: Scale) -> TokenizedRows:
+        limit = {"truncation": True, "max_length": max_input_length(self.tokenizer, self.model)}
+        encoded = self.tokenizer(data.texts, return_attention_mask=False, return_token_type_ids=False, **limit)
+        return TokenizedRows(encoded["input_ids"], self._scaled_labels(data, scale))
 
     def _vectors_of(self, texts: Sequence[str]) -> torch.Tensor:
-        # Also of a run that goes on after its trainings: the model itself gives them not quite bit for bit.
+        # A resumed run reads the stored vectors too: computing them again can change their last bits.
         if self.vectors is None:
-            self.vectors = self._embedded()
+            self.vectors = self._embed()
         return self.vectors[[self.row_of[text] for text in texts]]
 
-    def tokenized(self, data: LabelledTexts, scale: tuple[float, float]) -> Any:
-        """Of the other modes: token ids and labels, as [`asterisk.heads.token_rows.TokenizedRows`]."""
-        from asterisk.heads.token_rows import TokenizedRows
-
-        limit = {"truncation": True, "max_length": longest_input(self.tokenizer, self.model)}
-        encoded = self.tokenizer(data.texts, return_attention_mask=False, return_token_type_ids=False, **limit)
-        return TokenizedRows(encoded["input_ids"], self.scaled_labels(data, scale))
-
-    def _embedded(self) -> torch.Tensor:
-        parts = [own.texts for own in (*self.draws, self.data.development, self.data.test) if own]
+    def _embed(self) -> torch.Tensor:
+        """Embed each distinct text once, or read the embeddings of an earlier call."""
+        parts = [part.texts for part in (*self.draws, self.data.development, self.data.test) if part]
         parts += [self.data.development_none, self.data.test_none]
         distinct = list(dict.fromkeys(text for part in parts for text in part))
         self.row_of = {text: row for row, text in enumerate(distinct)}
         cache, digest = self.folder / EMBEDDINGS, self.folder / EMBEDDINGS_DIGEST
-        # What is damaged is made again.
+        # Recompute the cache if its checksum does not match.
         if cache.exists() and read_json(digest, required=False) == file_hash(cache):
             return torch.from_numpy(np.load(cache))
         backbone = self.model.asterisk.to(this_process().device)  # type: ignore[arg-type]
@@ -306,19 +275,19 @@ class HeadTraining:
         write_json(digest, file_hash(cache))
         return torch.from_numpy(vectors)
 
-    def _score(self, model: AsteriskForSequenceClassification, data: LabelledTexts | None) -> Scores | None:
+    def _score(self, model: AsteriskForSequenceClassification, data: LabelledTexts | None) -> MetricValues | None:
         if data is None:
             return None
         return score(self.predict(model, data.texts), label_array(data, self.names), data.problem_type)
 
 
 def best_repeat(repeats: Sequence[Repeat]) -> int:
-    """Which repeat is the best on development; the first of those that are alike."""
+    """The index of the best repeat on development; the first of equal ones."""
     return max(range(len(repeats)), key=lambda index: (_rank(repeats[index]), -index))
 
 
 def _rank(repeat: Repeat) -> tuple[float, float]:
-    """The higher the better: the first score on development, then its loss; all are alike without development."""
+    """The first score on development, then the negative loss; constant without development texts."""
     if repeat.development is None:
         return 0.0, 0.0
     first = next(iter(repeat.development.values()))

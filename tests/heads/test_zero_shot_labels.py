@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asterisk.core.errors import UserError
-from asterisk.heads.zero_shot_labels import PseudoLabelArguments, ZeroShotTeacher, parse_labels, surest
+from asterisk.heads.zero_shot_labels import PseudoLabelArguments, ZeroShotTeacher, parse_labels, most_confident
 from asterisk.models.load import load_encoder
 from tests.support.paths import TEACHER
 
@@ -34,10 +34,10 @@ def test_a_teacher_labels_texts_by_names_and_descriptions() -> None:
         teacher.label(TEXTS["food"], "x", "text")
 
 
-def test_the_same_number_of_each_class_is_kept_the_surest() -> None:
+def test_the_same_number_of_each_class_is_kept_the_most_confident() -> None:
     numbers, margins = np.array([0, 0, 0, 0, 0, 1, 0, 1]), np.array([5.0, 1, 4, 3, 2, 0.1, 6, 0.2])
-    assert surest(numbers, margins, 2, 0.5).tolist() == [0, 5, 6, 7]
-    assert surest(numbers, margins, 2, 1.0).tolist() == [0, 2, 3, 5, 6, 7]
+    assert most_confident(numbers, margins, 2, 0.5).tolist() == [0, 5, 6, 7]
+    assert most_confident(numbers, margins, 2, 1.0).tolist() == [0, 2, 3, 5, 6, 7]
 
 
 def test_wrong_labels_and_shares_are_refused_in_a_sentence() -> None:

@@ -1,0 +1,109 @@
+"""Measurements of a trained head for its report."""
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from asterisk.data.labels import MULTI, REGRESSION, SINGLE, LabelledTexts, classes_of, label_array
+from asterisk.heads.calibration import labels_above, measure_none, probabilities, reliability
+from asterisk.heads.head_model import predict_logits
+from asterisk.heads.report import Calibration, HeadMeasures, Latency, Mistake, NoneScores
+from asterisk.heads.scores import confusion_matrix, predicted_labels, score_classes, score_labels
+from asterisk.heads.training import HeadTraining
+from modeling_asterisk import AsteriskForSequenceClassification
+
+LISTED_MISTAKES = 20
+LATENCY_TEXTS = 30
+LATENCY_BATCH = 64
+
+
+def measure_head(training: HeadTraining, model: AsteriskForSequenceClassification) -> HeadMeasures:
+    """Measure the finished model on development and test texts, as far as there are any, and its speed."""
+    data, problem_type = training.data, training.data.problem_type
+    texts = (data.test or data.development or data.train).texts
+    measures = HeadMeasures(measure_latency(model, training.tokenizer, texts))
+    parts = {name: part for name, part in (("development", data.development), ("test", data.test)) if part}
+    if problem_type == REGRESSION or not parts:
+        return measures
+    logits = {name: training.predict(model, part.texts) for name, part in parts.items()}
+    labels = {name: label_array(part, training.names) for name, part in parts.items()}
+    shares = {name: probabilities(values, problem_type) for name, values in logits.items()}
+    for name, values in logits.items():
+        uncalibrated = probabilities(values * model.config.temperature, problem_type)
+        before, after = (reliability(each, labels[name], problem_type) for each in (uncalibrated, shares[name]))
+        measures.calibration[name] = Calibration(before, after)
+    split = measures.detail = list(parts)[-1]
+    predictions = predicted_labels(logits[split], problem_type)
+    if problem_type == MULTI and (thresholds := model.config.thresholds) is not None:
+        measures.with_thresholds = {
+            name: score_labels(labels_above(values, thresholds), labels[name]) for name, values in shares.items()
+        }
+        predictions = labels_above(shares[split], thresholds)
+    measures.classes = score_classes(predictions, labels[split], training.names)
+    if problem_type == SINGLE:
+        measures.confusion = confusion_matrix(predictions, labels[split], training.names)
+    measures.mistakes = find_mistakes(parts[split], shares[split], predictions, labels[split], training.names)
+    if (threshold := model.config.none_threshold) is not None:
+        none_texts = {"development": data.development_none, "test": data.test_none}
+        for name, values in shares.items():
+            texts = none_texts[name]
+            none_shares = probabilities(training.predict(model, texts), SINGLE) if texts else None
+            scores = measure_none(values, labels[name], none_shares, threshold)
+            measures.none[name] = NoneScores(**scores, none_texts=len(texts))  # type: ignore[arg-type]
+    return measures
+
+
+def find_mistakes(
+    part: LabelledTexts, shares: np.ndarray, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> list[Mistake]:
+    """The most confident mistakes; for several labels per text, missing labels count as mistakes too.
+
+    Args:
+        part: The texts with their labels.
+        shares: Probabilities (texts, classes).
+        predictions: Class numbers (texts,), or zeros and ones (texts, classes).
+        labels: The true labels, in the same form.
+        names: The classes.
+    """
+    wrong = predictions != labels
+    if labels.ndim == 1:
+        rows = np.flatnonzero(wrong)
+        classes, confidence = predictions[rows], shares[rows, predictions[rows]]
+    else:
+        certainty = np.where(wrong, np.maximum(shares, 1 - shares), 0)
+        rows = np.flatnonzero(wrong.any(axis=1))
+        classes, confidence = certainty[rows].argmax(axis=1), certainty[rows].max(axis=1)
+    true_labels = classes_of(part)
+    mistakes = []
+    for place in np.argsort(-confidence, kind="stable")[:LISTED_MISTAKES]:
+        row, name = rows[place], names[classes[place]]
+        is_given = labels.ndim == 1 or predictions[row, classes[place]]
+        predicted = name if is_given else f"not {name}"
+        mistakes.append(Mistake(part.texts[row], ", ".join(true_labels[row]), predicted, float(confidence[place])))
+    return mistakes
+
+
+def measure_latency(
+    model: AsteriskForSequenceClassification, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
+) -> Latency:
+    """Measure the time from text to logits, with tokenization."""
+
+    def seconds(part: Sequence[str]) -> float:
+        start = time.perf_counter()
+        predict_logits(model, part, tokenizer)
+        return time.perf_counter() - start
+
+    single = [texts[index % len(texts)] for index in range(LATENCY_TEXTS)]
+    batch = [texts[index % len(texts)] for index in range(LATENCY_BATCH)]
+    seconds(batch)  # warm up
+    return Latency(
+        one_text_ms=1000 * statistics.median(seconds([text]) for text in single),
+        in_batch_ms=1000 * statistics.median(seconds(batch) for _ in range(3)) / LATENCY_BATCH,
+        batch=LATENCY_BATCH,
+        device=str(model.device),
+        threads=torch.get_num_threads(),
+    )
