@@ -26,7 +26,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
 from asterisk.core.errors import UserError
-from asterisk.core.files import remove_folder, writing
+from asterisk.core.files import remove_folder, report_write_errors
 from asterisk.core.progress import progress_bar
 from asterisk.data.labels import REGRESSION
 from asterisk.heads.adapters import adapters_folder, with_adapters
@@ -277,7 +277,7 @@ def fine_tune(
     with rows as (train_rows, development_rows):
         trainer = make_trainer(trained, train_rows, development_rows, loss, problem_type, settings, folder, seed)
         try:
-            with writing(folder):
+            with report_write_errors(folder):
                 trainer.train(resume_from_checkpoint=last)
         except DAMAGED as error:
             raise UserError(f"The checkpoint {last} is damaged; delete it, and run the command again.") from error

@@ -83,9 +83,9 @@ def decision_sections(report: HeadReport) -> list[Section]:
     sections, decisions = [], report.decisions
     if record := report.zero_shot:
         note = (
-            f"No text was labelled by hand. {record.teacher} gave each text the nearest label; the {record.kept:,} most "
-            f"confident of {record.texts:,} texts were kept. Without a file of labelled development texts, scores on "
-            "development measure the agreement with these labels."
+            f"No text was labelled by hand. {record.teacher} gave each text the nearest label; the {record.kept:,} "
+            f"most confident of {record.texts:,} texts were kept. Without a file of labelled development texts, "
+            "scores on development measure the agreement with these labels."
         )
         sections.append(Section("Source of the labels", note))
     if decisions.thresholds:

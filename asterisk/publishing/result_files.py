@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
 from asterisk.core.markdown import aligned_table
+from asterisk.heads.report import HeadReport, read_head_report
 
 # Main metric of MTEB -> the task type on its leaderboard.
 TASK_TYPES = {
@@ -63,7 +64,7 @@ def read_scores(path: Path) -> Scores:
         if "scores" in content and "means" in content:
             return _mteb_scores(content)
         if "repeats" in content and "mean" in content:
-            return _head_scores(content)
+            return _head_scores(read_head_report(path))
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(
             f"{path} lacks {error}, which the card needs; give the file as the program wrote it."
@@ -133,9 +134,8 @@ def _distillation_scores(content: list[dict[str, Any]]) -> Scores:
     )
 
 
-def _head_scores(content: dict[str, Any]) -> Scores:
-    means, settings = content["mean"], content["settings"]
-    splits = list(means)
+def _head_scores(report: HeadReport) -> Scores:
+    settings, splits = report.settings, list(report.mean)
     source = Path(settings["test_file"] or settings["dev_file"] or settings["train_file"]).stem
     entries = [
         EvalResult(
@@ -146,17 +146,17 @@ def _head_scores(content: dict[str, Any]) -> Scores:
             metric_type="f1" if metric == "macro_f1" else metric,
             metric_name=metric.replace("_", " "),
             # On the Hub these metrics are fractions; MTEB's are per cent.
-            metric_value=round(value["mean"] / 100, 4),
+            metric_value=round(spread.mean / 100, 4),
         )
-        for metric, value in means[splits[-1]].items()
-        if value["mean"] is not None
+        for metric, spread in report.mean[splits[-1]].items()
+        if spread.mean is not None
     ]
-    counts = ", ".join(f"{part['texts']:,} {name} texts" for name, part in content["data"].items())
-    runs = len(content["repeats"])
+    counts = ", ".join(f"{size.texts:,} {name} texts" for name, size in report.data.items())
+    runs = len(report.repeats)
     return Scores(
         "Classification",
         splits,
-        [(metric, [means[split][metric]["mean"] for split in splits]) for metric in means[splits[0]]],
+        [(metric, [report.mean[split][metric].mean for split in splits]) for metric in report.mean[splits[0]]],
         f"Scores × 100; {counts}; " + (f"the mean of {runs} trainings." if runs > 1 else "one training."),
         entries,
     )

@@ -11,6 +11,7 @@ from asterisk.core.arguments import parse_yaml
 from asterisk.core.errors import UserError, redact
 from asterisk.core.files import read_json
 from asterisk.distillation.curves import Point, read_curves
+from asterisk.heads.report import read_head_report
 from asterisk.teachers.remote_folder import RemoteFolder
 
 # A table of licences beside the texts: source -> licence and origin.
@@ -68,7 +69,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
         run.seconds = run.curves[-1].get("seconds")
     if run.is_head:
         if (folder / "report.json").is_file():
-            run.seconds = sum(each["seconds"] for each in read_json(folder / "report.json")["repeats"])
+            run.seconds = sum(repeat.seconds for repeat in read_head_report(folder / "report.json").repeats)
         names = [Path(run.recipe["train_file"]).name]
     else:
         store = RemoteFolder(record.get("store_dir", folder / "store")).local

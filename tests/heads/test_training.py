@@ -24,11 +24,12 @@ from asterisk.heads import token_rows
 from asterisk.heads.adapters import adapters_folder, save_adapters
 from asterisk.heads.arguments import MODES, HeadArguments, resolve_arguments
 from asterisk.heads.calibration import fit_temperature
-from asterisk.heads.fine_tuning import Averaging, Progress, make_trainer, parameter_groups
+from asterisk.heads.fine_tuning import Averaging, Progress, layered_groups, make_trainer
 from asterisk.heads.head_model import load_classifier, renew_head, shift_outputs
 from asterisk.heads.losses import make_loss
+from asterisk.heads.report import Repeat
 from asterisk.heads.token_rows import TokenizedRows
-from asterisk.heads.training import HeadTraining, Repeat, best_repeat
+from asterisk.heads.training import HeadTraining, best_repeat
 from asterisk.models.checkpoints import save_student
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 from tests.support.labelled import topic_rows, write_tiny_asterisk
@@ -239,7 +240,7 @@ def test_class_weights_make_each_class_count_alike() -> None:
 
 def test_lower_layers_learn_slower(model: Path) -> None:
     classifier, _, _ = load_classifier(str(model), NAMES, SINGLE)
-    groups = parameter_groups(classifier, 1.0, 0.5, 0.01)
+    groups = layered_groups(classifier, 1.0, 0.5, 0.01)
     found = {id(weight): group for group in groups for weight in group["params"]}
     assert len(found) == len(list(classifier.parameters()))
     backbone: Any = classifier.asterisk
@@ -278,11 +279,11 @@ def test_wrong_models_and_settings_are_refused_in_a_sentence(model: Path, tmp_pa
         with pytest.raises(UserError, match=message):
             load_classifier(str(tmp_path / name), NAMES, SINGLE)
     for arguments, message in (
-        ({"keep_adapters": True}, "what only --mode lora trains"),
+        ({"keep_adapters": True}, "requires --mode lora"),
         ({"mode": "half"}, "--mode must be frozen, lora, full, not 'half'"),
         ({"repeats": 0}, "--repeats must be at least 1"),
         ({"learning_rate": -1.0}, "--learning_rate must be above 0"),
-        ({"warmup_ratio": 1.0}, "--warmup_ratio must lie"),
+        ({"warmup_ratio": 1.0}, "--warmup_ratio must be at least 0 and below 1"),
     ):
         with pytest.raises(UserError, match=message):
             resolve_arguments(HeadArguments(**arguments))  # type: ignore[arg-type]
@@ -332,7 +333,7 @@ def test_rows_of_the_table_that_no_text_needs_make_no_difference(
 ) -> None:
     before = load_classifier(str(model), NAMES, SINGLE)[0].asterisk.embeddings.embed_tokens.weight
     narrow, (line,) = train(model, tmp_path / "narrow", mode="full", num_epochs=3)
-    monkeypatch.setattr(token_rows, "tokens_of", lambda *parts: np.arange(len(before)))
+    monkeypatch.setattr(token_rows, "distinct_tokens", lambda *parts: np.arange(len(before)))
     whole, (same,) = train(model, tmp_path / "whole", mode="full", num_epochs=3)
     assert line.losses == pytest.approx(same.losses, abs=1e-4)
     after = narrow.asterisk.embeddings.embed_tokens.weight
