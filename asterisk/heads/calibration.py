@@ -135,21 +135,18 @@ class NoneThreshold:
     criterion: str
 
 
-def none_threshold_by_texts(
-    shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray, classes: int
-) -> NoneThreshold:
+def none_threshold_by_texts(shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray) -> NoneThreshold:
     """The threshold with the highest macro-F1 over the classes and "none of these".
 
     Args:
         shares: Probabilities (texts, classes) of texts that have a label.
         labels: Their class numbers.
         none_shares: Probabilities (texts, classes) of texts that have no label.
-        classes: Number of classes.
     """
     every, truth = _with_none(shares, labels, none_shares)
     confidence, predicted = every.max(axis=1), every.argmax(axis=1)
     candidates = np.unique(np.round(np.quantile(confidence, np.linspace(0, 1, 201)), 4))
-    scores = [_macro_f1(np.where(confidence < each, classes, predicted), truth) for each in candidates]
+    scores = [_macro_f1(np.where(confidence < each, shares.shape[1], predicted), truth) for each in candidates]
     best = int(np.argmax(scores))
     return NoneThreshold(float(candidates[best]), f"highest macro-F1 on development, {scores[best]:.2f}")
 
@@ -189,9 +186,28 @@ def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: f
     return NoneThreshold(float(ranked[last]), criterion)
 
 
+@dataclass
+class NoneScores:
+    """The effect of the "none of these" threshold on one split, in percent.
+
+    Attributes:
+        share: Share of the labelled texts that get a label.
+        accuracy: Accuracy on these; None if there are none.
+        macro_f1: Macro-F1 with "none" as a class; None without texts of that class.
+        none_recall: Share of the texts of no label that get none; None without such texts.
+        none_texts: Number of texts of no label.
+    """
+
+    share: float
+    accuracy: float | None
+    macro_f1: float | None = None
+    none_recall: float | None = None
+    none_texts: int = 0
+
+
 def measure_none(
     shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray | None, threshold: float
-) -> dict[str, float | None]:
+) -> NoneScores:
     """Measure the effect of a threshold.
 
     Args:
@@ -199,23 +215,17 @@ def measure_none(
         labels: Their class numbers.
         none_shares: Probabilities (texts, classes) of texts that have no label, if there are any.
         threshold: The probability below which no label is given.
-
-    Returns:
-        `share`, `accuracy`, and with `none_shares` also `macro_f1` and `none_recall`, all × 100: see
-        [`asterisk.heads.report.NoneScores`].
     """
     given = shares.max(axis=1) >= threshold
     right = shares.argmax(axis=1) == labels
-    values = {
-        "share": 100 * float(given.mean()),
-        "accuracy": 100 * float(right[given].mean()) if given.any() else None,
-    }
-    if none_shares is not None and len(none_shares):
+    scores = NoneScores(100 * float(given.mean()), 100 * float(right[given].mean()) if given.any() else None)
+    if none_shares is not None:
         every, truth = _with_none(shares, labels, none_shares)
         predicted = np.where(every.max(axis=1) < threshold, shares.shape[1], every.argmax(axis=1))
-        values["macro_f1"] = _macro_f1(predicted, truth)
-        values["none_recall"] = 100 * float((none_shares.max(axis=1) < threshold).mean())
-    return values
+        scores.macro_f1 = _macro_f1(predicted, truth)
+        scores.none_recall = 100 * float((none_shares.max(axis=1) < threshold).mean())
+        scores.none_texts = len(none_shares)
+    return scores
 
 
 def labels_above(shares: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:

@@ -61,4 +61,4 @@ def _none_threshold(
     # The model already divides its logits by the temperature.
     none_logits = training.predict(model, training.data.development_none)
     none_shares = probabilities(none_logits, training.data.problem_type)
-    return none_threshold_by_texts(shares, labels, none_shares, len(training.names))
+    return none_threshold_by_texts(shares, labels, none_shares)

@@ -102,15 +102,11 @@ class Progress(TrainerCallback):
         """Show the bar."""
         self.bar = progress_bar("Training", "steps", total=state.max_steps, initial=state.global_step)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, *_: Any, **named: Any) -> None:
         """Advance the bar."""
         self.bar.update(1)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, *_: Any, **named: Any) -> None:
         """Remove the bar."""
         self.bar.close()
 
@@ -123,11 +119,9 @@ class Averaging(TrainerCallback):
     the weights and the optimizer their average; between passes it is the other way round.
     """
 
-    def on_epoch_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_begin(self, *_: Any, **named: Any) -> None:
         """Return to the weights of the last step; before the first pass there is no average yet."""
-        self._exchange(kwargs["optimizer"])
+        self._exchange(named["optimizer"])
 
     @torch.no_grad()
     def on_step_end(
@@ -141,11 +135,9 @@ class Averaging(TrainerCallback):
             else:
                 entry[AVERAGE] = weight.detach().clone()
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_end(self, *_: Any, **named: Any) -> None:
         """Put the average into the model, before the pass is evaluated and saved."""
-        self._exchange(kwargs["optimizer"])
+        self._exchange(named["optimizer"])
 
     @torch.no_grad()
     def _exchange(self, optimizer: torch.optim.Optimizer) -> None:

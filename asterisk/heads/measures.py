@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from asterisk.data.labels import MULTI, REGRESSION, SINGLE, LabelledTexts, classes_of, label_array
 from asterisk.heads.calibration import labels_above, measure_none, probabilities, reliability
 from asterisk.heads.head_model import predict_logits
-from asterisk.heads.report import Calibration, HeadMeasures, Latency, Mistake, NoneScores
+from asterisk.heads.report import Calibration, HeadMeasures, Latency, Mistake
 from asterisk.heads.scores import confusion_matrix, predicted_labels, score_classes, score_labels
 from asterisk.heads.training import HeadTraining
 from modeling_asterisk import AsteriskForSequenceClassification
@@ -52,8 +52,7 @@ def measure_head(training: HeadTraining, model: AsteriskForSequenceClassificatio
         for name, values in shares.items():
             texts = none_texts[name]
             none_shares = probabilities(training.predict(model, texts), SINGLE) if texts else None
-            scores = measure_none(values, labels[name], none_shares, threshold)
-            measures.none[name] = NoneScores(**scores, none_texts=len(texts))  # type: ignore[arg-type]
+            measures.none[name] = measure_none(values, labels[name], none_shares, threshold)
     return measures
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json, write_json
-from asterisk.heads.calibration import Reliability
+from asterisk.heads.calibration import NoneScores, Reliability
 from asterisk.heads.scores import ClassScores, MetricValues, Spread
 
 REPORT_FILE = "report.json"
@@ -86,25 +86,6 @@ class Calibration:
 
     before: Reliability
     after: Reliability
-
-
-@dataclass
-class NoneScores:
-    """The effect of the "none of these" threshold on one split, in percent.
-
-    Attributes:
-        share: Share of the labelled texts that get a label.
-        accuracy: Accuracy on these; None if there are none.
-        macro_f1: Macro-F1 with "none" as a class; None without texts of that class.
-        none_recall: Share of the texts of no label that get none; None without such texts.
-        none_texts: Number of texts of no label.
-    """
-
-    share: float
-    accuracy: float | None
-    macro_f1: float | None = None
-    none_recall: float | None = None
-    none_texts: int = 0
 
 
 @dataclass

@@ -5,6 +5,7 @@ import pytest
 
 from asterisk.data.labels import MULTI, SINGLE
 from asterisk.heads.calibration import (
+    NoneScores,
     fit_temperature,
     label_thresholds,
     labels_above,
@@ -72,9 +73,9 @@ def test_none_threshold_is_the_lowest_that_reaches_the_accuracy_or_none() -> Non
     found = none_threshold_by_accuracy(shares, labels, 0.95)
     assert found.threshold is not None
     kept = measure_none(shares, labels, None, found.threshold)
-    assert kept["accuracy"] >= 95
+    assert (kept.accuracy or 0) >= 95
     lower = measure_none(shares, labels, None, found.threshold - 0.011)
-    assert lower["accuracy"] < 95
+    assert (lower.accuracy or 100) < 95
     assert none_threshold_by_accuracy(shares, np.ones(40, int), 0.95).threshold is None
     without = none_threshold_by_accuracy(shares, np.zeros(40, int), 0.95)
     assert (without.threshold, without.criterion) == (None, "without one, 100.0% of the development texts are right")
@@ -83,12 +84,7 @@ def test_none_threshold_is_the_lowest_that_reaches_the_accuracy_or_none() -> Non
 def test_none_threshold_separates_texts_of_no_label() -> None:
     confident, uncertain = np.array([[0.9, 0.1], [0.2, 0.8]] * 10), np.array([[0.55, 0.45]] * 10)
     labels = np.array([0, 1] * 10)
-    found = none_threshold_by_texts(confident, labels, uncertain, 2)
+    found = none_threshold_by_texts(confident, labels, uncertain)
     assert found.threshold is not None
     assert 0.55 < found.threshold <= 0.8
-    assert measure_none(confident, labels, uncertain, found.threshold) == {
-        "share": 100,
-        "accuracy": 100,
-        "macro_f1": 100,
-        "none_recall": 100,
-    }
+    assert measure_none(confident, labels, uncertain, found.threshold) == NoneScores(100, 100, 100, 100, 10)

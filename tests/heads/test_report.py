@@ -8,7 +8,7 @@ import pytest
 
 from asterisk.core.errors import UserError
 from asterisk.data.labels import SINGLE
-from asterisk.heads.calibration import Reliability
+from asterisk.heads.calibration import NoneScores, Reliability
 from asterisk.heads.page import write_head_report
 from asterisk.heads.report import (
     Calibration,
@@ -17,12 +17,11 @@ from asterisk.heads.report import (
     HeadReport,
     Latency,
     Mistake,
-    NoneScores,
     Repeat,
     SplitSize,
     read_head_report,
 )
-from asterisk.heads.scores import confusion_matrix, score_classes
+from asterisk.heads.scores import confusion_matrix, score_classes, spread
 
 
 def report_of(count: int) -> HeadReport:
@@ -40,7 +39,7 @@ def report_of(count: int) -> HeadReport:
         data={"train": SplitSize(1000, 0.25), "test": SplitSize(2 * count, 0)},
         saved_repeat=0,
         repeats=[Repeat(0, 900, 3.0, 1.5, [2.0, 1.0, 1.5], None, scores)],
-        mean={},
+        mean={"test": spread([scores])},
         decisions=Decisions(1.5, none_threshold=0.321, criterion="chosen so"),
         learning_curve=[CurvePoint(112, {"accuracy": 5.0, "macro_f1": 4.0}), CurvePoint(900, scores)],
         latency=Latency(2.5, 0.25, 64, "cpu", 2),
