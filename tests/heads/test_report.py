@@ -21,7 +21,7 @@ from asterisk.heads.report import (
     SplitSize,
     read_head_report,
 )
-from asterisk.heads.scores import confusion_matrix, score_classes, spread
+from asterisk.heads.scores import MetricValues, confusion_matrix, score_classes, spread
 
 
 def report_of(count: int) -> HeadReport:
@@ -30,7 +30,7 @@ def report_of(count: int) -> HeadReport:
     labels = np.repeat(np.arange(count), 2)
     predictions = np.roll(labels, 1)
     before, after = (Reliability(error, [0.5, 0.9], [0.4, 1.0], [3, 4]) for error in (0.125, 0.0625))
-    scores = {"accuracy": 12.345, "macro_f1": 11.0}
+    scores: MetricValues = {"accuracy": 12.345, "macro_f1": 11.0}
     return HeadReport(
         model="M",
         mode="frozen",
@@ -68,8 +68,8 @@ def test_reports_of_older_versions_are_read_and_damaged_ones_refused(tmp_path: P
     older = {name: value for name, value in content.items() if name != "with_thresholds"}
     path.write_text(json.dumps({**older, "search": None, "decisions": {}}))
     assert read_head_report(path).decisions == Decisions()
-    for broken in ({**content, "repeats": [{}]}, {"repeats": []}, []):
-        path.write_text(json.dumps(broken))
+    for broken in (json.dumps({**content, "repeats": [{}]}), '{"repeats": []}', "[]"):
+        path.write_text(broken)
         with pytest.raises(UserError, match="is not a report of train_head"):
             read_head_report(path)
 

@@ -87,6 +87,7 @@ def test_resumed_frozen_run_predicts_the_same_bits(
     np.testing.assert_array_equal(first.predict(first.best_model(), texts), second.predict(second.best_model(), texts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_resumed_training_ends_with_the_same_model(
     mode: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
