@@ -173,7 +173,7 @@ class PseudoLabelArguments:
 
 @dataclass
 class TrainHeadArguments(DecisionArguments, PseudoLabelArguments, HeadArguments, DataArguments):
-    """Files: the model to train and the output folder."""
+    """Run: the model to train and the output folder."""
 
     model: str = field(default="", metadata={"help": "Asterisk to train: a folder, Hub id or package:NAME"})
     output_dir: str = field(default="", metadata={"help": "folder for the model and the report"})

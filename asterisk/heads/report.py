@@ -17,16 +17,9 @@ REPORT_FILE = "report.json"
 
 @dataclass
 class Repeat:
-    """One training.
+    """One training, with the scores on the development and test texts, if there are any.
 
-    Attributes:
-        seed: The seed of the draw, the initial weights and the order.
-        texts: Number of training texts.
-        passes: Number of passes over them.
-        seconds: Duration.
-        losses: Development loss after each pass; in modes lora and full at the best temperature.
-        development: Scores on the development texts, if there are any.
-        test: Scores on the test texts, if there are any.
+    `losses` has the development loss after each pass; in modes lora and full at the best temperature.
     """
 
     seed: int
@@ -122,12 +115,10 @@ class HeadMeasures:
     """Measurements of the saved model; empty where the problem type or the splits do not allow them.
 
     Attributes:
-        latency: Speed on this machine.
         detail: The split of `classes`, `confusion` and `mistakes`: test, or else development.
         calibration: By split.
         with_thresholds: By split: scores with `Decisions.thresholds` in place of one half.
         none: By split.
-        classes: Scores of each label.
         confusion: Label to predicted label to number of texts, without zeros.
         mistakes: The most confident ones.
     """
@@ -148,14 +139,10 @@ class HeadReport(HeadMeasures):
 
     Attributes:
         model: The model that was trained, as the user named it.
-        mode: frozen, lora or full.
-        problem_type: As in [`asterisk.data.labels`].
         settings: The recipe as run.json has it.
         data: By split.
         saved_repeat: Index of the repeat whose model is saved.
-        repeats: All trainings.
-        mean: By split and metric: mean and deviation over the repeats.
-        decisions: Temperature and thresholds.
+        mean: By split and metric, over the repeats.
         zero_shot: Present if a teacher labelled the training texts.
         learning_curve: In ascending order of texts; the last point is the saved repeat.
     """
