@@ -21,7 +21,6 @@ from unittest.mock import patch
 
 import onnxruntime
 import torch
-from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from asterisk.models.load import load_encoder
@@ -30,7 +29,6 @@ from asterisk.models.precision import faster_dtype
 from benchmarks.inference import TEACHER, read_mixes
 from benchmarks.records import machine, write_record
 from modeling_asterisk import AsteriskModel
-from modeling_asterisk.modeling_asterisk import AsteriskLinear
 
 TOKENISING, REST = "tokenising", "all else"
 # Kinds of work and the parts of operator names (of torch or ONNX) that identify them; the first match counts.
@@ -71,7 +69,7 @@ def seconds_of(work: Callable[[], Any], repetitions: int) -> float:
 
 def profile_torch(model: AsteriskModel, texts: list[str], repetitions: int) -> dict[str, Any]:
     """The breakdown of `encode`."""
-    tokenizer = model._load_tokenizer()
+    tokenizer = model.tokenizer
     total = seconds_of(lambda: model.encode(texts, BATCH_SIZE), repetitions)
     seconds = {TOKENISING: seconds_of(lambda: model._tokenize(texts, tokenizer), repetitions)}
     with profile(activities=[ProfilerActivity.CPU]) as found:
@@ -114,18 +112,17 @@ def result(seconds: dict[str, float], total: float, number: int) -> dict[str, An
     return {"sentences_per_second": number / total, "shares": shares(seconds, total), "ceiling": number / least}
 
 
-def in_order(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[tuple[list[int], int]]:
-    """Passes like those of `AsteriskModel._passes`, but of texts in their order."""
+def in_order(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
+    """Forward passes as `AsteriskModel._passes` gives them, but of texts in the order given."""
     for start in range(0, len(lengths), batch_size):
-        rows = list(range(start, min(start + batch_size, len(lengths))))
-        yield rows, max(1, max(lengths[row] for row in rows))
+        yield sorted(range(start, min(start + batch_size, len(lengths))), key=lengths.__getitem__, reverse=True)
 
 
-def of_many_tokens(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[tuple[list[int], int]]:
-    """Passes of texts sorted by length, each with the same number of texts."""
-    by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+def of_many_tokens(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
+    """Forward passes of texts sorted by length, with the same number of texts in each."""
+    by_length = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     for start in range(0, len(by_length), batch_size):
-        yield by_length[start : start + batch_size], max(1, lengths[by_length[start]])
+        yield by_length[start : start + batch_size]
 
 
 def changes(model: AsteriskModel, file: Path, texts: list[str], repetitions: int) -> dict[str, float]:
@@ -146,15 +143,13 @@ def changes(model: AsteriskModel, file: Path, texts: list[str], repetitions: int
         return patch.object(kind, name, replacement)(encode)
 
     def of_transformers() -> Any:
-        return model._load_tokenizer()(texts, return_attention_mask=False, return_token_type_ids=False)
+        return model.tokenizer(texts, return_attention_mask=False, return_token_type_ids=False)
 
-    by_torch = encode_with(AsteriskLinear, "forward", nn.Linear.forward)
-    gain("float32 products by oneDNN, not torch's choice", by_torch, encode)
     many_tokens = encode_with(AsteriskModel, "_passes", of_many_tokens)
     unsorted = encode_with(AsteriskModel, "_passes", in_order)
     gain("texts sorted by length before they are batched", unsorted, many_tokens)
     gain(f"passes of 2,048 tokens at most, not of {BATCH_SIZE} texts", many_tokens, encode)
-    tokenizer = model._load_tokenizer()
+    tokenizer = model.tokenizer
     gain(
         "tokenising by the Rust code, not transformers' call",
         of_transformers,

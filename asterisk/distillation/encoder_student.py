@@ -130,7 +130,7 @@ class EncoderStudent(nn.Module):
         texts: str | Sequence[str],
         batch_size: int = 128,
         truncate_dim: int | None = None,
-        show_progress: bool = False,
+        show_progress_bar: bool = False,
         tokenizer: PreTrainedTokenizerFast | None = None,
     ) -> np.ndarray:
         """Embeds texts as `AsteriskModel.encode` does.
@@ -139,7 +139,7 @@ class EncoderStudent(nn.Module):
             texts: One string or many.
             batch_size: Texts per forward pass.
             truncate_dim: Keep only the first so many dimensions.
-            show_progress: Show a progress bar.
+            show_progress_bar: Show a progress bar.
             tokenizer: Ignored: an encoder has its own. Here so that both kinds of student are called alike.
 
         Returns:
@@ -151,7 +151,7 @@ class EncoderStudent(nn.Module):
             batch_size=batch_size,
             truncate_dim=truncate_dim,
             normalize_embeddings=True,
-            show_progress_bar=show_progress,
+            show_progress_bar=show_progress_bar,
         )
         self.train(was_training)
         return embeddings

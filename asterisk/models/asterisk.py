@@ -31,7 +31,7 @@ def load_asterisk_encoder(folder: Path, dtype: torch.dtype, device: str | None) 
 
     def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
         texts = [(prompt or "") + text for text in texts]
-        return model.encode(texts, batch_size=batch_size, normalize=False, tokenizer=tokenizer)
+        return model.encode(texts, batch_size=batch_size, normalize_embeddings=False, tokenizer=tokenizer)
 
     return LoadedModel(
         embed,

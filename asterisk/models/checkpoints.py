@@ -44,14 +44,10 @@ def load_asterisk(
         model, info = kind.from_pretrained(location, **options)
         check_weights(model, info)
         _check_shapes(info, new_head)
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(location)
-    largest = max(tokenizer.get_vocab().values(), default=0)
-    if largest >= model.config.vocab_size:
-        raise UserError(
-            f"The tokenizer of {spec} has a token of id {largest}, but the model's token table has only "
-            f"{model.config.vocab_size} rows; give a folder in which they belong together."
-        )
-    return model, tokenizer
+        backbone: AsteriskModel = model.base_model
+        if backbone.tokenizer is None:
+            raise ValueError(backbone.tokenizer_problem)
+    return model, backbone.tokenizer
 
 
 def model_type(folder: Path) -> str | None:

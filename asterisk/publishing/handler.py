@@ -47,7 +47,12 @@ class EndpointHandler:
         if self.is_classifier:
             answers = self.classify(texts, batch_size=BATCH, truncation=True, **{"top_k": None, **parameters})
         else:
-            answers = self.model.encode(texts, batch_size=BATCH, **parameters).tolist()
+            answers = self.model.encode(
+                texts,
+                batch_size=BATCH,
+                truncate_dim=parameters.get("truncate_dim"),
+                normalize_embeddings=parameters.get("normalize", True),
+            ).tolist()
         return answers[0] if isinstance(inputs, str) else answers
 
     def _read(self, data: dict[str, Any]) -> tuple[str | list[str], dict[str, Any]]:

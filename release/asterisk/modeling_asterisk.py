@@ -2,12 +2,12 @@
 
 Architecture: "Keep it Simple" (Semenov 2024, arXiv 2411.05691). Token and learned position embeddings, pre-norm blocks
 (bidirectional attention, GELU feed-forward), a final LayerNorm and a projection. The projection is applied to every
-token, which for mean pooling equals projecting afterwards, so that a consumer that only knows "mean-pool
-`last_hidden_state`, then normalise" gets the model's embedding.
+token. For mean pooling this equals projecting the pooled vector, so consumers that mean-pool `last_hidden_state` and
+normalise get the model's embedding.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, SupportsIndex
 
 import torch
 from torch import multiprocessing, nn
@@ -23,14 +23,21 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_asterisk import AsteriskConfig
 
-# Texts that `encode` tokenises and sorts by length at a time: enough to fill batches evenly, little enough to keep
-# memory flat however many texts there are.
+# `encode` tokenises and sorts so many texts at a time: enough to fill batches evenly, few enough to keep memory flat.
 ENCODE_CHUNK = 16_384
 
-# Tokens of one forward pass of `encode` on a CPU, padding included: few enough to stay in its caches.
+# Tokens of one forward pass of `encode` on a CPU, padding included: few enough to stay in the caches.
 CPU_PASS_TOKENS = 2_048
 
-# The process that imported this; one that is forked from it has another number.
+# The arguments of `from_pretrained` that say where a repository lies; the tokenizer is loaded with the same.
+LOCATION = ("revision", "token", "cache_dir", "subfolder", "local_files_only", "force_download", "proxies")
+
+ENCODE_ARGUMENTS = (
+    "texts, batch_size, truncate_dim, normalize_embeddings, prompt, convert_to_numpy, convert_to_tensor, "
+    "show_progress_bar, device and tokenizer"
+)
+
+# The process that imported this module; a process forked from it has another id.
 IMPORTED_BY = multiprocessing.current_process().pid
 
 
@@ -44,7 +51,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention in plain matrix products; the only implementation that returns its weights."""
+    """Compute attention by plain matrix products; the only implementation that returns its weights."""
     scores = torch.matmul(query, key.transpose(2, 3)) * scaling
     if attention_mask is not None:
         scores = scores + attention_mask
@@ -54,16 +61,15 @@ def eager_attention_forward(
 
 
 def pool(token_vectors: torch.Tensor, attention_mask: torch.Tensor | None, pooling: str) -> torch.Tensor:
-    """Turns token vectors into one vector per row.
+    """Pool token vectors into one vector per row.
 
     Args:
         token_vectors: (batch, length, dimensions), any floating dtype.
-        attention_mask: (batch, length), non-zero where a token counts; None or a 4-D mask means that all count.
+        attention_mask: (batch, length), non-zero for tokens; with None or a 4-D mask all positions are tokens.
         pooling: "mean", "cls" or "last".
 
     Returns:
-        (batch, dimensions), float32, since sums and norms overflow in half precision; a row without any token is all
-        zeros.
+        (batch, dimensions), float32, since sums and norms overflow in half precision. Rows without tokens are zeros.
     """
     vectors = token_vectors.float()
     if attention_mask is None or attention_mask.dim() != 2:
@@ -74,7 +80,7 @@ def pool(token_vectors: torch.Tensor, attention_mask: torch.Tensor | None, pooli
     if pooling == "mean":
         return (vectors * mask.unsqueeze(-1)).sum(dim=1) / counts.clamp(min=1)
     positions = torch.arange(mask.shape[1], device=mask.device)
-    # argmax finds the first token that counts, or the last one by weighing the mask with its positions.
+    # argmax finds the first token of the mask, or the last one if the mask is weighted by position.
     index = (mask if pooling == "cls" else mask * (positions + 1)).argmax(dim=1)
     return vectors[torch.arange(vectors.shape[0], device=vectors.device), index] * (counts > 0)
 
@@ -105,7 +111,7 @@ class AsteriskEmbeddings(nn.Module):
                 positions = torch.arange(length, device=hidden_states.device)
             else:
                 positions = position_ids
-                # Elsewhere than on a CPU, reading the largest position back would stall the device at every call.
+                # Not on a GPU, where reading the largest position would stall every call.
                 if not torch.compiler.is_compiling() and positions.device.type == "cpu" and positions.numel():
                     self._check_positions(int(positions.max()) + 1)
             hidden_states = hidden_states + self.embed_positions(positions)
@@ -120,27 +126,6 @@ class AsteriskEmbeddings(nn.Module):
             )
 
 
-class AsteriskLinear(nn.Linear):
-    """A linear layer; in float32, under inference mode, on an x86 CPU, by oneDNN.
-
-    There torch itself takes MKL, which computes half as fast on processors that are not Intel's.
-    """
-
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        by_onednn = (
-            torch.is_inference_mode_enabled()
-            and hidden_states.device.type == "cpu"
-            and hidden_states.dtype == self.weight.dtype == torch.float32
-            and torch.backends.mkl.is_available()
-            and torch.backends.mkldnn.is_available()
-            and not torch.is_autocast_enabled("cpu")
-            and hidden_states.numel()
-        )
-        if by_onednn:
-            return torch.ops.mkldnn._linear_pointwise(hidden_states, self.weight, self.bias, "none", [], "")
-        return super().forward(hidden_states)
-
-
 class AsteriskAttention(nn.Module):
     def __init__(self, config: AsteriskConfig):
         super().__init__()
@@ -150,8 +135,8 @@ class AsteriskAttention(nn.Module):
         self.scaling = self.head_dim**-0.5
         self.attention_dropout = config.attention_probs_dropout_prob
         self.is_causal = config.is_causal
-        self.qkv_proj = AsteriskLinear(config.hidden_size, 3 * config.hidden_size)
-        self.o_proj = AsteriskLinear(config.hidden_size, config.hidden_size)
+        self.qkv_proj = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.o_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any
@@ -180,9 +165,9 @@ class AsteriskAttention(nn.Module):
 class AsteriskMLP(nn.Module):
     def __init__(self, config: AsteriskConfig):
         super().__init__()
-        self.up_proj = AsteriskLinear(config.hidden_size, config.intermediate_size)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
         self.act_fn = ACT2FN[config.hidden_act]
-        self.down_proj = AsteriskLinear(config.intermediate_size, config.hidden_size)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.down_proj(self.act_fn(self.up_proj(hidden_states)))
@@ -214,11 +199,10 @@ class AsteriskPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": AsteriskLayer, "attentions": AsteriskAttention}
-    _input_embed_layer = "embed_tokens"
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Normal tables and Xavier-uniform matrices, as in the paper; biases zero."""
+        """Draw tables from a normal distribution and matrices by Xavier-uniform, as in the paper; zero the biases."""
         if isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
@@ -227,43 +211,95 @@ class AsteriskPreTrainedModel(PreTrainedModel):
             super()._init_weights(module)
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers, but from safetensors alone, and never with weights that are not what they should be.
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load weights from safetensors only, check them, and load the tokenizer from the same place.
+
+        The arguments are those of transformers. The check is skipped if the caller asks for the loading info or
+        passes a state dict. A missing or damaged tokenizer raises no error here; `encode` then names the reason.
 
         Raises:
-            ValueError: Weights of the backbone are missing, there are others, or one is not finite.
+            ValueError: Weights of the backbone are missing, unknown or not finite.
         """
-        kwargs.setdefault("use_safetensors", True)
-        # Who asks what was loaded, or brings the weights, judges them.
-        if kwargs.get("output_loading_info") or kwargs.get("state_dict") is not None:
-            return super().from_pretrained(*args, **kwargs)
-        # transformers makes the name of a configuration from elsewhere, such as that of adapters, the weights' own.
-        name = getattr(kwargs.get("config"), "name_or_path", None)
-        location = args[0] if args else kwargs.get("pretrained_model_name_or_path")
-        loaded: Any = super().from_pretrained(*args, **kwargs | {"output_loading_info": True})
+        location = pretrained_model_name_or_path
+        returns_info = kwargs.get("output_loading_info", False)
+        # Read now, since transformers renames the configuration after the weights.
+        config_name = getattr(kwargs.get("config"), "name_or_path", None)
+        loaded: Any = super().from_pretrained(
+            location, *args, **{"use_safetensors": True, **kwargs, "output_loading_info": True}
+        )
         model, info = loaded
-        check_weights(model, info, own_config=name is None or str(name) == str(location))
-        return model
+        if not returns_info and kwargs.get("state_dict") is None:
+            check_weights(model, info, own_config=config_name is None or str(config_name) == str(location))
+        if any(name.startswith("classifier.out_proj") for name, *_ in info["mismatched_keys"]):
+            # The calibration belongs to the stored head, which a new one replaces.
+            model.config.temperature, model.config.thresholds, model.config.none_threshold = 1.0, None, None
+        if location is not None:
+            model.base_model.load_tokenizer(location, **{name: kwargs[name] for name in LOCATION if name in kwargs})
+        return (model, info) if returns_info else model
 
 
 def check_weights(model: AsteriskPreTrainedModel, info: dict[str, Any], own_config: bool = True) -> None:
-    """Raises a ValueError if weights that were loaded are not what they should be.
+    """Check weights after loading.
 
     Args:
-        model: What they were loaded into.
-        info: What `from_pretrained` tells of it.
-        own_config: Whether the configuration lay beside the weights, so that it says whether they have a head.
+        model: The loaded model.
+        info: The loading info of `from_pretrained`.
+        own_config: Whether the configuration came with the weights and so says whether they include a head.
+
+    Raises:
+        ValueError: Weights are missing, unknown or not finite.
     """
-    # A head may be new, unless the weights are said to have one; and a backbone may be taken out of a classifier.
+    # A new head may be added to a backbone, and a backbone taken out of a classifier.
     has_head = own_config and type(model).__name__ in (model.config.architectures or [])
-    missing = sorted(key for key in info["missing_keys"] if has_head or not key.startswith("classifier."))
-    unknown = sorted(key for key in info["unexpected_keys"] if not key.startswith("classifier."))
-    weights = [(name, each) for name, each in model.named_parameters() if not each.is_meta]
-    broken = [name for name, each in weights if not each.float().isfinite().all()]
-    for wrong, what in ((missing, "are missing"), (unknown, "are unknown"), (broken, "are not finite")):
-        if wrong:
-            names = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-            raise ValueError(f"Weights of {model.name_or_path} {what}: {names}.")
+    missing = [name for name in info["missing_keys"] if has_head or not name.startswith("classifier.")]
+    unknown = [name for name in info["unexpected_keys"] if not name.startswith("classifier.")]
+    # Quantised weights are subclasses of tensors, most of which have no isfinite.
+    plain = [(name, weight) for name, weight in model.named_parameters() if type(weight) is nn.Parameter]
+    broken = [name for name, weight in plain if not weight.is_meta and not weight.float().isfinite().all()]
+    for names, problem in ((missing, "are missing"), (unknown, "are unknown"), (broken, "are not finite")):
+        if names:
+            shown = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise ValueError(f"Weights of {model.name_or_path} {problem}: {shown}.")
+
+
+def check_texts(texts: Any) -> list[str]:
+    """Return one text or many as a list.
+
+    Raises:
+        TypeError: An item is not a string; the message says what would be right.
+    """
+    if isinstance(texts, str):
+        return [texts]
+    is_table = isinstance(texts, (bytes, Mapping)) or hasattr(texts, "columns")
+    if is_table or not isinstance(texts, Iterable):
+        raise TypeError(f"encode takes a string or many, not {type(texts).__name__}; {advice(texts)}.")
+    texts = list(texts)
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"encode takes strings, but text {index} is of type {type(text).__name__}; {advice(text)}."
+            )
+    return texts
+
+
+def advice(value: Any) -> str:
+    """Say how to turn a value into texts."""
+    if isinstance(value, bytes):
+        return "decode it first, e.g. with .decode()"
+    if isinstance(value, Mapping):
+        return 'take its text, e.g. record["text"]'
+    if hasattr(value, "columns"):
+        return 'take one of its columns, e.g. frame["text"]'
+    if value is None or (isinstance(value, float) and value != value):
+        return "drop or fill in missing values"
+    return "give a string or a list of strings"
+
+
+def as_integer(name: str, value: Any) -> int:
+    """Return a whole number of any type, such as NumPy's, as an integer; raise a TypeError for anything else."""
+    if not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be a whole number, not {value!r}.")
+    return value.__index__()
 
 
 class AsteriskModel(AsteriskPreTrainedModel):
@@ -274,18 +310,38 @@ class AsteriskModel(AsteriskPreTrainedModel):
         self.embeddings = AsteriskEmbeddings(config)
         self.layers = nn.ModuleList([AsteriskLayer(config) for _ in range(config.num_hidden_layers)])
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.projection = AsteriskLinear(config.hidden_size, config.projection_dim)
+        self.projection = nn.Linear(config.hidden_size, config.projection_dim)
         self.gradient_checkpointing = False
-        self._tokenizer: PreTrainedTokenizerFast | None = None
+        self.tokenizer: PreTrainedTokenizerFast | None = None
+        self.tokenizer_problem = "the model was not loaded from a folder or the Hub"
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embeddings.embed_tokens
+    def load_tokenizer(self, location: Any, **options: Any) -> None:
+        """Load the tokenizer of a folder or Hub repository; if that fails, keep the reason for `encode`.
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        self.embeddings.embed_tokens = value  # type: ignore[assignment]
+        Args:
+            location: A folder or Hub id.
+            options: Arguments of the tokenizer's `from_pretrained`, such as `revision`, `token` and `cache_dir`.
+        """
+        self.tokenizer = None
+        try:
+            # The class is named, so that no code of the repository can be asked for.
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(location, **options)
+        except Exception as error:  # missing or damaged files and a missing network raise many kinds
+            self.tokenizer_problem = (
+                f"{location} has no tokenizer that can be loaded: {' '.join(str(error).split())[:300]}"
+            )
+            return
+        largest = max(tokenizer.get_vocab().values(), default=0)
+        if largest < self.config.vocab_size:
+            self.tokenizer = tokenizer
+        else:
+            self.tokenizer_problem = (
+                f"the tokenizer of {location} has a token of id {largest}, but the token table has only "
+                f"{self.config.vocab_size} rows"
+            )
 
-    # The layers' own last state is not `last_hidden_state`: the final norm and the projection lie between them.
+    # The last layer's output is not `last_hidden_state`: the final norm and the projection follow it.
     @capture_outputs(tie_last_hidden_states=False)
     def forward(
         self,
@@ -296,18 +352,18 @@ class AsteriskModel(AsteriskPreTrainedModel):
         project_tokens: bool = True,
         **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
-        r"""Embeds token sequences.
+        r"""Embed token sequences.
 
         Args:
             input_ids: (batch, length), int64 token ids.
             attention_mask: (batch, length), 1 for tokens and 0 for padding; all ones if absent.
-            position_ids: (batch, length), int64; counted from 0 if absent. Ignored when positions are not learned.
+            position_ids: (batch, length), int64; counted from 0 if absent. Ignored if positions are not learned.
             inputs_embeds: (batch, length, hidden_size), instead of `input_ids`.
-            project_tokens: Whether to compute `last_hidden_state`; `pooler_output` comes without it, and sooner.
+            project_tokens: Whether to compute `last_hidden_state`; `pooler_output` does not need it.
 
         Returns:
             `last_hidden_state` (batch, length, projection_dim): projected token vectors; `pooler_output`
-            (batch, projection_dim): their pooled, unit-norm embedding, all zeros for a row that is all padding;
+            (batch, projection_dim): the pooled, unit-norm embedding, zeros for a row that is all padding;
             `hidden_states` and `attentions` (eager attention only) of the layers on request.
 
         Raises:
@@ -331,7 +387,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """The tokens after the layers and the final norm: (batch, length, hidden_size)."""
+        """Return the token vectors after the final norm: (batch, length, hidden_size)."""
         hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
         if self.config.is_causal:
             layer_mask = create_causal_mask(
@@ -345,117 +401,111 @@ class AsteriskModel(AsteriskPreTrainedModel):
             layer_mask = create_bidirectional_mask(
                 config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
             )
-        # A batch of empty texts, under a tokenizer without special tokens, has no token for attention to look at.
+        # Attention cannot process a batch without tokens: empty texts without special tokens.
         for layer in self.layers if hidden_states.numel() else ():
             hidden_states = layer(hidden_states, layer_mask, position_ids=position_ids, **kwargs)
         return self.norm(hidden_states)
 
     def _pool(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """The projected token vectors, pooled: (batch, projection_dim), float32.
-
-        Pooling is linear, so that one vector is projected in the place of all tokens.
-        """
+        """Pool, then project: (batch, projection_dim), float32. Pooling is linear, so the order does not matter."""
         pooled = pool(hidden_states, attention_mask, self.config.pooling)
         projected = self.projection(pooled.to(hidden_states.dtype)).float()
         if attention_mask is not None and attention_mask.dim() == 2:
-            # Of a row without any token, the projection would leave its bias.
+            # The projection turns a row without tokens into its bias instead of zeros.
             projected = projected * attention_mask.any(dim=1, keepdim=True)
         return projected
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         batch_size: int = 128,
+        *,
         truncate_dim: int | None = None,
-        normalize: bool = True,
-        show_progress: bool = False,
+        normalize_embeddings: bool = True,
+        prompt: str | None = None,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        show_progress_bar: bool | None = False,
+        device: Any = None,
         tokenizer: PreTrainedTokenizerFast | None = None,
+        **unknown: Any,
     ) -> Any:
-        """Embeds texts.
+        """Embed texts. The arguments have the names and meanings of `SentenceTransformer.encode`.
 
         Args:
-            texts: One string or many. An empty string is a text like any other; half of a surrogate pair, which is no
-                character, counts as U+FFFD.
-            batch_size: Texts per forward pass, at most; on a CPU, a pass of several texts holds 2,048 tokens at most.
-            truncate_dim: Keep only the first so many dimensions.
-            normalize: Scale the embeddings to unit length, after truncating. Otherwise they are the pooled vectors.
-            show_progress: Show a progress bar.
-            tokenizer: The tokenizer to use; by default the one saved beside the weights.
+            texts: One string or any iterable of strings. Texts longer than the model's positions are truncated. A
+                lone surrogate counts as U+FFFD.
+            batch_size: Largest number of texts in a forward pass. On a CPU, a pass holds at most 2,048 tokens, too.
+            truncate_dim: Number of leading dimensions to keep.
+            normalize_embeddings: Scale embeddings to unit length, after truncation.
+            prompt: Text to put before each text.
+            convert_to_numpy: Return a NumPy array, or else a list of tensors.
+            convert_to_tensor: Return one tensor on the model's device; takes precedence over `convert_to_numpy`.
+            show_progress_bar: Show a progress bar.
+            device: Device to move the model to first.
+            tokenizer: Tokenizer to use instead of the one loaded with the model.
 
         Returns:
-            A float32 NumPy array: (dimensions,) for one string, (number of texts, dimensions) for many, in the order
-            given. Texts longer than the model's positions are truncated.
+            Float32 embeddings: (dimensions,) for one string, (number of texts, dimensions) for many, in their order.
 
         Raises:
-            TypeError: A text is not a string.
-            ValueError: `truncate_dim` or `batch_size` is out of range, or no tokenizer lies beside the weights.
+            TypeError: A text is not a string, or an argument is unknown.
+            ValueError: `truncate_dim` or `batch_size` is out of range, or no tokenizer was loaded.
         """
-        single = isinstance(texts, str)
-        texts = [texts] if isinstance(texts, str) else list(texts)
-        for index, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"encode takes strings, but text {index} is of type {type(text).__name__}.")
-        if batch_size < 1:
+        if unknown:
+            raise TypeError(f"encode has no argument {', '.join(unknown)}; it takes {ENCODE_ARGUMENTS}.")
+        single, texts = isinstance(texts, str), [(prompt or "") + text for text in check_texts(texts)]
+        if (batch_size := as_integer("batch_size", batch_size)) < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
-        dimensions = self.config.projection_dim if truncate_dim is None else truncate_dim
-        if not 1 <= dimensions <= self.config.projection_dim:
-            raise ValueError(f"truncate_dim must lie between 1 and {self.config.projection_dim}, not {truncate_dim}.")
-        tokenizer = tokenizer or self._load_tokenizer()
+        width = self.config.projection_dim
+        dimensions = width if truncate_dim is None else as_integer("truncate_dim", truncate_dim)
+        if not 1 <= dimensions <= width:
+            raise ValueError(f"truncate_dim must lie between 1 and {width}, not {truncate_dim}.")
+        tokenizer = tokenizer or self.tokenizer
+        if tokenizer is None:
+            raise ValueError(f"No tokenizer: {self.tokenizer_problem}; pass encode(..., tokenizer=...).")
+        if device is not None:
+            self.to(device)
 
-        # PyTorch's threads do not outlive a fork; the forked process would wait for them for ever.
-        if multiprocessing.current_process().pid != IMPORTED_BY:
-            torch.set_num_threads(1)
-        was_training = self.training
-        self.eval()
-        embeddings = torch.empty(len(texts), dimensions, dtype=torch.float32)
-        progress = logging.tqdm(total=len(texts), desc="Embedding", unit=" texts", disable=not show_progress)
-        for start in range(0, len(texts), ENCODE_CHUNK):
-            token_ids = self._tokenize(texts[start : start + ENCODE_CHUNK], tokenizer)
-            for rows, length in self._passes([len(ids) for ids in token_ids], batch_size):
-                vectors = self._embed([token_ids[row] for row in rows], length)[:, :dimensions]
-                if normalize:
-                    vectors = nn.functional.normalize(vectors, dim=-1)
-                embeddings[torch.tensor(rows) + start] = vectors.cpu()
-                progress.update(len(rows))
-        progress.close()
-        self.train(was_training)
-        return (embeddings[0] if single else embeddings).numpy()
-
-    def _load_tokenizer(self) -> PreTrainedTokenizerFast:
-        if self._tokenizer is None:
-            name = self.config._name_or_path
-            if not name:
-                raise ValueError(
-                    "This model was not loaded from a folder or the Hub: pass encode(..., tokenizer=...)."
-                )
-            try:
-                # Of the exact class, so that nothing asks about remote code again.
-                self._tokenizer = PreTrainedTokenizerFast.from_pretrained(
-                    name, revision=getattr(self.config, "_commit_hash", None) or "main"
-                )
-            except (OSError, ValueError, TypeError) as error:
-                raise ValueError(
-                    f"No tokenizer lies beside the weights in {name!r}: pass encode(..., tokenizer=...)."
-                ) from error
-            largest = max(self._tokenizer.get_vocab().values(), default=0)
-            if largest >= self.config.vocab_size:
-                self._tokenizer = None
-                raise ValueError(
-                    f"The tokenizer in {name!r} has a token of id {largest}, but the token table has only "
-                    f"{self.config.vocab_size} rows."
-                )
-        return self._tokenizer
+        embeddings = torch.empty(len(texts), dimensions)
+        was_training, threads = self.training, torch.get_num_threads()
+        # PyTorch's threads do not survive a fork: a forked process would wait for them forever.
+        is_forked = multiprocessing.current_process().pid != IMPORTED_BY
+        progress = logging.tqdm(total=len(texts), desc="Embedding", unit=" texts", disable=not show_progress_bar)
+        try:
+            self.eval()
+            if is_forked:
+                torch.set_num_threads(1)
+            for start in range(0, len(texts), ENCODE_CHUNK):
+                token_ids = self._tokenize(texts[start : start + ENCODE_CHUNK], tokenizer)
+                for rows in self._passes([len(ids) for ids in token_ids], batch_size):
+                    vectors = self._embed([token_ids[row] for row in rows])[:, :dimensions]
+                    if normalize_embeddings:
+                        vectors = nn.functional.normalize(vectors, dim=-1)
+                    embeddings[torch.tensor(rows) + start] = vectors.cpu()
+                    progress.update(len(rows))
+        finally:
+            progress.close()
+            self.train(was_training)
+            if is_forked:
+                torch.set_num_threads(threads)
+        embeddings = embeddings[0] if single else embeddings
+        if convert_to_tensor:
+            return embeddings.to(self.device)
+        if convert_to_numpy:
+            return embeddings.numpy()
+        return embeddings if single else list(embeddings)
 
     def _tokenize(self, texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
         longest = tokenizer.model_max_length
         if self.config.position_encoding == "learned":
             longest = min(longest, self.config.max_position_embeddings)
-        # Straight to the Rust code: what transformers adds to it takes longer than itself, and is not needed here.
+        # The Rust tokenizer is called directly, since transformers' wrapper takes longer than the tokenizer itself.
         backend = tokenizer.backend_tokenizer
-        # A tokenizer without a limit of its own reports one far beyond what the Rust code can hold.
+        # A tokenizer without a limit reports one far beyond what the Rust code can hold.
         limit = longest if longest < 1_000_000 else None
-        # Nothing is set twice: other threads may be reading it.
+        # Settings are changed only if they differ, since other threads may be reading them.
         if backend.padding is not None:
             backend.no_padding()
         if (backend.truncation or {}).get("max_length") != limit:
@@ -465,39 +515,29 @@ class AsteriskModel(AsteriskPreTrainedModel):
                 backend.enable_truncation(limit, direction=tokenizer.truncation_side)
         try:
             encodings = backend.encode_batch_fast(texts)
-        except TypeError:  # half of a surrogate pair, which Python's strings can hold and UTF-8 cannot
-            whole = (text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts)
-            encodings = backend.encode_batch_fast(list(whole))
+        except TypeError:  # a lone surrogate, which Python strings can hold and UTF-8 cannot
+            texts = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+            encodings = backend.encode_batch_fast(texts)
         return [encoding.ids for encoding in encodings]
 
-    def _passes(self, lengths: list[int], batch_size: int) -> Iterator[tuple[list[int], int]]:
-        """The rows of each forward pass and the length that they are padded to, from the longest texts on.
-
-        On a CPU there are few lengths, each with its own number of rows: of each shape that oneDNN has met it keeps
-        a third of a megabyte, and lays it where the last pass's memory was, so that the next cannot use that again.
-        """
-        by_length = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    def _passes(self, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
+        """Yield the rows of each forward pass, longest texts first, so that hardly any of a pass is padding."""
+        by_length = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
         start = 0
         while start < len(by_length):
-            length, size = max(1, lengths[by_length[start]]), batch_size
+            size = batch_size
             if self.device.type == "cpu":
-                step = 1 if length <= 32 else 4 if length <= 64 else 8
-                length = -(-length // step) * step
-                if self.config.position_encoding == "learned":
-                    length = min(length, self.config.max_position_embeddings)
-                size = max(1, min(size, CPU_PASS_TOKENS // length))
-                left = len(by_length) - start
-                if start and left < size:
-                    size = 1 << left.bit_length() - 1  # what is left in powers of two, lest it be of any number
-            yield by_length[start : start + size], length
+                size = max(1, min(size, CPU_PASS_TOKENS // max(1, lengths[by_length[start]])))
+            yield by_length[start : start + size]
             start += size
 
-    def _embed(self, token_ids: list[list[int]], length: int) -> torch.Tensor:
-        """Pools texts padded to one length, without normalising: (batch, projection_dim), float32."""
-        input_ids = torch.tensor([ids + [0] * (length - len(ids)) for ids in token_ids])
+    def _embed(self, token_ids: list[list[int]]) -> torch.Tensor:
+        """Pad and embed texts, the longest first, without normalising: (batch, projection_dim), float32."""
         lengths = torch.tensor([len(ids) for ids in token_ids])
-        attention_mask = (torch.arange(length) < lengths[:, None]).long().to(self.device)
-        return self._pool(self._contextualize(input_ids.to(self.device), attention_mask), attention_mask)
+        longest = max(1, len(token_ids[0]))
+        input_ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids in token_ids]).to(self.device)
+        attention_mask = (torch.arange(longest) < lengths[:, None]).long().to(self.device)
+        return self._pool(self._contextualize(input_ids, attention_mask), attention_mask)
 
 
 class AsteriskClassificationHead(nn.Module):
@@ -515,7 +555,7 @@ class AsteriskClassificationHead(nn.Module):
 
 
 class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
-    """Asterisk with a fully connected head on its sentence embedding."""
+    """Asterisk with a fully connected classification head on its sentence embedding."""
 
     def __init__(self, config: AsteriskConfig):
         super().__init__(config)
@@ -535,22 +575,22 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
         labels: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
-        r"""Classifies token sequences, or embeddings computed before.
+        r"""Classify token sequences, or embeddings computed earlier.
 
         Args:
             input_ids, attention_mask, position_ids, inputs_embeds: As for [`AsteriskModel`].
-            sentence_embeddings: (batch, projection_dim), what `AsteriskModel` gave for the texts, instead of them: the
+            sentence_embeddings: (batch, projection_dim), embeddings from `AsteriskModel`, instead of tokens; the
                 backbone is then not run.
             labels: (batch,) int64 class indices; (batch, num_labels) zeros and ones for several labels per text; or
-                (batch,) or (batch, num_labels) numbers for regression. `config.problem_type` says which, or, if it is
-                unset, the number of labels and the labels' dtype do.
+                (batch,) or (batch, num_labels) numbers for regression. `config.problem_type` selects the loss; if it
+                is unset, the number of labels and the labels' dtype do.
 
         Returns:
-            `logits` (batch, num_labels), the head's outputs divided by `config.temperature`, and `loss` if there are
-            labels: cross-entropy, binary cross-entropy or mean squared error.
+            `logits` (batch, num_labels), the head's outputs divided by `config.temperature`; with labels also `loss`:
+            cross-entropy, binary cross-entropy or mean squared error.
 
         Raises:
-            ValueError: `sentence_embeddings` is given together with another input, or is of another width.
+            ValueError: `sentence_embeddings` is given with another input or has the wrong width.
         """
         hidden_states = attentions = None
         if sentence_embeddings is None:

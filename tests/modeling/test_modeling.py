@@ -268,7 +268,7 @@ def test_encode_takes_strings_that_are_not_whole_unicode(tokenizer: PreTrainedTo
 
 def test_encode_truncates_dimensions_before_it_normalises(tokenizer: PreTrainedTokenizerFast) -> None:
     model = make_model()
-    whole = model.encode(TEXTS, tokenizer=tokenizer, normalize=False)
+    whole = model.encode(TEXTS, tokenizer=tokenizer, normalize_embeddings=False)
     assert not np.allclose(np.linalg.norm(whole, axis=1), 1, atol=0.01)
     short = model.encode(TEXTS, tokenizer=tokenizer, truncate_dim=16)
     np.testing.assert_allclose(np.linalg.norm(short, axis=1), 1, atol=1e-6)

@@ -1,6 +1,7 @@
-"""The sizes and choices that make an Asterisk model."""
+"""The configuration of Asterisk models."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, SupportsIndex
 
 from transformers import PreTrainedConfig
 from transformers.activations import ACT2FN
@@ -11,44 +12,43 @@ AUTO_MAP = {
     "AutoModelForSequenceClassification": "modeling_asterisk.AsteriskForSequenceClassification",
 }
 
-POSITION_ENCODINGS = ("learned", "none")
-POOLINGS = ("mean", "cls", "last")
+CHOICES = {
+    "position_encoding": ("learned", "none"),
+    "pooling": ("mean", "cls", "last"),
+    "hidden_act": tuple(sorted(ACT2FN)),
+}
 
-POSITIVE_INTEGERS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "projection_dim",
-    "max_position_embeddings",
-    "classifier_hidden_size",
-)
-# Beyond these a configuration is damaged or hostile: it would take hours to build, or more memory than there is.
-LARGEST = 100_000_000
-MOST_LAYERS = 1_000
+# The largest value of each size. A damaged or hostile configuration fails before memory is allocated for it.
+SIZES = {
+    "vocab_size": 100_000_000,
+    "hidden_size": 100_000_000,
+    "num_hidden_layers": 1_000,
+    "num_attention_heads": 100_000_000,
+    "intermediate_size": 100_000_000,
+    "projection_dim": 100_000_000,
+    "max_position_embeddings": 100_000_000,
+    "classifier_hidden_size": 100_000_000,
+}
 MOST_LABELS = 1_000_000
 MOST_PARAMETERS = 1_000_000_000
-PROBABILITIES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
-POSITIVE_NUMBERS = ("layer_norm_eps", "initializer_range", "temperature")
 
 
 class AsteriskConfig(PreTrainedConfig):
     r"""Configuration of [`AsteriskModel`] and [`AsteriskForSequenceClassification`].
 
-    The defaults are the model of "Keep it Simple" (Semenov 2024, arXiv 2411.05691): 14,019,584 parameters.
+    The defaults give the model of "Keep it Simple" (Semenov 2024, arXiv 2411.05691) with 14,019,584 parameters.
 
     Args:
         vocab_size: Rows of the token table. The default is GPT-2's 50,257 entries plus [MASK] and [PAD].
         hidden_size: Width of the token vectors and of every layer.
         num_hidden_layers: Number of pre-norm transformer blocks.
-        num_attention_heads: Attention heads of each block; must divide `hidden_size`.
-        intermediate_size: Width of the feed-forward network inside a block.
+        num_attention_heads: Attention heads per block; must divide `hidden_size`.
+        intermediate_size: Width of the feed-forward network.
         projection_dim: Dimensions of the embedding.
         max_position_embeddings: Longest input in tokens, if positions are learned.
         position_encoding: "learned" adds a position vector to each token; "none" leaves order to causal attention.
         is_causal: Whether a token attends only to itself and to earlier tokens.
-        hidden_act: Activation of the feed-forward network; a name known to `transformers.activations.ACT2FN`.
+        hidden_act: Activation of the feed-forward network; a name in `transformers.activations.ACT2FN`.
         hidden_dropout_prob: Dropout after the embeddings, the attention and the feed-forward network.
         attention_probs_dropout_prob: Dropout on the attention weights.
         layer_norm_eps: Epsilon of every LayerNorm.
@@ -57,15 +57,15 @@ class AsteriskConfig(PreTrainedConfig):
             "last" (last token of the mask).
         classifier_hidden_size: Width of the classification head's dense layer.
         classifier_dropout: Dropout inside the classification head.
-        temperature: What the classification head's outputs are divided by to give logits, so that their softmax (or
-            sigmoid) is a calibrated probability (Guo et al. 2017, arXiv 1706.04599).
-        thresholds: Of a classifier with several labels per text: the probability from which each label is given, in
-            the order of `id2label`. Logits do not depend on them.
-        none_threshold: Of a classifier with one label per text: the probability below which the most probable label
-            should not be trusted. Logits do not depend on it.
+        temperature: Divisor of the classification head's outputs, so that the softmax (or sigmoid) of the logits is a
+            calibrated probability (Guo et al. 2017, arXiv 1706.04599).
+        thresholds: Multi-label classifiers: the lowest probability at which each label is assigned, in the order of
+            `id2label`. Logits do not depend on them.
+        none_threshold: Single-label classifiers: the probability below which the top label should not be trusted.
+            Logits do not depend on it.
 
     Raises:
-        ValueError: A field has a value that no model can have; the message names the field and what is allowed.
+        ValueError: A field has an invalid value; the message names the field and what is allowed.
     """
 
     model_type = "asterisk"
@@ -93,70 +93,61 @@ class AsteriskConfig(PreTrainedConfig):
     pad_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        # A saved folder holds its own code, so its map never points to the repository it was loaded from.
+        # A saved folder holds its own code, so the map never points to the repository it was loaded from.
         kwargs["auto_map"] = dict(AUTO_MAP)
-        # Before a name is made for each label.
+        # The base class creates a name for each label, so their number is checked first.
         labels = kwargs.get("num_labels")
         if isinstance(labels, int) and labels > MOST_LABELS:
             raise ValueError(f"AsteriskConfig.num_labels must be at most {MOST_LABELS:,}, not {labels!r}.")
         super().__post_init__(**kwargs)
-        self._check_fields()
-        self._check_size()
-
-    def _check_fields(self) -> None:
-        for field in POSITIVE_INTEGERS:
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"AsteriskConfig.{field} must be a whole number of at least 1, not {value!r}.")
-            most = MOST_LAYERS if field == "num_hidden_layers" else LARGEST
-            if value > most:
-                raise ValueError(f"AsteriskConfig.{field} must be at most {most:,}, not {value!r}.")
-        for field in PROBABILITIES:
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-                raise ValueError(
-                    f"AsteriskConfig.{field} must be a number from 0 up to, not including, 1, not {value!r}."
-                )
-        for field in POSITIVE_NUMBERS:
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise ValueError(f"AsteriskConfig.{field} must be a number above 0, not {value!r}.")
-        for field, value in (("thresholds", self.thresholds), ("none_threshold", [self.none_threshold])):
-            if value not in (None, [None]) and not (isinstance(value, (list, tuple)) and all(map(_is_share, value))):
-                kind = "numbers" if field == "thresholds" else "a number"
-                raise ValueError(f"AsteriskConfig.{field} must be {kind} from 0 to 1, not {getattr(self, field)!r}.")
-        if not isinstance(self.is_causal, bool):
-            raise ValueError(f"AsteriskConfig.is_causal must be true or false, not {self.is_causal!r}.")
-        for field, allowed in (
-            ("position_encoding", POSITION_ENCODINGS),
-            ("pooling", POOLINGS),
-            ("hidden_act", sorted(ACT2FN)),
-        ):
-            value = getattr(self, field)
-            if value not in allowed:
-                raise ValueError(f"AsteriskConfig.{field} must be one of {', '.join(allowed)}, not {value!r}.")
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"AsteriskConfig.num_attention_heads must divide hidden_size ({self.hidden_size}) without remainder, "
-                f"not {self.num_attention_heads}."
+        self._check_sizes()
+        for field in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+            self._require(
+                field, lambda value: _is_number(value) and 0 <= value < 1, "be a number from 0 up to, not including, 1"
             )
+        for field in ("layer_norm_eps", "initializer_range", "temperature"):
+            self._require(field, lambda value: _is_number(value) and 0 < value < float("inf"), "be a number above 0")
+        self._require("thresholds", _are_probabilities, "be a list of numbers from 0 to 1")
+        self._require(
+            "none_threshold", lambda value: value is None or _are_probabilities([value]), "be a number from 0 to 1"
+        )
+        self._require("is_causal", lambda value: isinstance(value, bool), "be true or false")
+        for field, choices in CHOICES.items():
+            self._require(field, choices.__contains__, f"be one of {', '.join(choices)}")
 
-    def _check_size(self) -> None:
-        """Sizes that are possible one by one may be too large together."""
-        width, inner = self.hidden_size, self.intermediate_size
-        tables = (self.vocab_size + self.max_position_embeddings) * width
-        layers = self.num_hidden_layers * (4 * width * width + 2 * width * inner)
-        head = self.classifier_hidden_size * (self.projection_dim + self.num_labels)  # type: ignore[operator]
-        parameters = tables + layers + width * self.projection_dim + head
+    def _require(self, field: str, accepts: Callable[[Any], bool], wanted: str) -> None:
+        value = getattr(self, field)
+        if not accepts(value):
+            raise ValueError(f"AsteriskConfig.{field} must {wanted}, not {value!r}.")
+
+    def _check_sizes(self) -> None:
+        for field, most in SIZES.items():
+            value = getattr(self, field)
+            if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+                setattr(self, field, value.__index__())  # NumPy integers cannot be saved as JSON
+            self._require(field, lambda value: type(value) is int and value > 0, "be a whole number of at least 1")
+            self._require(field, lambda value, most=most: value <= most, f"be at most {most:,}")
+        width = self.hidden_size
+        self._require("num_attention_heads", lambda heads: width % heads == 0, f"divide hidden_size ({width})")
+        layer = 4 * width**2 + 2 * width * self.intermediate_size
+        parameters = (self.vocab_size + self.max_position_embeddings + self.projection_dim) * width
+        parameters += self.num_hidden_layers * layer
+        parameters += self.classifier_hidden_size * (self.projection_dim + (self.num_labels or 0))
         if parameters > MOST_PARAMETERS:
             raise ValueError(
-                f"The sizes of this AsteriskConfig make {parameters:,} parameters, {tables:,} of them in its tables; "
-                f"there must be at most {MOST_PARAMETERS:,}."
+                f"The sizes of this AsteriskConfig make {parameters:,} parameters; there must be at most "
+                f"{MOST_PARAMETERS:,}."
             )
 
 
-def _is_share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_probabilities(values: Any) -> bool:
+    if values is None:
+        return True
+    return isinstance(values, (list, tuple)) and all(_is_number(value) and 0 <= value <= 1 for value in values)
 
 
 __all__ = ["AsteriskConfig"]
