@@ -1,40 +1,9 @@
 """The model computes what its documentation promises."""
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
 
-from asterisk.distillation.student_tokenizer import student_tokenizer
-from asterisk.teachers.teacher import SentenceTransformerTeacher
-from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
-
-SIZES: dict[str, Any] = {
-    "vocab_size": 31_000,
-    "hidden_size": 64,
-    "num_attention_heads": 4,
-    "intermediate_size": 96,
-    "projection_dim": 48,
-    "initializer_range": 0.5,  # as a trained table's, so that tokens differ
-}
-
-
-def make_model(**fields: Any) -> AsteriskModel:
-    torch.manual_seed(0)
-    return AsteriskModel(AsteriskConfig(**{**SIZES, **fields})).eval()
-
-
-def make_classifier(**fields: Any) -> AsteriskForSequenceClassification:
-    torch.manual_seed(0)
-    return AsteriskForSequenceClassification(AsteriskConfig(**{**SIZES, **fields})).eval()
-
-
-@pytest.fixture(scope="module")
-def tokenizer(teacher: SentenceTransformerTeacher) -> PreTrainedTokenizerFast:
-    return student_tokenizer(teacher, max_length=128)
+from tests.support.models import make_classifier, make_model
 
 
 @pytest.fixture
@@ -213,93 +182,3 @@ def test_head_takes_embeddings_computed_before(padded: dict[str, torch.Tensor]) 
         model(sentence_embeddings=cached[:, :5])
     with pytest.raises(ValueError, match="not both"):
         model(padded["input_ids"], sentence_embeddings=cached)
-
-
-# encode
-
-
-TEXTS = ["A man is playing a guitar.", "", "Rain.", "word " * 500, "A man is playing a guitar."]
-
-
-def test_encode_keeps_the_order_and_agrees_with_forward(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = make_model()
-    embeddings = model.encode(TEXTS, batch_size=2, tokenizer=tokenizer)
-    assert embeddings.shape == (5, 48)
-    assert embeddings.dtype == np.float32
-    for text, embedding in zip(TEXTS, embeddings, strict=True):
-        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=128)
-        np.testing.assert_allclose(embedding, model(**inputs).pooler_output[0].detach(), atol=1e-6)
-    np.testing.assert_allclose(model.encode(TEXTS[2], tokenizer=tokenizer), embeddings[2], atol=1e-6)
-    assert model.encode([], tokenizer=tokenizer).shape == (0, 48)
-
-
-def test_encode_is_the_same_after_other_uses_of_the_tokenizer_and_in_threads(
-    tokenizer: PreTrainedTokenizerFast,
-) -> None:
-    model = make_model()
-    expected = model.encode(TEXTS, tokenizer=tokenizer)
-    tokenizer(TEXTS, padding="max_length", truncation=True, max_length=3)
-    with ThreadPoolExecutor(8) as threads:
-        for embeddings in threads.map(lambda _: model.encode(TEXTS, tokenizer=tokenizer), range(32)):
-            np.testing.assert_array_equal(embeddings, expected)
-
-
-@pytest.mark.parametrize("fields", [{"position_encoding": "none"}, {"max_position_embeddings": 250}])
-def test_passes_hold_each_text_once_in_few_shapes(fields: dict[str, Any]) -> None:
-    # oneDNN keeps memory for each shape that it has met.
-    model = make_model(**fields)
-    lengths = [int(each) for each in np.random.default_rng(0).integers(0, 251, 5_001)]
-    passes = list(model._passes(lengths, batch_size=64))
-    assert sorted(row for rows, _ in passes for row in rows) == list(range(5_001))
-    assert all(max(lengths[row] for row in rows) <= length for rows, length in passes)
-    assert all(len(rows) <= 64 and len(rows) * length <= 2_048 for rows, length in passes)
-    assert max(length for _, length in passes) == (250 if "max_position_embeddings" in fields else 256)
-    assert len({(len(rows), length) for rows, length in passes}) <= 65
-    padding = sum(len(rows) * length for rows, length in passes) / sum(lengths) - 1
-    assert padding < 0.05
-
-
-def test_encode_takes_strings_that_are_not_whole_unicode(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = make_model()
-    broken = ["rain \ud83e\udd45", "rain \udd45\ud83e", "rain"]
-    whole = ["rain \N{GOAL NET}", "rain \ufffd\ufffd", "rain"]
-    np.testing.assert_array_equal(model.encode(broken, tokenizer=tokenizer), model.encode(whole, tokenizer=tokenizer))
-
-
-def test_encode_truncates_dimensions_before_it_normalises(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = make_model()
-    whole = model.encode(TEXTS, tokenizer=tokenizer, normalize_embeddings=False)
-    assert not np.allclose(np.linalg.norm(whole, axis=1), 1, atol=0.01)
-    short = model.encode(TEXTS, tokenizer=tokenizer, truncate_dim=16)
-    np.testing.assert_allclose(np.linalg.norm(short, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(short, whole[:, :16] / np.linalg.norm(whole[:, :16], axis=1, keepdims=True), atol=1e-6)
-
-
-def test_encode_leaves_the_training_mode_as_it_was(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = make_model(hidden_dropout_prob=0.5).train()
-    np.testing.assert_array_equal(*(model.encode(TEXTS, tokenizer=tokenizer) for _ in range(2)))
-    assert model.training
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"texts": ["a", 3]}, TypeError, "text 1 is of type int"),
-        ({"texts": "a", "truncate_dim": 49}, ValueError, "between 1 and 48"),
-        ({"texts": "a", "batch_size": 0}, ValueError, "batch_size must be at least 1"),
-        ({"texts": "a", "tokenizer": None}, ValueError, "pass encode"),
-    ],
-)
-def test_encode_refuses_wrong_input(
-    tokenizer: PreTrainedTokenizerFast, arguments: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        make_model().encode(**{"tokenizer": tokenizer, **arguments})
-
-
-def test_text_without_any_token_embeds_as_zeros(tokenizer: PreTrainedTokenizerFast) -> None:
-    bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, model_max_length=128)
-    bare.backend_tokenizer.post_processor = None
-    embeddings = make_model().encode(["", "a"], tokenizer=bare)
-    assert not embeddings[0].any()
-    assert embeddings[1].any()

@@ -10,9 +10,6 @@ import torch
 from model2vec import StaticModel
 from onnx import TensorProto, helper, numpy_helper
 from sentence_transformers import SentenceTransformer
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
@@ -22,15 +19,9 @@ from asterisk.models.load import load_encoder
 from asterisk.models.resolve import model_name, resolve_model
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 from tests.support.paths import TEACHER
+from tests.support.words import WORDS, word_tokenizer
 
-WORDS = ["[PAD]", "[UNK]", "a", "man", "plays", "guitar", "rain", "dog", "snow", "runs"]
 TEXTS = ["a man plays guitar", "rain", "dog runs", "rain", "a dog runs snow snow snow"]
-
-
-def word_tokenizer() -> Tokenizer:
-    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    return tokenizer
 
 
 @pytest.fixture
