@@ -212,7 +212,7 @@ def test_wrong_input_gets_one_sentence_and_finished_tasks_stay(
 ) -> None:
     broken = shutil.copytree(model, tmp_path / "broken")
     weights = AsteriskModel.from_pretrained(broken)
-    word = weights._load_tokenizer().convert_tokens_to_ids("guitar")
+    word = weights.tokenizer.convert_tokens_to_ids("guitar")
     with torch.no_grad():
         # Finite, as all weights must be, but not its variance.
         weights.embeddings.embed_tokens.weight[word, ::2] = 3e38

@@ -72,7 +72,7 @@ def check_vectors(model: AsteriskModel, texts: Sequence[str], size: int = 3) -> 
     assert vectors.shape == (len(texts), WIDTH)
     assert np.isfinite(vectors).all()
     lengths = np.linalg.norm(vectors, axis=1)
-    has_tokens = [bool(ids) for ids in model._tokenize(list(texts), model._load_tokenizer())]
+    has_tokens = [bool(ids) for ids in model._tokenize(list(texts), model.tokenizer)]
     np.testing.assert_allclose(lengths, has_tokens, atol=1e-5)
     turned = model.encode(texts[::-1], batch_size=len(texts) + 1)[::-1]
     np.testing.assert_allclose(vectors, turned, atol=1e-5)
@@ -165,7 +165,7 @@ class Targets:
     def classifier(self) -> EndpointHandler:
         """An endpoint of a tiny classifier."""
         config = AsteriskConfig.from_pretrained(str(self.model.name_or_path), num_labels=3)
-        handler, tokenizer = EndpointHandler.__new__(EndpointHandler), self.model._load_tokenizer()
+        handler, tokenizer = EndpointHandler.__new__(EndpointHandler), self.model.tokenizer
         head = AsteriskForSequenceClassification(config).eval()
         handler.is_classifier, handler.classify = True, pipeline("text-classification", head, tokenizer=tokenizer)
         return handler
