@@ -1,7 +1,7 @@
-"""Any number of texts → a NumPy file of their vectors, by any number of processes, written as they come.
+"""Embed any number of texts into a NumPy file, with any number of processes.
 
-Rows are in the order of the texts. Each process reads all texts, embeds every so-manieth chunk of them, and writes its
-rows at their place in a file that gets its name when all are there.
+Rows are in the order of the texts. With n processes, each reads all texts, embeds every nth chunk and writes its rows
+in place. The file gets its name when all rows are written.
 """
 
 import math
@@ -17,7 +17,7 @@ from asterisk.core.errors import UserError
 from asterisk.core.progress import progress_bar
 from asterisk.models.encoder import Encoder
 
-# Texts that one process embeds at a time: enough to be sorted by length.
+# Texts that a process embeds at a time: enough to sort them by length.
 CHUNK = 8_192
 
 
@@ -29,14 +29,14 @@ def write_embeddings(
     batch_size: int = 128,
     dtype: str = "float32",
 ) -> int:
-    """Writes the vectors (number of texts, dimensions) of all texts, of unit length, as `numpy.load` reads them.
+    """Write the unit vectors (number of texts, dimensions) of all texts to a file that `numpy.load` reads.
 
     Args:
-        encoder: What embeds.
-        texts: Gives the texts from the first on, the same ones each time: they are counted before.
-        file: Where they go; what was there is replaced.
-        processes: Those of the run, of which this is one; all call this alike.
-        batch_size: Texts of one forward pass.
+        encoder: The model.
+        texts: Returns the texts from the first on, the same each time: a first pass counts them.
+        file: The file to write; an existing one is replaced.
+        processes: The processes of the run, which all call this with the same arguments.
+        batch_size: The largest number of texts in a forward pass.
         dtype: "float32" or "float16".
 
     Returns:
@@ -65,7 +65,7 @@ def write_embeddings(
                 chunk = list(islice(rest, CHUNK))
                 if index % processes.num_processes == processes.process_index:
                     vectors = encoder.encode(chunk, batch_size)
-                    # Not mapped: pages that were written to would count as this process's memory.
+                    # A memory map would count its written pages as memory of this process.
                     out.seek(first_row + index * CHUNK * row_bytes)
                     out.write(vectors.astype(dtype).tobytes())
                 bar.update(len(chunk))

@@ -72,6 +72,7 @@ def check_vectors(model: AsteriskModel, texts: Sequence[str], size: int = 3) -> 
     assert vectors.shape == (len(texts), WIDTH)
     assert np.isfinite(vectors).all()
     lengths = np.linalg.norm(vectors, axis=1)
+    assert model.tokenizer is not None
     has_tokens = [bool(ids) for ids in model._tokenize(list(texts), model.tokenizer)]
     np.testing.assert_allclose(lengths, has_tokens, atol=1e-5)
     turned = model.encode(texts[::-1], batch_size=len(texts) + 1)[::-1]

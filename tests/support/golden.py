@@ -1,4 +1,4 @@
-"""The texts whose vectors pin the release: `python -m tests.support.golden` writes the vectors, once a release."""
+"""The texts whose vectors pin the release. `python -m tests.support.golden` writes the vectors of a new release."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ VECTORS = Path(__file__).resolve().parents[1] / "invariants" / "golden.npy"
 
 
 def texts() -> list[str]:
-    """Two hundred: captions, and texts of many kinds."""
+    """Return 190 captions and ten unusual texts."""
     lines = (REPOSITORY / "recipes" / "sts_captions" / "test.jsonl").read_text(encoding="utf-8").splitlines()
     captions = list(dict.fromkeys(json.loads(line)["sentence1"] for line in lines))[:190]
     odd = [

@@ -1,0 +1,53 @@
+"""`auto` takes what is faster here, says the same again, and leaves random numbers and resumed runs alone."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from asterisk.core.errors import UserError
+from asterisk.models import precision
+from asterisk.models.precision import faster_dtype, resolve_dtype, resolve_mixed_precision
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_measurement() -> None:
+    faster_dtype.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("bfloat16_seconds", "faster"), [(0.5, torch.bfloat16), (0.95, torch.float32), (40.0, torch.float32)]
+)
+def test_auto_takes_the_dtype_that_was_measured_as_faster(
+    monkeypatch: pytest.MonkeyPatch, bfloat16_seconds: float, faster: torch.dtype
+) -> None:
+    seconds = iter([1.0, bfloat16_seconds])
+
+    def measure(run: Callable[[], object]) -> float:
+        run()
+        return next(seconds)
+
+    monkeypatch.setattr(precision, "_seconds", measure)
+    assert resolve_dtype("auto", "cpu") is faster
+    # Measured once a process: the second call has no further measurement.
+    assert resolve_dtype("auto", "cpu") is faster
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_measurement_uses_no_random_numbers(training: bool) -> None:
+    before = torch.get_rng_state()
+    assert faster_dtype("cpu", training) in (torch.float32, torch.bfloat16)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("recorded", ["no", "bf16"])
+def test_resumed_run_keeps_the_recorded_precision(recorded: str) -> None:
+    assert resolve_mixed_precision("auto", recorded) == recorded
+    assert resolve_mixed_precision("fp16", recorded) == "fp16"
+    assert faster_dtype.cache_info().misses == 0
+
+
+def test_unknown_precision_is_refused() -> None:
+    assert resolve_dtype("bfloat16") is torch.bfloat16
+    with pytest.raises(UserError, match="must be auto, float32 or bfloat16, not 'int4'"):
+        resolve_dtype("int4")
