@@ -20,7 +20,7 @@ LEADING_ZERO = re.compile(r"\s*0\d")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*")
 THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})*\s*")
 VECTOR_AS_TEXT = re.compile(r"\s*[01](\s*[,; |\t]\s*[01])+\s*")
-LIST_AS_TEXT = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
+LIST_AS_TEXT = re.compile(r"\s*(\[.*\]|\(.*\)|\{.*\})\s*", re.DOTALL)
 # As NumPy prints an array: ['a' 'b'] or [0 1 0].
 LIST_WITHOUT_COMMAS = re.compile(r"['\"]\s+['\"]|\d\.?\s+\d")
 
@@ -84,11 +84,11 @@ def labels_of_values(
 
 
 def _parse_lists(values: list[Any], refuse: Refuse) -> list[Any]:
-    """The values, with a list for every string that holds one, such as "['billing']"."""
+    """The values, with a list for every string that holds one, such as "['billing']", or a tuple or set."""
     parsed, first = [], None
     for row, value in enumerate(values):
         if isinstance(value, str) and LIST_AS_TEXT.fullmatch(value):
-            if LIST_WITHOUT_COMMAS.search(value):
+            if value.lstrip().startswith("[") and LIST_WITHOUT_COMMAS.search(value):
                 raise refuse(row, f"holds {short(value)}, a list without commas; write a list such as ['a', 'b']")
             if (items := _parse_list(value)) is not None:
                 first, value = first or value, items
@@ -102,9 +102,9 @@ def _parse_list(text: str) -> list[Any] | None:
     for parse in (json.loads, ast.literal_eval):
         try:
             value = parse(text.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             continue
-        return value if isinstance(value, list) else None
+        return list(value) if isinstance(value, (list, tuple)) else sorted(value) if isinstance(value, set) else None
     return None
 
 

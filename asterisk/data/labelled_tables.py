@@ -34,7 +34,9 @@ LABEL_NAMES = (
     *("tag", "tags", "score", "rating"),
 )
 # Columns that number the rows.
-INDEX_NAME = re.compile(r"unnamed: \d+|__index_level_\d+__|(.*_)?(id|idx|index)", re.IGNORECASE)
+INDEX_NAME = re.compile(r"__index_level_\d+__|(.*_)?(id|idx|index)", re.IGNORECASE)
+# Columns without a name in a CSV file; they are never guessed.
+UNNAMED = re.compile(r"Unnamed: \d+")
 
 # Words in file names that tell the split of a folder's files.
 SPLIT_WORDS = {
@@ -172,7 +174,7 @@ def guess_columns(
     if not rows:
         raise UserError(f"{file} has no rows; give labelled texts below the header.")
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    free = [column for column in columns if column not in (text, label)]
+    free = [column for column in columns if column not in (text, label) and not UNNAMED.fullmatch(column)]
     if not text:
         strings = {column: [row[column] for row in rows if isinstance(row.get(column), str)] for column in free}
         # A few rows may hold something else; they are refused by number later.

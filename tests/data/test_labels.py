@@ -217,3 +217,47 @@ def test_texts_of_a_label_are_set_apart() -> None:
     others, own = split_off_label(data, "none")
     assert (others.texts, others.labels, own) == (["one", "three"], ["a", "b"], ["two"])
     assert split_off_label(data, "") == (data, [])
+
+
+def test_class_names_of_a_hub_dataset_become_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "owner" / "name"
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").write_text('{"text": "one", "label": 1}\n{"text": "two", "label": 0}\n')
+    names = "        class_label:\n          names:\n            '0': billing\n            '1': praise\n"
+    features = "  - name: text\n    dtype: string\n  - name: label\n    dtype:\n" + names.replace("  ", "  ", 1)
+    (folder / "README.md").write_text(f"---\ndataset_info:\n  features:\n{features}---\n")
+    monkeypatch.chdir(tmp_path)
+    assert read_labelled_texts("hub:owner/name").labels == ["praise", "billing"]
+
+
+@pytest.mark.parametrize("labels", ["['a', 'b']", '["a", "b"]', "('a', 'b')", "{'a', 'b'}", " [ 'a','b' ] "])
+def test_a_list_written_as_text_is_a_list_of_labels(labels: str, tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", [("one", labels), ("two", "['b']")])
+    assert read_labelled_texts(str(path)).labels == [["a", "b"], ["b"]]
+
+
+def test_labels_in_brackets_that_are_no_lists_stay_as_they_are(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "t.csv", [("one", "[other]"), ("two", "(none)"), ("three", "{x}")])
+    assert read_labelled_texts(str(path)).labels == ["[other]", "(none)", "{x}"]
+
+
+def test_test_texts_are_read_as_the_training_texts_are(tmp_path: Path) -> None:
+    rows = [{"text": "one", "labels": [0]}, {"text": "two", "labels": [0, 1, 2]}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    train = read_labelled_texts(str(tmp_path / "train.jsonl"))
+    assert train.labels == [["0"], ["0", "1", "2"]]
+    (tmp_path / "test.jsonl").write_text('{"labels": [0, 1], "text": "three"}\n')
+    assert read_labelled_texts(str(tmp_path / "test.jsonl"), like=train).labels == [["0", "1"]]
+
+
+def test_code_numbers_are_classes_and_decimal_numbers_are_predicted(tmp_path: Path) -> None:
+    for labels, problem_type in (
+        (["1.5", "2"], REGRESSION),
+        (["1,5", "2"], REGRESSION),
+        (["1,500", "2,000"], SINGLE),
+        (["007", "1.5"], SINGLE),
+        (["1e5", "2e5"], SINGLE),
+        (["1", "2"], SINGLE),
+    ):
+        path = write_table(tmp_path / "t.csv", [(f"text {row}", label) for row, label in enumerate(labels)])
+        assert read_labelled_texts(str(path)).problem_type == problem_type, labels
