@@ -74,7 +74,7 @@ def test_commands_run(sandbox: Path) -> None:
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_commands_name_flags_targets_and_extras_that_exist(page: str, line: str) -> None:
-    fields = {flag for flag in re.findall(r"^\| `(\w+)` \|", OPTIONS.read_text(encoding="utf-8"), re.MULTILINE)}
+    fields = set(re.findall(r"^\| `(\w+)` \|", OPTIONS.read_text(encoding="utf-8"), re.MULTILINE))
     words = shlex.split(line, comments=True)
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

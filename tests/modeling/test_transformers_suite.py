@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers_suite.fetch import CACHE, NEWEST, OLDEST, REPOSITORY
+
+from tests.modeling.transformers_suite.fetch import CACHE, NEWEST, OLDEST, REPOSITORY
 
 SUITE = Path(__file__).parent / "transformers_suite" / "asterisk_suite.py"
 

@@ -1,7 +1,7 @@
 """The common model tests of transformers, run on Asterisk's two models.
 
-`tests/modeling/test_transformers_suite.py` starts this file once per supported transformers version, with that version and
-the `tests` package from its source distribution (see `fetch.py`) on the path. By hand, from the repository root:
+`tests/modeling/test_transformers_suite.py` runs this file with each supported transformers version. That version and
+the `tests` package from its source distribution (see `fetch.py`) are on the path. By hand, from the repository root:
 
     PYTHONPATH=.cache/transformers-suite/5.23.0:. .venv/bin/python -m pytest -c /dev/null --noconftest \
         tests/modeling/transformers_suite/asterisk_suite.py
