@@ -40,9 +40,7 @@ QUICK = {"train_distill.py": " --max_steps 2 --batch_size 16 --heldout 100"}
 
 
 @pytest.fixture(scope="module")
-def sandbox(
-    small_run: Path, published: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def sandbox(small_run: Path, published: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the repository after `make demo` and `publish.py`, with a user's own files."""
     folder = tmp_path_factory.mktemp("documentation")
     for name in ("modeling_asterisk", "asterisk", "recipes", *(path.name for path in REPOSITORY.glob("*.py"))):
