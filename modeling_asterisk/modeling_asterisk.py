@@ -283,13 +283,11 @@ def check_texts(texts: Any) -> list[str]:
 
 
 def advice(value: Any) -> str:
-    """Say how to turn a value into texts."""
+    """Say how to get texts from a value."""
     if isinstance(value, bytes):
         return "decode it first, e.g. with .decode()"
-    if isinstance(value, Mapping):
-        return 'take its text, e.g. record["text"]'
-    if hasattr(value, "columns"):
-        return 'take one of its columns, e.g. frame["text"]'
+    if isinstance(value, Mapping) or hasattr(value, "columns"):
+        return 'select the texts first, e.g. data["text"]'
     if value is None or (isinstance(value, float) and value != value):
         return "drop or fill in missing values"
     return "give a string or a list of strings"
@@ -327,19 +325,13 @@ class AsteriskModel(AsteriskPreTrainedModel):
         try:
             # The class is named, so that no code of the repository can be asked for.
             tokenizer = PreTrainedTokenizerFast.from_pretrained(location, **options)
-        except Exception as error:  # missing or damaged files and a missing network raise many kinds
-            self.tokenizer_problem = (
-                f"{location} has no tokenizer that can be loaded: {' '.join(str(error).split())[:300]}"
-            )
-            return
-        largest = max(tokenizer.get_vocab().values(), default=0)
-        if largest < self.config.vocab_size:
+            largest = max(tokenizer.get_vocab().values(), default=0)
+            if largest >= self.config.vocab_size:
+                raise ValueError(f"it has a token of id {largest}, the token table only {self.config.vocab_size} rows")
             self.tokenizer = tokenizer
-        else:
-            self.tokenizer_problem = (
-                f"the tokenizer of {location} has a token of id {largest}, but the token table has only "
-                f"{self.config.vocab_size} rows"
-            )
+        except Exception as error:  # missing or damaged files and a missing network raise many kinds
+            reason = " ".join(str(error).split())[:300]
+            self.tokenizer_problem = f"the tokenizer of {location} cannot be loaded: {reason}"
 
     # The last layer's output is not `last_hidden_state`: the final norm and the projection follow it.
     @capture_outputs(tie_last_hidden_states=False)
@@ -464,7 +456,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
             raise ValueError(f"truncate_dim must lie between 1 and {width}, not {truncate_dim}.")
         tokenizer = tokenizer or self.tokenizer
         if tokenizer is None:
-            raise ValueError(f"No tokenizer: {self.tokenizer_problem}; pass encode(..., tokenizer=...).")
+            raise ValueError(f"There is no tokenizer: {self.tokenizer_problem}; pass encode(..., tokenizer=...).")
         if device is not None:
             self.to(device)
 

@@ -144,8 +144,8 @@ def test_unknown_keyword_lists_those_that_exist(tokenizer: PreTrainedTokenizerFa
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        ({"text": "a"}, "not dict; take its text"),
-        (pd.DataFrame({"text": ["a"]}), "not DataFrame; take one of its columns"),
+        ({"text": "a"}, "not dict; select the texts"),
+        (pd.DataFrame({"text": ["a"]}), "not DataFrame; select the texts"),
         (None, "not NoneType; drop or fill in missing values"),
         (b"a", "not bytes; decode it"),
         (3, "not int; give a string"),
@@ -153,7 +153,7 @@ def test_unknown_keyword_lists_those_that_exist(tokenizer: PreTrainedTokenizerFa
         (["a", float("nan")], "text 1 is of type float; drop or fill in"),
         (["a", b"a"], "text 1 is of type bytes; decode it"),
         (["a", 3], "text 1 is of type int"),
-        ([{"text": "a"}], "text 0 is of type dict; take its text"),
+        ([{"text": "a"}], "text 0 is of type dict; select the texts"),
         (np.array([["a", "b"]]), "text 0 is of type ndarray"),
     ],
 )

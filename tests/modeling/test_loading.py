@@ -93,7 +93,7 @@ def test_model_without_a_usable_tokenizer_loads_and_encode_names_the_reason(fold
     if content is not None:
         (folder / "tokenizer.json").write_text(content)
     model = AsteriskModel.from_pretrained(folder)
-    with pytest.raises(ValueError, match=r"model has no tokenizer that can be loaded: .*pass encode\(") as error:
+    with pytest.raises(ValueError, match=r"the tokenizer of .*model cannot be loaded: .*pass encode\(") as error:
         model.encode(TEXTS)
     assert str(folder) in str(error.value)
     model.save_pretrained(folder.parent / "again")
