@@ -138,8 +138,11 @@ def _saved_dataset(folder: Path, split: str) -> list[str]:
         folder = folder / split
     if not ((folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()):
         return []
-    files = read_json(folder / "state.json").get("_data_files", [])
-    return [str(folder / Path(file["filename"]).name) for file in files]
+    try:
+        files = read_json(folder / "state.json")["_data_files"]
+        return [str(folder / Path(file["filename"]).name) for file in files]
+    except (KeyError, TypeError):
+        raise UserError(f"{folder / 'state.json'} names no data files; save the dataset again.") from None
 
 
 def kind_of(file: str) -> str | None:

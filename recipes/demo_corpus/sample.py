@@ -1,8 +1,8 @@
-"""Draws the demo corpus from larger collections and writes the table of its data card.
+"""Draw the demo corpus from larger collections and write the table of its data card.
 
     python recipes/demo_corpus/sample.py --corpus_dir COLLECTIONS --benchmarks 'EVAL/**/*.parquet'
 
-COLLECTIONS holds one `<source>.txt.zst` per source, one sentence a line. A sentence that occurs in a benchmark,
+COLLECTIONS holds one `<source>.txt.zst` per source with a sentence per line. A sentence that occurs in a benchmark,
 ignoring case and punctuation, is not drawn. The same collections give the same files, byte for byte.
 """
 
@@ -16,8 +16,8 @@ import fsspec
 from asterisk.data.decontamination import benchmark_keys
 from asterisk.data.deduplication import sentence_key
 
-# How many sentences of each source, its licence and where it was taken from. Dialogue and captions-like text are drawn
-# more often than their share, encyclopedic text less: short everyday sentences are what most users embed.
+# Number of sentences, licence and origin of each source. Dialogue and caption-like text are drawn more than their
+# share, encyclopedic text less, because most users embed short everyday sentences.
 SOURCES = {
     "commonsense": (13000, "CC BY-SA 4.0 / MIT", "ComVE (by wangcunxiang), Waste-Wood/e-CARE, yasumasaonoe/creak"),
     "common_voice": (7000, "CC0 1.0", "mozilla/common-voice"),
@@ -35,13 +35,13 @@ SOURCES = {
 
 
 def draw(sentences: list[str], count: int, excluded: set[bytes]) -> list[str]:
-    """The `count` sentences of at most 20 words whose hashes are smallest: a random draw that needs no seed."""
+    """Draw without a seed: the `count` sentences of at most 20 words with the smallest hashes."""
     allowed = [text for text in sentences if len(text.split()) <= 20 and sentence_key(text) not in excluded]
     return sorted(allowed, key=lambda text: hashlib.sha256(text.encode()).digest())[:count]
 
 
 def main() -> None:
-    """Draws every source and writes the card's table."""
+    """Draw every source and write the card's table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus_dir", type=Path, required=True, help="folder of <source>.txt.zst")
     parser.add_argument("--benchmarks", nargs="+", required=True, help="Parquet files whose sentences are left out")
