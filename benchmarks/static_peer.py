@@ -16,8 +16,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from model2vec.distill import distill
-from tokenlearn.train import train_model
 
 from asterisk.core.files import atomic_folder, write_json
 from asterisk.models.resolve import resolve_model
@@ -32,6 +30,9 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True, help="folder of the model")
     parser.add_argument("--dimensions", type=int, default=256, help="dimensions of the static model")
     options = parser.parse_args()
+    # tokenlearn is not among the project's packages.
+    from model2vec.distill import distill
+    from tokenlearn.train import train_model
 
     store = EmbeddingStore(options.store_dir)
     # tokenlearn validates on the last tenth, at most 10,000 rows.
