@@ -1,45 +1,70 @@
-"""Which rows of a store make which batch: pure functions, so that a resumed run sees what it would have seen."""
+"""Which rows of a store make which batch. All functions are pure, so that a resumed run repeats the same batches."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
-# Batches that are sorted by length together: enough for even lengths, few enough to stay random.
+# Batches per length bucket: enough for batches of even length, few enough to keep the order random.
 BUCKET_BATCHES = 64
 
 
 def split_rows(count: int, heldout: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers for training, and `heldout` others, but at most a tenth of all, for measuring agreement."""
+    """Split row numbers into training rows and held-out rows.
+
+    Args:
+        count: The number of rows.
+        heldout: The number of rows to hold out; at most a tenth of all rows.
+        seed: Seed of the choice.
+
+    Returns:
+        The training rows and the held-out rows, both sorted, int64.
+    """
     order = np.random.default_rng([seed, count]).permutation(count)
     heldout = min(heldout, max(1, count // 10))
     return np.sort(order[heldout:]), np.sort(order[:heldout])
 
 
 def length_batches(lengths: np.ndarray, rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """One epoch's batches: each row once, rows of one batch of nearly one length, the batches in random order.
+    """Return the batches of one epoch, in random order; the rows of one batch have nearly the same length.
 
-    The last rows that fill no batch are left out.
+    Each row occurs once. The last rows, too few for a batch, are left out.
 
     Args:
-        lengths: The number of tokens of every row of the store.
+        lengths: Tokens per row of the store.
         rows: The rows to draw from.
-        batch_size: Rows of each batch.
-        seed: Of the order.
-        epoch: Each has another order.
+        batch_size: Rows per batch.
+        seed: Seed of the order.
+        epoch: The epoch's number; each epoch has another order.
     """
     generator = np.random.default_rng([seed, epoch])
     shuffled = generator.permutation(rows)
     bucket = batch_size * BUCKET_BATCHES
-    made: list[np.ndarray] = []
+    batches: list[np.ndarray] = []
     for start in range(0, len(shuffled), bucket):
         part = shuffled[start : start + bucket]
         part = part[np.argsort(lengths[part], kind="stable")]
-        made += [part[first : first + batch_size] for first in range(0, len(part) - batch_size + 1, batch_size)]
-    order = generator.permutation(len(made))
-    return [made[index] for index in order]
+        batches += [part[first : first + batch_size] for first in range(0, len(part) - batch_size + 1, batch_size)]
+    order = generator.permutation(len(batches))
+    return [batches[index] for index in order]
+
+
+def batches_from(step: int, lengths: np.ndarray, rows: np.ndarray, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield the batches of `step` and all later steps, epoch after epoch, without end."""
+    epoch, first = divmod(step, len(rows) // batch_size)
+    while True:
+        yield from length_batches(lengths, rows, batch_size, seed, epoch)[first:]
+        epoch, first = epoch + 1, 0
 
 
 def pair_batch(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
-    """The pairs of one step, out of `count`: each pair once before any comes again."""
+    """Return the pairs of one step, as indices below `count`; every pair occurs once before any recurs."""
     batches_per_epoch = max(1, count // batch_size)
     epoch, index = divmod(step, batches_per_epoch)
     order = np.random.default_rng([seed, 1, epoch]).permutation(count)
     return order[index * batch_size : (index + 1) * batch_size]
+
+
+def sorted_parts(lengths: np.ndarray, rows: np.ndarray, size: int = 256) -> list[np.ndarray]:
+    """Return all rows, sorted by length, in parts of about `size` rows: for evaluation."""
+    by_length = rows[np.argsort(lengths[rows], kind="stable")]
+    return np.array_split(by_length, max(1, len(rows) // size))

@@ -1,17 +1,17 @@
-"""What a run measured on its way, as data and as a plot."""
+"""The measurements of a run, as data and as a plot."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.files import atomic_file
+from asterisk.core.files import atomic_file, report_write_errors
 
 Point = dict[str, Any]
 """One measurement: step, loss, scores (name → value), learning_rate, sentences_per_second, seconds."""
 
 
 def read_curves(path: Path) -> list[Point]:
-    """The points that a run measured, in order; a line cut short by a crash is left out."""
+    """Return the points of a run in order, without a last line that a crash cut short."""
     points = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -22,13 +22,27 @@ def read_curves(path: Path) -> list[Point]:
 
 
 def write_curves(points: list[Point], path: Path) -> None:
-    """Writes the points in the place of those that are there."""
+    """Replace the points of a run."""
     with atomic_file(path) as temporary:
         temporary.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
 
 
+def append_point(point: Point, path: Path) -> None:
+    """Append one point to those of a run."""
+    with report_write_errors(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(point) + "\n")
+
+
+def describe_point(point: Point, num_steps: int) -> str:
+    """Return the point as a line to print."""
+    numbers = {"loss": point["loss"], **point["scores"]}
+    described = "   ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+    speed = f"{point['sentences_per_second']:,.0f} sentences/s"
+    return f"step {point['step']:,} of {num_steps:,}   {described}   {speed}   {point['seconds']:.0f} s"
+
+
 def plot_curves(points: list[Point], path: Path) -> None:
-    """Draws the loss, and below it every score, over the steps."""
+    """Plot the loss over the steps, and every score in a panel below it."""
     from matplotlib.figure import Figure
 
     names = list(points[-1]["scores"]) if points else []

@@ -1,8 +1,9 @@
-"""An existing encoder as the student: all its layers or some, pooled and, if wanted, projected (HPD, DistilFACE)."""
+"""An existing encoder as the student: some or all of its layers, a pooling and an optional projection."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -20,9 +21,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from asterisk.core.errors import UserError
+from asterisk.distillation.arguments import StudentArguments
+from asterisk.models.checkpoints import load_asterisk, model_type
 from asterisk.models.resolve import loading, resolve_model
 from asterisk.models.sentence_transformer import load_sentence_transformer
 from asterisk.models.tokenizers import portable_tokenizer
+from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 POOLINGS = ("mean", "cls", "max")
 ACTIVATIONS = {"tanh": nn.Tanh, "linear": nn.Identity}
@@ -30,7 +34,7 @@ ACTIVATIONS = {"tanh": nn.Tanh, "linear": nn.Identity}
 
 @dataclass
 class EncoderStudentConfig:
-    """What an [`EncoderStudent`] is made of."""
+    """The configuration of an [`EncoderStudent`]."""
 
     encoder: str
     projection_dim: int
@@ -41,9 +45,9 @@ class EncoderStudentConfig:
 
 
 class EncoderStudent(nn.Module):
-    """A pretrained encoder that trains as an Asterisk does and is saved as a sentence-transformers model.
+    """A pretrained encoder that trains like an Asterisk and is saved as a sentence-transformers model.
 
-    Its modules are sentence-transformers' own, so that what is saved computes what was trained.
+    It consists of sentence-transformers' modules, so the saved model computes what was trained.
     """
 
     def __init__(
@@ -56,18 +60,18 @@ class EncoderStudent(nn.Module):
         activation: str = "tanh",
         max_length: int = 128,
     ):
-        """Loads the encoder; a projection starts at random, from torch's seed.
+        """Loads the encoder; torch's seed decides the initial weights of a projection.
 
         Args:
-            encoder: A transformers or sentence-transformers encoder: a folder, a Hub id or `package:NAME`. Of a
-                sentence-transformers model only the Transformer is used, not its own pooling or projection.
+            encoder: A transformers or sentence-transformers encoder: a folder, a Hub id or `package:NAME`. The pooling
+                and the projection of a sentence-transformers model are not used.
             keep_layers: The layers to keep, counted from 0, in rising order; none means all.
             pooling: "mean", "cls" or "max" over the tokens.
-            average_layers: Token vectors are the mean of the outputs of so many last layers (DistilFACE: 4); the
-                output of the token table counts as one.
-            projection_dim: If above 0, dimensions of a dense layer after the pooling (HPD: 128).
-            activation: Of that layer: "tanh" (HPD) or "linear".
-            max_length: Longest text in tokens; the encoder's own limit if that is lower.
+            average_layers: The number of last layers whose outputs are averaged into token vectors (DistilFACE: 4);
+                the token table counts as one.
+            projection_dim: Dimensions of a dense layer after the pooling (HPD: 128); 0 for no such layer.
+            activation: Activation of that layer: "tanh" (HPD) or "linear".
+            max_length: Maximum text length in tokens; the encoder's limit applies if it is lower.
 
         Raises:
             UserError: The encoder cannot be loaded, or an argument does not fit it.
@@ -75,7 +79,7 @@ class EncoderStudent(nn.Module):
         super().__init__()
         _check(pooling, projection_dim, activation)
         transformer = _load_transformer(encoder)
-        assert transformer.tokenizer is not None  # checked there
+        assert transformer.tokenizer is not None  # _load_transformer
         if keep_layers:
             transformer.model = _with_layers(transformer.model, list(keep_layers), encoder)
         tokenizer = portable_tokenizer(
@@ -84,7 +88,7 @@ class EncoderStudent(nn.Module):
         # Padding is masked, so any token will do.
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
         self.tokenizer = transformer.processor = tokenizer
-        # Nothing reads a BERT's own pooler: without gradient, it would stop distributed training.
+        # Nothing reads BERT's pooler. Distributed training fails on trainable weights without a gradient.
         for name, weight in transformer.model.named_parameters():
             weight.requires_grad_(not name.startswith("pooler."))
 
@@ -108,12 +112,12 @@ class EncoderStudent(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
-        """Embeds token sequences.
+        """Embed token sequences.
 
         Args:
             input_ids: (batch, length), int64 token ids.
             attention_mask: (batch, length), 1 for tokens and 0 for padding; all ones if absent.
-            **kwargs: What else the encoder's own forward takes, such as `token_type_ids`.
+            **kwargs: Further inputs of the encoder, such as `token_type_ids`.
 
         Returns:
             `last_hidden_state` (batch, length, width of the encoder): token vectors, averaged over layers;
@@ -133,14 +137,14 @@ class EncoderStudent(nn.Module):
         show_progress_bar: bool = False,
         tokenizer: PreTrainedTokenizerFast | None = None,
     ) -> np.ndarray:
-        """Embeds texts as `AsteriskModel.encode` does.
+        """Embed texts, like `AsteriskModel.encode`.
 
         Args:
             texts: One string or many.
             batch_size: Texts per forward pass.
-            truncate_dim: Keep only the first so many dimensions.
+            truncate_dim: The number of first dimensions to keep.
             show_progress_bar: Show a progress bar.
-            tokenizer: Ignored: an encoder has its own. Here so that both kinds of student are called alike.
+            tokenizer: Ignored, because an encoder has its own; both kinds of student accept it.
 
         Returns:
             Unit-norm float32 embeddings: (dimensions,) for one string, (number of texts, dimensions) for many.
@@ -157,11 +161,11 @@ class EncoderStudent(nn.Module):
         return embeddings
 
     def set_attn_implementation(self, implementation: str) -> None:
-        """Chooses the attention, as of any transformers model."""
+        """Select the attention kernel of the encoder."""
         self.encoder.set_attn_implementation(implementation)
 
     def num_parameters(self) -> int:
-        """The number of weights, the encoder's unused ones included."""
+        """Return the number of weights, including unused weights of the encoder."""
         return sum(weight.numel() for weight in self.parameters())
 
     @property
@@ -170,8 +174,33 @@ class EncoderStudent(nn.Module):
         return cast(Transformer, self.model[0]).model
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
-        """Writes a sentence-transformers model: Transformer, Pooling, Dense and Normalize, and the tokenizer."""
+        """Write a sentence-transformers model: Transformer, Pooling, Dense, Normalize and the tokenizer."""
         self.model.save_pretrained(str(folder), create_model_card=False)
+
+
+def load_encoder_student(arguments: StudentArguments) -> tuple[Any, PreTrainedTokenizerFast]:
+    """Return the encoder that `--encoder` names, to train it further, and its tokenizer.
+
+    Returns:
+        An Asterisk, or an [`EncoderStudent`] for any other encoder.
+
+    Raises:
+        UserError: The encoder cannot be loaded, or an argument does not fit it.
+    """
+    location = Path(resolve_model(arguments.encoder))
+    if model_type(location) == AsteriskConfig.model_type:
+        dropouts = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), arguments.dropout)
+        return load_asterisk(arguments.encoder, location, AsteriskModel, **dropouts)  # type: ignore[arg-type]
+    student = EncoderStudent(
+        arguments.encoder,
+        arguments.keep_layers,
+        arguments.encoder_pooling,
+        arguments.average_layers,
+        arguments.projection_dim,
+        arguments.encoder_activation,
+        arguments.max_length,
+    )
+    return student, student.tokenizer
 
 
 def _check(pooling: str, projection_dim: int, activation: str) -> None:
@@ -186,24 +215,22 @@ def _load_transformer(name: str) -> Transformer:
     with loading(f"The encoder {name}"):
         transformer = load_sentence_transformer(resolve_model(name), device="cpu")[0]
     if not isinstance(transformer, Transformer) or transformer.tokenizer is None:
-        raise UserError(f"{name} is no transformer encoder of text; give one that is, such as a BERT or a MiniLM.")
-    if broken := [each for each, weight in transformer.named_parameters() if not weight.isfinite().all()]:
-        raise UserError(
-            f"The encoder {name} cannot be loaded: {len(broken)} of its weights are not finite: {broken[0]}."
-        )
+        raise UserError(f"{name} is not a transformer encoder of text; give one, such as a BERT or a MiniLM.")
+    if broken := [key for key, weight in transformer.named_parameters() if not weight.isfinite().all()]:
+        raise UserError(f"The encoder {name} cannot be loaded: {len(broken)} weights are not finite: {broken[0]}.")
     return transformer
 
 
 def _with_layers(model: PreTrainedModel, kept: list[int], name: str) -> PreTrainedModel:
-    """The model without the other layers, built anew from its changed config, as it will be when it is loaded."""
+    """The model with only the kept layers, rebuilt from its changed config, so that it equals what loads later."""
     config = model.config
     count = config.num_hidden_layers
     stacks = [path for path, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == count]
     if len(stacks) != 1:
-        raise UserError(f"The layers of {name} ({type(model).__name__}) cannot be told apart; keep all of them.")
+        raise UserError(f"The layers of {name} ({type(model).__name__}) cannot be identified; keep all of them.")
     if kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= count:
         raise UserError(
-            f"The layers to keep of {name} must be different ones of 0 to {count - 1} in rising order, not {kept}."
+            f"The layers to keep of {name} must be distinct numbers from 0 to {count - 1} in rising order, not {kept}."
         )
     layers = cast(nn.ModuleList, model.get_submodule(stacks[0]))
     model.set_submodule(stacks[0], nn.ModuleList([layers[index] for index in kept]))
@@ -213,17 +240,17 @@ def _with_layers(model: PreTrainedModel, kept: list[int], name: str) -> PreTrain
     rebuilt = type(model)(config)
     try:
         rebuilt.load_state_dict(model.state_dict())
-    except RuntimeError:  # ModernBERT's first layer, for one, is made otherwise than the others
+    except RuntimeError:  # ModernBERT's first layer has other weights than the rest
         raise UserError(f"The layers {kept} of {name} do not fit the places they would move to; keep 0 too.") from None
     return rebuilt.eval()
 
 
 def _layer_average(transformer: Transformer, count: int, name: str) -> WeightedLayerPooling:
-    """The plain mean of the last `count` layers, as the module that sentence-transformers has for it."""
+    """The unweighted mean of the last `count` layers."""
     layers = transformer.config.num_hidden_layers
     if not 1 <= count <= layers + 1:
         raise UserError(
-            f"average_layers must lie between 1 and {layers + 1}, the {layers} layers of {name} and its table, "
+            f"average_layers must lie between 1 and {layers + 1} (the {layers} layers of {name} and its token table), "
             f"not {count}."
         )
     transformer.config.output_hidden_states = True

@@ -1,4 +1,4 @@
-"""The losses, each with its paper. All take embeddings of unit length: (batch, dimensions), float32."""
+"""The losses and their papers. All embeddings are (batch, dimensions), float32, of unit length."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,27 @@ from torch.nn import functional
 
 
 def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """1 − cosine, mean over the batch: a part of Asterisk*'s objective (Semenov 2024, arXiv 2411.05691)."""
+    """Return 1 − cosine, averaged over the batch: one part of Asterisk*'s loss (Semenov 2024, arXiv 2411.05691)."""
     return 1 - functional.cosine_similarity(student, teacher, dim=-1).mean()
 
 
 def mse_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean squared error over batch and dimensions.
+    """Return the mean squared error over batch and dimensions.
 
-    The other part of Asterisk*'s objective (Semenov 2024, arXiv 2411.05691): 0.7 · cosine + 0.3 · this gives its
-    published losses. Alone, and to a teacher reduced by PCA, it is HPD's (arXiv 2203.07687).
+    The other part of Asterisk*'s loss (Semenov 2024, arXiv 2411.05691): 0.7 · cosine + 0.3 · MSE gives its published
+    values. Alone, and to a teacher reduced by PCA, it is HPD's loss (arXiv 2203.07687).
     """
     return functional.mse_loss(student, teacher)
 
 
 def similarity_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference between the cosines of all pairs in the batch: Jasper and Stella (arXiv 2412.19048).
+    """Return the mean squared error of all pairwise cosines in the batch: Jasper and Stella (arXiv 2412.19048).
 
-    The two may differ in their number of dimensions: the teacher needs no projection here.
+    Student and teacher may differ in dimensions, so the teacher needs no projection.
     """
     difference = student @ student.T - teacher @ teacher.T
     pairs = len(student) * (len(student) - 1)
-    # The diagonal is zero but for rounding.
+    # The diagonal is zero up to rounding.
     return difference.square().sum() / max(1, pairs)
 
 
@@ -37,16 +37,16 @@ def contrastive_loss(
     temperature: float,
     excluded: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """In-batch InfoNCE: anchor i should find candidate i among all (SimCSE, Gao et al. 2021, arXiv 2104.08821).
+    """Return in-batch InfoNCE: anchor i should find candidate i (SimCSE, Gao et al. 2021, arXiv 2104.08821).
 
-    Without labels, as in DistilFACE (arXiv 2401.12472), both are the same sentences, seen through different dropout
-    masks. With labels, the candidates are the positives, followed by hard negatives, if any.
+    Without labels, anchors and candidates are the same sentences under different dropout masks, as in DistilFACE
+    (arXiv 2401.12472). With labels, the candidates are the positives, followed by any hard negatives.
 
     Args:
         anchors: (batch, dimensions).
         candidates: (at least batch, dimensions); the first `batch` rows are the anchors' positives, in their order.
         temperature: Divides the cosines.
-        excluded: (batch, candidates), true where a candidate is no negative of an anchor.
+        excluded: (batch, candidates), boolean, true where a candidate is not a negative of the anchor.
     """
     logits = anchors @ candidates.T / temperature
     if excluded is not None:
@@ -55,14 +55,14 @@ def contrastive_loss(
 
 
 def false_negatives(anchors: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """Candidates that the teacher finds closer to an anchor than its positive (GISTEmbed, arXiv 2402.16829).
+    """Return which candidates the teacher finds closer to an anchor than its positive (GISTEmbed, arXiv 2402.16829).
 
     Args:
         anchors: The teacher's vectors: (batch, dimensions).
         candidates: The teacher's vectors of the positives, in order, and of any further candidates.
 
     Returns:
-        (batch, candidates), boolean; never true for an anchor's own positive.
+        (batch, candidates), boolean; never true for the anchor's positive.
     """
     cosines = anchors @ candidates.T
     excluded = cosines > cosines.diagonal().unsqueeze(1)
@@ -73,17 +73,17 @@ def false_negatives(anchors: torch.Tensor, candidates: torch.Tensor) -> torch.Te
 def ranking_loss(
     first: torch.Tensor, second: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    """Pairs that people found closer should have the larger cosine: CoSENT (Su 2022, kexue.fm/archives/8847).
+    """Return the CoSENT loss: pairs with higher scores should have larger cosines (Su 2022, kexue.fm/archives/8847).
 
-    log(1 + sum of exp((cosine of pair j - cosine of pair i) / temperature)) over all i, j of one group where pair i
-    has the higher score.
+    It is log(1 + sum of exp((cosine of pair j - cosine of pair i) / temperature)), over all i, j of one group where
+    pair i has the higher score.
 
     Args:
         first: (pairs, dimensions).
         second: (pairs, dimensions).
-        scores: (pairs,), on any scale of which only the order counts.
-        groups: (pairs,), int64: pairs of different groups, with scales of their own, are not compared.
-        temperature: Divides the differences; CoSENT's is 0.05.
+        scores: (pairs,), on any scale; only their order counts.
+        groups: (pairs,), int64; pairs of different groups are not compared.
+        temperature: Divides the differences; 0.05 in CoSENT.
     """
     cosines = (first * second).sum(dim=-1) / temperature
     compared = (scores[:, None] > scores[None, :]) & (groups[:, None] == groups[None, :])
@@ -94,12 +94,15 @@ def ranking_loss(
 def truncations(
     student: torch.Tensor, target: torch.Tensor, dimensions: Sequence[int]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The first so many dimensions of both, scaled to unit length again: Matryoshka (arXiv 2205.13147).
+    """Truncate student and target to their first dimensions and renormalise: Matryoshka (arXiv 2205.13147).
 
     Args:
         student: (batch, dimensions).
-        target: What the student should be, in the same dimensions, the weightiest first.
-        dimensions: Each a number of dimensions to keep.
+        target: (batch, dimensions), the projected teacher vectors, the weightiest dimension first.
+        dimensions: The numbers of dimensions to keep.
+
+    Returns:
+        A pair of student and target per entry of `dimensions`.
     """
     return [
         (functional.normalize(student[:, :kept], dim=-1), functional.normalize(target[:, :kept], dim=-1))

@@ -1,85 +1,74 @@
-"""Labelled pairs, for contrast or with scores: read from tables, found again as rows of the corpus."""
+"""Labelled and scored pairs: read from tables as texts, then found again as rows of the corpus."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import atomic_file
 from asterisk.data.corpus import Corpus
 from asterisk.data.deduplication import sentence_key
 from asterisk.data.readers import read_columns
-from asterisk.distillation.loop import Pairs, ScoredPairs
 
-# The columns of a row: what is close to what, and, optionally, what is not.
-COLUMNS = ("anchor", "positive", "negative")
-
-
-# The columns of a table of scored pairs, unless its name is followed by #FIRST,SECOND,SCORE.
+# The default columns of a table of scored pairs.
 SCORE_COLUMNS = ("sentence1", "sentence2", "score")
 
 
 @dataclass
-class ScoredTexts:
-    """Pairs of texts, how close people found them, and which table each comes from: lists of one length."""
+class Pairs:
+    """Labelled pairs: arrays of one length, of texts (object) or of rows of the store (int64)."""
 
-    first: list[str]
-    second: list[str]
-    scores: list[float]
-    groups: list[int]
+    anchors: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray | None = None
+    """Hard negatives, if the tables have them."""
 
+    def __len__(self) -> int:
+        return len(self.anchors)
 
-def read_scored_pairs(sources: list[str]) -> ScoredTexts:
-    """Reads pairs of texts with a number that says how close they are.
-
-    Args:
-        sources: Tables or Hub datasets, as of [`read_pairs`], each with columns sentence1, sentence2 and score, or
-            followed by #FIRST,SECOND,SCORE to name them; -SCORE is a column that is higher for what is less close.
-
-    Raises:
-        UserError: A table lacks a column, or a row holds something else than text or a finite number.
-    """
-    texts = ScoredTexts([], [], [], [])
-    for group, given in enumerate(sources):
-        source, _, names = given.partition("#")
-        columns = names.split(",") if names else list(SCORE_COLUMNS)
-        if len(columns) != 3:
-            raise UserError(f"{given!r} must name three columns after #: first text, second text, score.")
-        sign = -1 if columns[2].startswith("-") else 1
-        columns[2] = columns[2].removeprefix("-")
-        first, second = read_pairs([source], columns[:2])
-        scores = read_columns(source, columns[2:], numbers=columns[2:])[columns[2]]
-        for number, score in enumerate(scores):
-            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-                where = f"{source}: row {number} of column {columns[2]!r}"
-                raise UserError(f"{where} holds {score!r} instead of a number.")
-        texts.first += first
-        texts.second += second
-        texts.scores += [sign * float(score) for score in scores]
-        texts.groups += [group] * len(scores)
-    return texts
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """Anchors, positives and, if there are any, negatives."""
+        return [column for column in (self.anchors, self.positives, self.negatives) if column is not None]
 
 
-def read_pairs(sources: list[str], columns: list[str]) -> list[list[str]]:
-    """Reads texts that belong together.
+@dataclass
+class ScoredPairs:
+    """Scored pairs: arrays of one length. Texts (object) or rows of the store (int64), and their scores."""
+
+    first: np.ndarray
+    second: np.ndarray
+    scores: np.ndarray
+    """float32, higher for closer pairs."""
+    tables: np.ndarray
+    """int64, the table of each pair. Scores of different tables are not comparable."""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """First and second sides."""
+        return [self.first, self.second]
+
+
+def read_pairs(sources: Sequence[str], columns: Sequence[str]) -> Pairs:
+    """Read the texts of labelled pairs.
 
     Args:
         sources: Tables (.parquet, .csv, .tsv, .jsonl), folders, glob patterns or Hub datasets.
-        columns: Names of the columns of anchor, positive and, if there is a third, hard negative.
-
-    Returns:
-        The columns, each a list of as many texts as there are rows.
+        columns: Names of the columns: anchor, positive and, optionally, hard negative.
 
     Raises:
-        UserError: There are not two or three columns, a table lacks one, or a row holds something else than text.
+        UserError: There are not two or three columns, a table lacks one, or a cell holds no text.
     """
     if len(columns) not in (2, 3):
-        raise UserError(f"--pair_columns takes two or three columns ({', '.join(COLUMNS)}), not {len(columns)}.")
+        raise UserError(f"--pair_columns takes two or three columns (anchor, positive, negative), not {len(columns)}.")
     texts: list[list[str]] = [[] for _ in columns]
     for source in sources:
-        table = read_columns(source, columns)
+        table = read_columns(source, list(columns))
         for column, gathered in zip(columns, texts, strict=True):
             for number, text in enumerate(table[column]):
                 if not isinstance(text, str) or not text.strip():
@@ -87,55 +76,80 @@ def read_pairs(sources: list[str], columns: list[str]) -> list[list[str]]:
                 gathered.append(" ".join(text.split()))
     if not texts[0]:
         raise UserError(f"There is no pair in {', '.join(sources)}.")
-    return texts
+    return Pairs(*(np.array(column, dtype=object) for column in texts))
 
 
-def write_pair_texts(texts: list[list[str]], path: Path) -> None:
-    """Writes the pairs' texts, a line each, to be a source of the corpus: so the teacher embeds them with the rest."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as temporary:
-        temporary.write_text("\n".join(text for column in texts for text in column) + "\n", encoding="utf-8")
+def read_scored_pairs(sources: Sequence[str]) -> ScoredPairs:
+    """Read pairs of texts with a number that says how close they are.
+
+    Args:
+        sources: Tables or Hub datasets as in [`read_pairs`], each with columns sentence1, sentence2 and score.
+            #FIRST,SECOND,SCORE after a source names the columns; -SCORE is a column where lower means closer.
+
+    Raises:
+        UserError: A table lacks a column, or a cell holds neither text nor a finite number.
+    """
+    parts = []
+    for index, given in enumerate(sources):
+        source, _, names = given.partition("#")
+        columns = names.split(",") if names else list(SCORE_COLUMNS)
+        if len(columns) != 3:
+            raise UserError(f"{given!r} must name three columns after #: first text, second text, score.")
+        sign = -1 if columns[2].startswith("-") else 1
+        score_column = columns[2].removeprefix("-")
+        texts = read_pairs([source], columns[:2])
+        scores = read_columns(source, [score_column], numbers=[score_column])[score_column]
+        for number, score in enumerate(scores):
+            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+                raise UserError(
+                    f"{source}: row {number} of column {score_column!r} holds {score!r} instead of a number."
+                )
+        signed = np.array([sign * float(score) for score in scores], dtype=np.float32)
+        parts.append((texts.anchors, texts.positives, signed, np.full(len(texts), index, dtype=np.int64)))
+    return ScoredPairs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def find_pairs(texts: list[list[str]], corpus: Corpus) -> Pairs:
-    """The pairs as rows of the corpus; those with a text that was left out of it, as a benchmark's say, are dropped.
+def write_pair_texts(pairs: Iterable[Pairs | ScoredPairs], path: Path) -> None:
+    """Write all texts of the pairs, one per line, as a source of the corpus: the teacher embeds them with the rest."""
+    lines = (text for each in pairs for column in each.columns for text in column)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def find_pairs(pairs: Pairs, corpus: Corpus) -> Pairs:
+    """Return the pairs as rows of the corpus.
+
+    A pair is dropped if the corpus left out one of its texts, such as a benchmark's, or if it is one text twice.
 
     Raises:
         UserError: No pair is left.
     """
-    found = _rows_of(texts, corpus)
-    # A text paired with itself teaches nothing.
-    found = found[:, (found >= 0).all(axis=0) & (found[0] != found[1])]
-    if not found.shape[1]:
-        raise UserError(f"None of the {len(texts[0]):,} labelled pairs has all its texts in the corpus.")
-    return Pairs(found[0], found[1], found[2] if len(found) == 3 else None)
+    rows = _find_rows(pairs.columns, corpus)
+    rows = rows[:, (rows >= 0).all(axis=0) & (rows[0] != rows[1])]
+    if not rows.shape[1]:
+        raise UserError(f"None of the {len(pairs):,} labelled pairs has all its texts in the corpus.")
+    return Pairs(*rows)
 
 
-def find_scored_pairs(texts: ScoredTexts, corpus: Corpus) -> ScoredPairs:
-    """As [`find_pairs`], of pairs with scores.
+def find_scored_pairs(pairs: ScoredPairs, corpus: Corpus) -> ScoredPairs:
+    """Return the pairs as rows of the corpus; a pair is dropped if the corpus left out one of its texts.
 
     Raises:
         UserError: No pair is left.
     """
-    found = _rows_of([texts.first, texts.second], corpus)
-    kept = (found >= 0).all(axis=0)
-    if not kept.any():
-        raise UserError(f"None of the {len(texts.first):,} scored pairs has both its texts in the corpus.")
-    return ScoredPairs(
-        found[0, kept],
-        found[1, kept],
-        np.array(texts.scores, dtype=np.float32)[kept],
-        np.array(texts.groups, dtype=np.int64)[kept],
-    )
+    rows = _find_rows(pairs.columns, corpus)
+    found = (rows >= 0).all(axis=0)
+    if not found.any():
+        raise UserError(f"None of the {len(pairs):,} scored pairs has both its texts in the corpus.")
+    return ScoredPairs(*rows[:, found], pairs.scores[found], pairs.tables[found])
 
 
-def _rows_of(texts: list[list[str]], corpus: Corpus) -> np.ndarray:
-    """The rows of the corpus that hold the texts, or -1: int64, of the shape of `texts`."""
-    wanted = {sentence_key(text) for column in texts for text in column}
+def _find_rows(columns: list[np.ndarray], corpus: Corpus) -> np.ndarray:
+    """The corpus's row of each text, or -1: (columns, pairs), int64."""
+    wanted = {sentence_key(text) for column in columns for text in column}
     rows: dict[object, int] = {}
-    first = 0
+    first_row = 0
     for index, count in enumerate(corpus.rows_per_shard):
         keys = map(sentence_key, corpus.shard(index))
-        rows |= {key: first + row for row, key in enumerate(keys) if key in wanted}
-        first += count
-    return np.array([[rows.get(sentence_key(text), -1) for text in column] for column in texts])
+        rows |= {key: first_row + row for row, key in enumerate(keys) if key in wanted}
+        first_row += count
+    return np.array([[rows.get(sentence_key(text), -1) for text in column] for column in columns])

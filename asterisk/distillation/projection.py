@@ -1,28 +1,31 @@
 """A linear map from the teacher's dimensions to the student's."""
 
+from typing import Any
+
 import numpy as np
+import torch
 
-from asterisk.core.vectors import principal_directions
+from asterisk.core.vectors import orthogonal_map, principal_directions
+from asterisk.distillation.batching import sorted_parts
 from asterisk.teachers.store import EmbeddingStore
+from asterisk.teachers.token_store import TokenStore
 
-# Rows that a projection is fitted on; the second moments of more change nothing that matters.
+# Rows to fit a projection on; more rows change the second moments too little to matter.
 PROJECTION_ROWS = 100_000
-
-
-# Rows that a student which has been trained is compared with its teacher on.
+# Rows to compare a trained student with its teacher on.
 ALIGNMENT_ROWS = 20_000
 
 
 def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, seed: int) -> np.ndarray:
-    """The orthonormal map to the directions in which the teacher's vectors are longest (uncentred SVD).
+    """Return the orthonormal map to the directions in which the teacher's vectors are longest (uncentred SVD).
 
-    It keeps as much of the vectors as a linear map to so few dimensions can, and orders the dimensions by weight.
+    No other linear map to as many dimensions keeps more of the vectors. The weightiest dimension comes first.
 
     Args:
         store: The teacher's vectors.
-        dimensions: Dimensions to keep; if the teacher has no more, the map is a rotation, padded with zeros.
-        rows: The rows to fit on; of many, a sample is taken.
-        seed: Of the sample.
+        dimensions: Dimensions to keep; if the teacher has fewer, the map is a rotation padded with zeros.
+        rows: The rows to fit on; a sample is drawn if they are many.
+        seed: Seed of the sample.
 
     Returns:
         (teacher's dimensions, `dimensions`), float32.
@@ -33,9 +36,35 @@ def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, see
     for part in np.array_split(sample, max(1, len(sample) // 8_192)):
         vectors = store.embeddings(part).astype(np.float64)
         moments += vectors.T @ vectors
-        # A sample this large touches nearly every page of the shards.
+        # A large sample touches nearly every page of the shards.
         store.release()
-    kept = principal_directions(moments, dimensions)
+    directions = principal_directions(moments, dimensions)
     projection = np.zeros((width, dimensions), dtype=np.float32)
-    projection[:, : kept.shape[1]] = kept
+    projection[:, : directions.shape[1]] = directions
     return projection
+
+
+@torch.inference_mode()
+def projection_to_student(
+    student: Any, tokens: TokenStore, store: EmbeddingStore, rows: np.ndarray, seed: int
+) -> np.ndarray:
+    """Return the orthonormal map that brings the teacher's vectors closest to a trained student's.
+
+    Args:
+        student: As in [`asterisk.distillation.loop.Distillation`], on the CPU.
+        tokens: The sentences, as the student's token ids.
+        store: The teacher's vectors of the same rows.
+        rows: The rows to compare on; a sample is drawn if they are many.
+        seed: Seed of the sample.
+
+    Returns:
+        (teacher's dimensions, student's dimensions), float32.
+    """
+    student.eval()
+    sample = np.random.default_rng(seed).permutation(rows)[:ALIGNMENT_ROWS]
+    parts = sorted_parts(tokens.lengths, sample)
+    embeddings = []
+    for part in parts:
+        ids, mask = map(torch.from_numpy, tokens.padded(part))
+        embeddings.append(student(input_ids=ids, attention_mask=mask).pooler_output.float().numpy())
+    return orthogonal_map(store.embeddings(np.concatenate(parts)), np.concatenate(embeddings))

@@ -1,11 +1,11 @@
-"""What a finished distillation reached: a table of scores, and the report on how far student and teacher agree."""
+"""The results of a finished distillation: a table of scores, and the report on agreement with the teacher."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from asterisk.core.files import atomic_file, write_json
+from asterisk.core.files import atomic_file, read_json, write_json
 from asterisk.distillation.loop import Distillation
 from asterisk.evaluation.agreement import measure_agreement
 from asterisk.evaluation.embedding_map import embedding_map
@@ -20,20 +20,55 @@ from asterisk.models.resolve import resolve_model
 from asterisk.models.static import distil_static, static_encoder
 from asterisk.reporting.names import display_name
 
-# Fewer held-out texts show nothing in a map.
-FEWEST_TEXTS = 100
+# A map of fewer held-out texts shows nothing.
+MIN_REPORT_TEXTS = 100
+
+
+def report_results(
+    folder: Path, teacher: str, encoder: str, distillation: Distillation, benchmarks: Sequence[SentencePairs]
+) -> None:
+    """Print the results of a finished run; measure them first unless the folder holds them.
+
+    Args:
+        folder: The folder of the run; the student is in `model`.
+        teacher: The value of `--teacher`.
+        encoder: The value of `--encoder`.
+        distillation: The run.
+        benchmarks: The sentence pairs to measure on; there may be none.
+    """
+    model, results, page = folder / "model", folder / "results.json", folder / "report" / "report.html"
+    measured = read_json(results) if results.exists() else []
+    measured_names = list(measured[0]["sts"]) if measured else []
+    with_teacher = distillation.store is not None and len(distillation.heldout_rows) >= MIN_REPORT_TEXTS
+    if [pairs.name for pairs in benchmarks] != measured_names or (with_teacher and not page.exists()):
+        measurements = measure_models(model, teacher, encoder, benchmarks) if benchmarks else []
+        if benchmarks:
+            with atomic_file(folder / "results.md") as temporary:
+                temporary.write_text(sts_table(measurements) + "\n", encoding="utf-8")
+            write_json(results, [line.numbers() for line in measurements])
+        if with_teacher:
+            write_agreement_report(page.parent, model, teacher, distillation, measurements, benchmarks)
+    if benchmarks:
+        print(f"\n{(folder / 'results.md').read_text(encoding='utf-8')}")
+    print(f"Student: {model}\nCurves: {folder / 'curves.png'}")
+    if with_teacher:
+        print(f"Agreement with the teacher on held-out text: {page}")
 
 
 def measure_models(
     student: Path, teacher: str, encoder: str, benchmarks: Sequence[SentencePairs]
 ) -> list[Measurement]:
-    """The student last; before it its teacher and the teacher's untrained static model, or what it was trained from.
+    """Measure the student and what to compare it with.
 
     Args:
         student: The folder of the trained student.
-        teacher: What `--teacher` named; only a model can be measured on benchmarks, not an API or vectors.
-        encoder: What `--encoder` named, for a student without a teacher.
+        teacher: The value of `--teacher`. Only a model can be measured, not an API or precomputed vectors.
+        encoder: The value of `--encoder`, for a student without a teacher.
         benchmarks: At least one.
+
+    Returns:
+        The student last. Before it the teacher and the teacher's untrained static model; or the encoder it started
+        from, without a teacher; or nothing, if the teacher cannot be measured.
     """
     trained = measure("student", load_encoder(str(student.absolute())), benchmarks)
     if not teacher:
@@ -48,13 +83,6 @@ def measure_models(
     ]
 
 
-def write_measurements(folder: Path, measurements: Sequence[Measurement]) -> None:
-    """Writes results.json and results.md."""
-    with atomic_file(folder / "results.md") as temporary:
-        temporary.write_text(sts_table(measurements) + "\n", encoding="utf-8")
-    write_json(folder / "results.json", [line.numbers() for line in measurements])
-
-
 def write_agreement_report(
     folder: Path,
     student: Path,
@@ -63,15 +91,14 @@ def write_agreement_report(
     measurements: Sequence[Measurement],
     benchmarks: Sequence[SentencePairs],
 ) -> None:
-    """Writes the agreement report (JSON, Markdown and an HTML page) of a student and its teacher.
+    """Write the agreement report of a student and its teacher: JSON, Markdown and an HTML page.
 
     Args:
-        folder: Where the report goes.
+        folder: The folder of the report.
         student: The folder of the trained student.
-        teacher: What to call the teacher.
-        distillation: The run, which knows the sentences that were held out, at least `FEWEST_TEXTS`, and the
-            teacher's vectors of them.
-        measurements: On the benchmarks, the teacher's first and the student's last, or none.
+        teacher: The teacher's name in the report.
+        distillation: The run; at least `MIN_REPORT_TEXTS` sentences were held out.
+        measurements: Measurements on the benchmarks, the teacher's first and the student's last; or none.
         benchmarks: The sentence pairs of the measurements.
     """
     store, projection, rows = distillation.store, distillation.projection, distillation.heldout_rows
@@ -81,24 +108,21 @@ def write_agreement_report(
     vectors, target = load_student(student).encode(texts), store.embeddings(rows).astype(np.float32)
     ids, mask = distillation.tokens.padded(rows)
     token_ids = [line[: int(length)].tolist() for line, length in zip(ids, mask.sum(axis=1), strict=True)]
-    beside_teacher = len(measurements) > 1 and measurements[0].model.startswith("teacher")
+    has_teacher_line = len(measurements) > 1 and measurements[0].model.startswith("teacher")
+    compared = measurements if has_teacher_line else ()
     write_report(
         folder,
         display_name(str(student)),
         display_name(teacher),
         measure_agreement(vectors, target, texts, token_ids, projection.cpu().numpy()),
-        _retained(measurements[-1], measurements[0], benchmarks) if beside_teacher else (),
+        _retained(measurements[-1], measurements[0], benchmarks) if has_teacher_line else (),
         embedding_map(vectors, target, texts),
-        [
-            ComparedModel(line.model, line.mean_score, line.sentences_per_second, line.bytes)
-            for line in measurements
-            if beside_teacher
-        ],
+        [ComparedModel(line.model, line.mean_score, line.sentences_per_second, line.bytes) for line in compared],
     )
 
 
 def _retained(student: Measurement, teacher: Measurement, benchmarks: Sequence[SentencePairs]) -> list[RetainedScore]:
-    own, other = (
+    student_results, teacher_results = (
         {
             pairs.name: BenchmarkResult(line.sts[pairs.name], line.cosines[pairs.name], np.array(pairs.scores))
             for pairs in benchmarks
@@ -106,4 +130,4 @@ def _retained(student: Measurement, teacher: Measurement, benchmarks: Sequence[S
         for line in (student, teacher)
     )
     groups = {"mean": [pairs.name for pairs in benchmarks]} if len(benchmarks) > 1 else {}
-    return measure_retention(own, other, groups)
+    return measure_retention(student_results, teacher_results, groups)

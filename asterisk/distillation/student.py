@@ -1,6 +1,6 @@
-"""A new student: its tokenizer, its sizes and its initial weights; and how a student is saved and loaded."""
+"""A new student: its sizes, its tokenizer and its initial token table."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,32 +9,58 @@ from transformers import PreTrainedTokenizerFast
 from asterisk.core.errors import UserError
 from asterisk.core.progress import progress_bar
 from asterisk.core.vectors import principal_directions
+from asterisk.distillation.arguments import StudentArguments
 from asterisk.teachers.teacher import Teacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
-if TYPE_CHECKING:
-    pass
-
-
 # Standard deviation of a token table that starts from the teacher's vectors, chosen on STS-B dev.
 TABLE_STD = 0.05
+# Token strings per call of the teacher.
+STRINGS_PER_CALL = 2_048
+
+
+def student_config(arguments: StudentArguments, vocab_size: int, pad_token_id: int | None = None) -> AsteriskConfig:
+    """Return the configuration of a new Asterisk.
+
+    Raises:
+        UserError: A size is out of range, or the sizes do not fit each other.
+    """
+    if arguments.table not in ("teacher", "random"):
+        raise UserError(f"--table must be teacher or random, not {arguments.table!r}.")
+    try:
+        return AsteriskConfig(
+            hidden_size=arguments.hidden_size,
+            num_hidden_layers=arguments.num_hidden_layers,
+            num_attention_heads=arguments.num_attention_heads,
+            intermediate_size=arguments.intermediate_size,
+            # An encoder may go without a projection; an Asterisk may not.
+            projection_dim=arguments.projection_dim or (1 if arguments.encoder else 0),
+            max_position_embeddings=arguments.max_length,
+            position_encoding=arguments.position_encoding,
+            is_causal=arguments.is_causal,
+            hidden_dropout_prob=arguments.dropout,
+            attention_probs_dropout_prob=arguments.dropout,
+            vocab_size=vocab_size,
+            pad_token_id=pad_token_id,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def new_student(config: AsteriskConfig, teacher: Teacher | None, tokenizer: PreTrainedTokenizerFast) -> AsteriskModel:
-    """A student with random weights, or, given a teacher, with a token table that starts from the teacher's vectors.
+    """Return a student with random weights, or, given a teacher, with a token table from the teacher's vectors.
 
-    Each token's vector is the teacher's embedding of that token alone, centred, reduced to `config.hidden_size`
-    dimensions by PCA and scaled (after WECHSEL, Minixhofer et al. 2022, and model2vec). Under a tokenizer other than
-    the teacher's it is the embedding of the token's string, without leading space; a token that is no string (a
-    special one, white space, or a part of a character) is all zeros, the mean.
+    The vector of a token is the teacher's embedding of that token alone, centred, reduced to `config.hidden_size`
+    dimensions by PCA and scaled (after WECHSEL, Minixhofer et al. 2022, and model2vec). If the tokenizer is not the
+    teacher's, it is the embedding of the token's string. A token without a string gets zeros, which is the mean.
 
     Raises:
         UserError: The teacher embeds no texts but those of its corpus.
     """
     model = AsteriskModel(config)
     if teacher is not None:
-        vectors, known = _token_vectors(teacher, tokenizer)
-        table = torch.from_numpy(_reduced(vectors, config.hidden_size))
+        vectors, known = token_vectors(teacher, tokenizer)
+        table = torch.from_numpy(_reduce(vectors, config.hidden_size))
         rows = torch.from_numpy(np.flatnonzero(known))
         with torch.no_grad():
             weight = model.embeddings.embed_tokens.weight
@@ -43,21 +69,30 @@ def new_student(config: AsteriskConfig, teacher: Teacher | None, tokenizer: PreT
     return model
 
 
-def _token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tuple[np.ndarray, np.ndarray]:
-    """The teacher's vectors (number of True, dimension) of the tokens that `known` (number of tokens) is True for."""
-    own = getattr(teacher, "tokenizer", None)
-    # The teacher's own tokens come first, as they are: to it, "##ing" is not "ing".
-    own_first = own is not None and own.get_vocab().items() <= tokenizer.get_vocab().items()
-    shared = len(own) if own is not None and own_first and hasattr(teacher, "encode_tokens") else 0
+def token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tuple[np.ndarray, np.ndarray]:
+    """Return the teacher's vectors of a tokenizer's tokens.
+
+    Returns:
+        The vectors (known tokens, teacher's dimensions), and which tokens are known (tokens,), boolean.
+
+    Raises:
+        UserError: The teacher embeds no texts but those of its corpus.
+    """
+    teacher_tokenizer = getattr(teacher, "tokenizer", None)
+    # A token of the teacher is embedded by its id, because "##ing" is not "ing" to it.
+    extends_teacher = teacher_tokenizer is not None and (
+        teacher_tokenizer.get_vocab().items() <= tokenizer.get_vocab().items()
+    )
+    shared = len(teacher_tokenizer) if extends_teacher and hasattr(teacher, "encode_tokens") else 0
     strings = token_strings(tokenizer)[shared:]
     distinct = list(dict.fromkeys(string for string in strings if string))
     parts = [teacher.encode_tokens(list(range(shared)))] if shared else []
     with progress_bar("Embedding tokens", "tokens", total=len(distinct)) as progress:
-        for start in range(0, len(distinct), 2_048):
-            part = distinct[start : start + 2_048]
+        for start in range(0, len(distinct), STRINGS_PER_CALL):
+            part = distinct[start : start + STRINGS_PER_CALL]
             try:
                 parts.append(teacher.encode(part)[0])
-            except UserError as error:  # such as that it only has vectors made before
+            except UserError as error:  # such as a teacher of precomputed vectors
                 raise UserError(
                     f"The token table cannot start from the teacher's vectors (choose --table random): {error}"
                 ) from error
@@ -68,19 +103,32 @@ def _token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tupl
 
 
 def token_strings(tokenizer: PreTrainedTokenizerFast) -> list[str]:
-    """What each token stands for in a text, by id: without leading space; "" for one that is no string of its own."""
+    """Return the string of each token by id, without leading space.
+
+    It is empty for special tokens, white space and parts of a character.
+    """
     backend = tokenizer.backend_tokenizer
     prefix = getattr(backend.model, "continuing_subword_prefix", None) or ""
     special = set(tokenizer.all_special_ids)
     strings = []
     for token_id in range(len(tokenizer)):
         string = backend.decode([token_id], skip_special_tokens=False).strip()
-        # Half a character decodes to the replacement character.
+        # Part of a character decodes to the replacement character.
         strings.append("" if token_id in special or "\ufffd" in string else string.removeprefix(prefix))
     return strings
 
 
-def _reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+def views_are_equal(student: Any) -> bool:
+    """Return whether two training passes give the same embeddings, as without dropout. SimCSE then teaches nothing."""
+    token_ids = torch.tensor([[1, 2]] * 64)
+    was_training = student.training
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        first, second = (student.train()(token_ids).pooler_output for _ in range(2))
+    student.train(was_training)
+    return torch.equal(first, second)
+
+
+def _reduce(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """The first principal components of the rows: (rows, at most `dimensions`), float32."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     return (centred @ principal_directions(centred.T @ centred, dimensions)).astype(np.float32)

@@ -1,9 +1,8 @@
-"""distillation.student_tokenizer"""
+"""The student's tokenizer: the teacher's, an extended one, GPT-2's, or one trained on the corpus."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from huggingface_hub import hf_hub_download
 from tokenizers import Tokenizer
@@ -16,30 +15,18 @@ from tokenizers.trainers import BpeTrainer, WordLevelTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
-from asterisk.models.resolve import resolve_model
+from asterisk.models.resolve import loading, resolve_model
+from asterisk.models.tokenizers import portable_tokenizer, wrapped_tokenizer
 from asterisk.teachers.teacher import Teacher
 
-if TYPE_CHECKING:
-    pass
-from asterisk.models.tokenizers import portable_tokenizer, wrapped_tokenizer
-
 GPT2 = "openai-community/gpt2"
-
-
-# The vocabulary and the merges, as OpenAI and as the Hub name them.
+# Vocabulary and merges, as OpenAI names them and as the Hub does.
 GPT2_FILES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
-
-
 GPT2_END = "<|endoftext|>"
-
-
 GPT2_SIZE = 50_257
 
-
-# What the two tokenizers that are built here add, in the order of their ids.
+# The tokens added to a tokenizer built here, in the order of their ids.
 ADDED = {"mask_token": "[MASK]", "pad_token": "[PAD]"}
-
-
 SMALLEST_TRAINED = 256 + len(ADDED)
 
 NO_TOKENIZER = (
@@ -51,20 +38,24 @@ NO_TOKENIZER = (
 def student_tokenizer(
     teacher: Teacher, max_length: int, spec: str = "teacher", texts: Iterable[str] = ()
 ) -> PreTrainedTokenizerFast:
-    """A student's tokenizer, as one that any transformers release loads: with a pad token, without truncation.
+    """Return the student's tokenizer: with a pad token, without truncation, loadable by any transformers release.
 
     Args:
-        teacher: The teacher; its tokenizer is read for "teacher", and for whether "trained" ignores case.
-        max_length: Longest text in tokens, `model_max_length`.
-        spec: "teacher": the teacher's own. "gpt2": GPT-2's from the Hub, or "gpt2:FOLDER" from a folder's
-            `encoder.json` and `vocab.bpe`; in both [MASK] is 50257 and [PAD] 50258, so an Asterisk of the paper's
-            50,259 entries. "trained:VOCAB_SIZE": trained on `texts`. "extended:VOCAB_SIZE": the teacher's WordPiece,
-            with the words that are most frequent in `texts` of those that it splits, and nothing behind a text.
-            Anything else: a folder, a Hub id or `package:NAME` with a fast tokenizer.
+        teacher: The teacher. Its tokenizer is the source for "teacher" and "extended", and decides whether "trained"
+            ignores case.
+        max_length: Maximum text length in tokens, `model_max_length`.
+        spec: One of:
+            - "teacher": the teacher's tokenizer.
+            - "extended:VOCAB_SIZE": the teacher's WordPiece plus the most frequent words of `texts` that it splits. No
+              token follows a text.
+            - "gpt2": GPT-2's tokenizer from the Hub, or "gpt2:FOLDER" from a folder's `encoder.json` and `vocab.bpe`.
+              [MASK] is 50257 and [PAD] 50258, as in the paper's vocabulary of 50,259.
+            - "trained:VOCAB_SIZE": a new one, trained on `texts`.
+            - A folder, a Hub id or `package:NAME` with a fast tokenizer.
         texts: The corpus, for "trained" and "extended".
 
     Raises:
-        UserError: There is no such tokenizer, it is not a fast one, or the spec is malformed.
+        UserError: The tokenizer cannot be found, is not a fast one, or the spec is malformed.
     """
     kind, _, value = spec.partition(":")
     if kind == "gpt2":
@@ -91,25 +82,22 @@ def student_tokenizer(
 
 
 def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    location = resolve_model(name)
-    try:
-        return AutoTokenizer.from_pretrained(location, trust_remote_code=False)
-    except Exception as error:  # whatever loading a stranger's tokenizer raises, the user wants one sentence
-        raise UserError(f"The tokenizer {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    with loading(f"The tokenizer {name}"):
+        return AutoTokenizer.from_pretrained(resolve_model(name), trust_remote_code=False)
 
 
 def _gpt2(folder: str) -> Tokenizer:
-    """GPT-2's byte-level BPE with the added tokens, from the folder, or, if that is empty, from the Hub."""
+    """GPT-2's byte-level BPE with the added tokens, from a folder, or from the Hub if `folder` is empty."""
     vocabulary, merges = _gpt2_files(folder)
     try:
         tokenizer = _byte_level(BPE.from_file(str(vocabulary), str(merges)), add_prefix_space=False)
     except Exception as error:  # the Rust library raises nothing more precise
-        raise UserError(f"{vocabulary} and {merges.name} are not a byte-level BPE's: {error}.") from None
+        raise UserError(f"{vocabulary} and {merges.name} hold no byte-level BPE: {error}.") from None
     if tokenizer.get_vocab_size() != GPT2_SIZE or tokenizer.token_to_id(GPT2_END) != GPT2_SIZE - 1:
         raise UserError(
             f"{vocabulary} has {tokenizer.get_vocab_size():,} entries, not GPT-2's {GPT2_SIZE:,} with {GPT2_END} last."
         )
-    # In this order, so that their ids are the paper's.
+    # This order gives them the paper's ids.
     tokenizer.add_special_tokens([GPT2_END, *ADDED.values()])
     return tokenizer
 
@@ -118,10 +106,10 @@ def _gpt2_files(folder: str) -> tuple[Path, Path]:
     if not folder:
         try:
             return Path(hf_hub_download(GPT2, GPT2_FILES[1][0])), Path(hf_hub_download(GPT2, GPT2_FILES[1][1]))
-        except Exception as error:  # of many kinds, from no network to no such repository
+        except Exception as error:  # no network, no such repository and others
             raise UserError(
                 f"GPT-2's tokenizer cannot be fetched from {GPT2} on the Hub ({type(error).__name__}); give a folder "
-                "that has it: --tokenizer gpt2:FOLDER."
+                "that holds it: --tokenizer gpt2:FOLDER."
             ) from None
     for vocabulary, merges in GPT2_FILES:
         found = Path(folder).expanduser() / vocabulary, Path(folder).expanduser() / merges
@@ -133,8 +121,8 @@ def _gpt2_files(folder: str) -> tuple[Path, Path]:
 def _trained(vocab_size: int, texts: Iterable[str], ignore_case: bool) -> Tokenizer:
     """A byte-level BPE of at most `vocab_size` entries.
 
-    Not WordPiece, whose trainer gives other entries at each run, even of the same text: BPE's give the same. Nor has a
-    byte-level vocabulary any unknown token. A word is the same token at a text's beginning as within it.
+    BPE rather than WordPiece, because WordPiece's trainer gives another vocabulary in every run. A byte-level
+    vocabulary has no unknown token. A word is the same token at the start of a text and within it.
     """
     tokenizer = _byte_level(BPE(), add_prefix_space=True)
     if ignore_case:
@@ -149,11 +137,11 @@ def _trained(vocab_size: int, texts: Iterable[str], ignore_case: bool) -> Tokeni
 
 
 def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str]) -> Tokenizer:
-    """A WordPiece of at most `size` entries, the first of which are the tokenizer's own; the rest are whole words.
+    """A WordPiece of at most `size` entries: the tokenizer's, followed by whole words.
 
-    A word that is one token has a vector of its own, which starts as the teacher's vector of that word: what a deep
-    teacher makes of its pieces, two layers cannot. Nothing is put behind a text: a separator says nothing there, and
-    not every consumer puts it behind a text that it has cut.
+    A word that is one token starts from the teacher's vector of that word. Two layers cannot compose that vector from
+    word pieces, as a deep teacher does. No separator follows a text: it carries no information there, and not every
+    consumer appends it to a truncated text.
     """
     backend = tokenizer.backend_tokenizer
     settings = json.loads(backend.to_str())
@@ -169,7 +157,7 @@ def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str
         )
     counter = Tokenizer(WordLevel())
     counter.normalizer, counter.pre_tokenizer = backend.normalizer, backend.pre_tokenizer
-    # So many of the most frequent words that enough of them are new, whichever the tokenizer has.
+    # As many words as the whole vocabulary, so that enough of them are new.
     counter.train_from_iterator(texts, WordLevelTrainer(vocab_size=int(size), min_frequency=2, show_progress=False))
     by_frequency = sorted(counter.get_vocab().items(), key=lambda entry: entry[1])
     vocabulary, longest = settings["model"]["vocab"], settings["model"]["max_input_chars_per_word"]
@@ -198,5 +186,5 @@ def _byte_level(model: BPE, add_prefix_space: bool) -> Tokenizer:
 
 
 def _ignores_case(tokenizer: PreTrainedTokenizerBase | None) -> bool:
-    """A student need not tell apart what its teacher cannot."""
+    """Whether the teacher's tokenizer ignores case; its student then ignores it as well."""
     return tokenizer is not None and tokenizer("Rain")["input_ids"] == tokenizer("rain")["input_ids"]

@@ -1,4 +1,4 @@
-"""Labelled pairs are found again among the corpus's rows."""
+"""Labelled and scored pairs are found as rows of the corpus."""
 
 import json
 from pathlib import Path
@@ -22,9 +22,9 @@ def table(tmp_path: Path) -> str:
     return str(tmp_path / "pairs.jsonl")
 
 
-def test_pairs_are_rows_of_the_corpus_that_they_joined(table: str, tmp_path: Path) -> None:
+def test_pairs_are_found_as_rows_of_the_corpus(table: str, tmp_path: Path) -> None:
     texts = read_pairs([table], ["anchor", "positive", "negative"])
-    write_pair_texts(texts, tmp_path / "pairs.txt")
+    write_pair_texts([texts], tmp_path / "pairs.txt")
     (tmp_path / "a.txt").write_text("Something else.\nCOOKING RICE!\n")
     corpus = build_corpus(
         [str(tmp_path / "a.txt"), str(tmp_path / "pairs.txt")], tmp_path / "corpus", rows_per_shard=3
@@ -73,7 +73,7 @@ def test_scored_pairs_keep_the_order_of_each_table(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("A dog.\nAn animal.\nA cat.\nA tomcat.\n")
     corpus = build_corpus([str(tmp_path / "a.txt")], tmp_path / "corpus")
     pairs = find_scored_pairs(texts, corpus)
-    assert list(zip(pairs.first, pairs.second, pairs.scores, pairs.groups, strict=True)) == [
+    assert list(zip(pairs.first, pairs.second, pairs.scores, pairs.tables, strict=True)) == [
         (2, 0, 1.5, 0),
         (2, 3, 4.0, 0),
         (2, 1, 0.0, 1),

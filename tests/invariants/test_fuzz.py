@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import MANIFEST
+from asterisk.distillation.arguments import DistillationArguments
 from asterisk.heads.arguments import HeadArguments
 from asterisk.teachers.store import EmbeddingStore
 from tests.support.fuzz_targets import (
@@ -29,7 +30,6 @@ from tests.support.fuzz_targets import (
     check_vectors,
     file_of,
 )
-from train_distill import DistillationArguments
 
 LENIENT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 settings.register_profile("test", max_examples=12, deadline=None, suppress_health_check=LENIENT, derandomize=True)

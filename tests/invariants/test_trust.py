@@ -22,6 +22,8 @@ import publish
 import train_distill
 import train_head
 from asterisk.core.checksums import write_checksums
+from asterisk.distillation.arguments import DistillationArguments
+from asterisk.distillation.encoder_student import load_encoder_student
 from asterisk.heads.head_model import load_classifier
 from asterisk.models.checkpoints import load_asterisk
 from asterisk.models.load import load_encoder
@@ -265,8 +267,8 @@ def test_commands_run_no_code_of_a_given_model(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_encoder(str(model)).encode(["soup goal"]), expected, atol=1e-6)
     assert load_checkpoint(model).output(["soup goal"]).shape == (1, 16)
     assert load_classifier(str(model), ["a", "b"], "single_label_classification")[0].num_labels == 2
-    arguments = train_distill.DistillationArguments(encoder=str(model), simcse_weight=1.0)
-    assert isinstance(train_distill.load_student_encoder(arguments)[0], AsteriskModel)
+    arguments = DistillationArguments(encoder=str(model), simcse_weight=1.0)
+    assert isinstance(load_encoder_student(arguments)[0], AsteriskModel)
     assert not marker.exists()
     # Saving the model publishes the code of this repository.
     again = tmp_path / "again"

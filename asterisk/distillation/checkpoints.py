@@ -1,0 +1,107 @@
+"""The checkpoints of a run: save, resume, average. A checkpoint appears whole or not at all."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
+from asterisk.core.errors import UserError
+from asterisk.core.files import read_json, remove_folder, report_write_errors, write_json
+
+PROGRESS = "progress.json"
+
+
+@dataclass
+class Progress:
+    """How far a run has got."""
+
+    step: int = 0
+    """Steps done."""
+    seconds: float = 0.0
+    """Seconds spent on training, over all processes that resumed the run."""
+    best: float = float("-inf")
+    """The highest decisive score so far."""
+
+
+class Checkpoints:
+    """The folders `step-NNNNNNN` of one run. Every process of the run calls every method."""
+
+    def __init__(self, folder: Path, accelerator: Accelerator, keep: int):
+        """Opens the folder.
+
+        Args:
+            folder: The folder of all checkpoints; `save` creates it.
+            accelerator: Knows the model, the optimizers and the random states.
+            keep: The number of checkpoints to keep.
+        """
+        self.folder, self.accelerator, self.keep = folder, accelerator, keep
+
+    def save(self, progress: Progress) -> None:
+        """Write a checkpoint, and remove the oldest beyond `keep`."""
+        temporary, final = self.folder / ".new", self.folder / f"step-{progress.step:07d}"
+        is_main = self.accelerator.is_main_process
+        if is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        with report_write_errors(final):
+            self.accelerator.save_state(str(temporary))
+        self.accelerator.wait_for_everyone()
+        if is_main:
+            precision = self.accelerator.mixed_precision
+            write_json(temporary / PROGRESS, {**asdict(progress), "mixed_precision": precision})
+            write_checksums(temporary)
+            temporary.rename(final)
+            for older in _checkpoints(self.folder)[: -self.keep]:
+                remove_folder(older)
+        self.accelerator.wait_for_everyone()
+
+    def resume(self) -> Progress:
+        """Load the last checkpoint, if there is one.
+
+        No file of a checkpoint can run code: Accelerate reads the pickles of optimizers and random states with torch's
+        restricted reader, which accepts tensors, numbers and containers of them only.
+
+        Raises:
+            UserError: A checkpoint is damaged.
+        """
+        if self.accelerator.is_main_process:
+            # A killed process leaves hidden folders, half written or half removed.
+            for leftover in self.folder.glob(".*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+        paths = _checkpoints(self.folder)
+        for path in paths:
+            if (path / CHECKSUMS).exists():  # older versions wrote none
+                verify_checksums(path, f"delete {path} and run the command again, which then repeats some steps")
+        if not paths:
+            return Progress()
+        try:
+            record = read_json(paths[-1] / PROGRESS)
+            progress = Progress(record["step"], record["seconds"], record["best"])
+            self.accelerator.load_state(str(paths[-1]))
+        except Exception as error:  # each file format raises errors of its own
+            raise UserError(
+                f"The checkpoint {paths[-1]} cannot be loaded: {' '.join(str(error).split())[:300]} "
+                "Delete it to continue from the checkpoint before it, or from the start."
+            ) from error
+        return progress
+
+    def average(self) -> dict[str, torch.Tensor]:
+        """Return the mean of the weights of all checkpoints kept, by parameter name."""
+        weights = [load_file(path / "model.safetensors") for path in _checkpoints(self.folder)[-self.keep :]]
+        return {name: torch.stack([part[name] for part in weights]).mean(dim=0) for name in weights[0]}
+
+
+def recorded_precision(folder: Path) -> str | None:
+    """Return the mixed precision of the last checkpoint in `folder`, or None without a checkpoint."""
+    paths = _checkpoints(folder)
+    record = read_json(paths[-1] / PROGRESS, required=False) if paths else None
+    return (record or {}).get("mixed_precision")
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints, the oldest first."""
+    return sorted(folder.glob("step-*"))

@@ -1,0 +1,226 @@
+"""A whole distillation: corpus, teacher vectors, student, training and results; every step can be resumed."""
+
+import dataclasses
+import platform
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate.utils import set_seed
+from transformers import PreTrainedTokenizerFast
+
+from asterisk.core.errors import UserError, redact
+from asterisk.core.files import remove_folder, writable_folder, write_json
+from asterisk.core.processes import this_process
+from asterisk.core.run_folder import RUN_FILE, check_run_folder
+from asterisk.data.corpus import Corpus, build_corpus, corpus_options, describe_counts
+from asterisk.distillation.arguments import DistillationArguments
+from asterisk.distillation.curves import plot_curves, read_curves
+from asterisk.distillation.encoder_student import load_encoder_student
+from asterisk.distillation.loop import Distillation
+from asterisk.distillation.pairs import (
+    Pairs,
+    ScoredPairs,
+    find_pairs,
+    find_scored_pairs,
+    read_pairs,
+    read_scored_pairs,
+    write_pair_texts,
+)
+from asterisk.distillation.report import report_results
+from asterisk.distillation.student import new_student, student_config, views_are_equal
+from asterisk.distillation.student_tokenizer import NO_TOKENIZER, student_tokenizer
+from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spearman
+from asterisk.models.checkpoints import save_student
+from asterisk.teachers.embed_corpus import embed_corpus
+from asterisk.teachers.remote_folder import RemoteFolder
+from asterisk.teachers.teacher import has_tokenizer, load_teacher
+from asterisk.teachers.token_store import tokenize_corpus
+from modeling_asterisk import AsteriskModel
+
+# Fields that may change when a run is resumed: they say where things are or what is measured, not what is trained.
+NOT_THE_RUN = ("output_dir", "store_dir", "resume", "sts_test", "api_batch_size")
+
+
+def distil(arguments: DistillationArguments) -> None:
+    """Run a distillation, or resume it, and print its results; train_distill.py lists the files it writes.
+
+    Raises:
+        UserError: An argument or an input is wrong.
+    """
+    folder, state = Path(arguments.output_dir), this_process()
+    recipe = redact({name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_THE_RUN})
+
+    # Read and check all input before anything is written.
+    for name in ("corpus", "output_dir"):
+        if not getattr(arguments, name):
+            raise UserError(f"--{name} is missing; give it as a flag or in a recipe (--config recipes/demo.yaml).")
+    if state.is_main_process:
+        check_run_folder(folder, recipe, arguments.resume)
+    _check_student(arguments)
+    set_seed(arguments.seed)
+    encoder = load_encoder_student(arguments) if arguments.encoder else None
+    development, test = (
+        [read_sentence_pairs(source, name) for name, source in map(_name_and_source, benchmarks)]
+        for benchmarks in (arguments.sts_dev, arguments.sts_test)
+    )
+    pairs = read_pairs(arguments.pairs, arguments.pair_columns) if arguments.pairs else None
+    scored_pairs = read_scored_pairs(arguments.scored_pairs) if arguments.scored_pairs else None
+    teacher = None
+    if arguments.teacher:
+        teacher = load_teacher(
+            arguments.teacher,
+            arguments.teacher_dtype,
+            arguments.teacher_pooling,
+            text_column=arguments.text_column,
+            base_url=arguments.base_url or None,
+            key_variable=arguments.key_variable,
+            api_batch_size=arguments.api_batch_size or None,
+        )
+
+    # The corpus, the tokenizer and the teacher's vectors.
+    store_dir = arguments.store_dir or folder / "store"
+    store_folder = RemoteFolder(store_dir).local
+    corpus = _make_corpus(arguments, store_folder / "corpus", pairs, scored_pairs)
+    # An impossible tokenizer must fail before the teacher embeds anything, which may cost hours or money.
+    if encoder is not None:
+        tokenizer = encoder[1]
+    else:
+        assert teacher is not None  # _check_student
+        texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
+        tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
+    store = embed_corpus(corpus, teacher, store_dir) if teacher else None
+    if teacher and store:
+        truncated = f"{store.truncated / len(store):.2%}"
+        state.print(
+            f"Teacher: {arguments.teacher}, {teacher.dimension} dimensions, {truncated} of sentences truncated."
+        )
+
+    # The student and its token ids.
+    set_seed(arguments.seed)
+    if encoder is not None:
+        student = encoder[0]
+    else:
+        config = student_config(arguments, len(tokenizer), tokenizer.pad_token_id)
+        student = new_student(config, teacher if arguments.table == "teacher" else None, tokenizer)
+    size, dimensions = sum(weight.numel() for weight in student.parameters()), student.config.projection_dim
+    state.print(f"Student: {size:,} parameters, {dimensions} dimensions, {len(tokenizer):,} tokens.")
+    if arguments.simcse_weight and views_are_equal(student):
+        _warn(
+            "--simcse_weight contrasts two views of a sentence that differ by dropout only, and this student has no "
+            "dropout; set --dropout 0.1, or take an encoder whose configuration has dropout."
+        )
+    max_length = tokenizer.model_max_length
+    if store:
+        tokens = store.tokens(tokenizer, max_length)
+    else:
+        tokens = tokenize_corpus(corpus, tokenizer, max_length, writable_folder(store_folder))
+
+    # Training.
+    pair_rows = find_pairs(pairs, corpus) if pairs else None
+    scored_rows = find_scored_pairs(scored_pairs, corpus) if scored_pairs else None
+    for kind, found, given in (("Labelled", pair_rows, pairs), ("Scored", scored_rows, scored_pairs)):
+        if found and given:
+            reason = "the others contain a benchmark's text, or one text twice"
+            state.print(f"{kind} pairs: {len(found):,} of {len(given):,} used; {reason}.")
+    distillation = Distillation(
+        student,
+        tokens,
+        store,
+        arguments,
+        folder,
+        pair_rows,
+        scored_rows,
+        evaluate=(lambda model: _sts_scores(model, tokenizer, development)) if development else None,
+        is_trained=bool(arguments.encoder) and isinstance(student, AsteriskModel),
+    )
+    if state.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"recipe": recipe, "versions": _versions(), "store_dir": redact(str(store_dir))}
+        write_json(folder / RUN_FILE, record)
+    trained = distillation.train(on_best=lambda model: save_student(model, tokenizer, folder / "best"))
+
+    # Results.
+    if state.is_main_process:
+        plot = folder / "curves.png"
+        # The plot is written last: if it is there, the model is.
+        if trained or not (plot.exists() and (folder / "model").exists()):
+            plot.unlink(missing_ok=True)
+            save_student(distillation.student, tokenizer, folder / "model")
+            (folder / "results.json").unlink(missing_ok=True)
+            remove_folder(folder / "report")
+            plot_curves(read_curves(folder / "curves.jsonl"), plot)
+        report_results(folder, arguments.teacher, arguments.encoder, distillation, test)
+
+
+def _check_student(arguments: DistillationArguments) -> None:
+    student_config(arguments, vocab_size=1)
+    if not arguments.teacher and not (arguments.encoder and arguments.simcse_weight):
+        raise UserError(
+            "--teacher is missing; without one, give an --encoder to train on by contrast alone (--simcse_weight 1), "
+            "or a recipe (--config recipes/demo.yaml)."
+        )
+    uses_teacher_tokenizer = arguments.tokenizer.partition(":")[0] in ("teacher", "extended")
+    if not arguments.encoder and uses_teacher_tokenizer and not has_tokenizer(arguments.teacher):
+        raise UserError(NO_TOKENIZER.format(arguments.teacher))
+
+
+def _make_corpus(
+    arguments: DistillationArguments, folder: Path, pairs: Pairs | None, scored_pairs: ScoredPairs | None
+) -> Corpus:
+    """The corpus, which includes the texts of the pairs, from disk if it is there."""
+    benchmarks = [_name_and_source(text)[1] for text in [*arguments.sts_dev, *arguments.sts_test]]
+    all_pairs = [each for each in (pairs, scored_pairs) if each is not None]
+    # Every process writes its own copy of the pairs' texts; the corpus identifies them by their content.
+    with tempfile.TemporaryDirectory() as scratch:
+        pair_texts = Path(scratch) / "pairs.txt"
+        if all_pairs:
+            write_pair_texts(all_pairs, pair_texts)
+        corpus = build_corpus(
+            arguments.corpus,
+            folder,
+            labelled=[str(pair_texts)] if all_pairs else [],
+            measured=benchmarks,
+            **corpus_options(arguments),
+        )
+    this_process().print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
+    if included := [source for source in benchmarks if not corpus.leaves_out(source)]:
+        _warn(
+            f"{folder} was built before {redact(', '.join(included))} was to be measured, so it may contain their "
+            "sentences; give another --store_dir to leave them out."
+        )
+    return corpus
+
+
+def _sts_scores(model: Any, tokenizer: PreTrainedTokenizerFast, benchmarks: list[SentencePairs]) -> dict[str, float]:
+    """Spearman correlation × 100 on each benchmark."""
+
+    def encode(texts: list[str]) -> np.ndarray:
+        return model.encode(texts, tokenizer=tokenizer)
+
+    return {pairs.name: sts_spearman(encode, pairs) for pairs in benchmarks}
+
+
+def _name_and_source(benchmark: str) -> tuple[str, str]:
+    name, separator, source = benchmark.partition("=")
+    if not separator or not name or not source:
+        raise UserError(f"--sts_test and --sts_dev take NAME=FILE or NAME=HUB_DATASET, not {benchmark!r}.")
+    return name, source
+
+
+def _warn(message: str) -> None:
+    if this_process().is_main_process:
+        print(f"warning: {message}", file=sys.stderr)
+
+
+def _versions() -> dict[str, str]:
+    """The software and machine of this run, for its record."""
+    packages = ("accelerate", "datasets", "sentence-transformers", "torch", "transformers")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{name: version(name) for name in packages},
+    }
