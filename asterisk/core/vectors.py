@@ -39,17 +39,3 @@ def orthogonal_map(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """
     left, _, right = np.linalg.svd(source.astype(np.float64).T @ target.astype(np.float64), full_matrices=False)
     return (left @ right).astype(np.float32)
-
-
-def principal_directions(moments: np.ndarray, dimensions: int) -> np.ndarray:
-    """Return the eigenvectors of a second-moment or covariance matrix, the weightiest first (PCA, uncentred SVD).
-
-    Args:
-        moments: (width, width), symmetric, float64: `vectors.T @ vectors`; of centred vectors for PCA.
-        dimensions: The number of directions to keep; all, if there are fewer.
-
-    Returns:
-        (width, at most `dimensions`), float64, orthonormal columns.
-    """
-    weights, directions = np.linalg.eigh(moments)
-    return directions[:, np.argsort(weights)[::-1][:dimensions]]

@@ -140,7 +140,8 @@ def find_scored_pairs(pairs: ScoredPairs, corpus: Corpus) -> ScoredPairs:
     found = (rows >= 0).all(axis=0)
     if not found.any():
         raise UserError(f"None of the {len(pairs):,} scored pairs has both its texts in the corpus.")
-    return ScoredPairs(*rows[:, found], pairs.scores[found], pairs.tables[found])
+    first, second = rows[:, found]
+    return ScoredPairs(first, second, pairs.scores[found], pairs.tables[found])
 
 
 def _find_rows(columns: list[np.ndarray], corpus: Corpus) -> np.ndarray:

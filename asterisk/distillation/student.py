@@ -78,7 +78,7 @@ def token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tuple
     Raises:
         UserError: The teacher embeds no texts but those of its corpus.
     """
-    teacher_tokenizer = getattr(teacher, "tokenizer", None)
+    teacher_tokenizer: Any = getattr(teacher, "tokenizer", None)
     # A token of the teacher is embedded by its id, because "##ing" is not "ing" to it.
     extends_teacher = teacher_tokenizer is not None and (
         teacher_tokenizer.get_vocab().items() <= tokenizer.get_vocab().items()

@@ -130,7 +130,7 @@ def test_layers_that_do_not_fit_are_refused(teacher: SentenceTransformerTeacher,
     ("options", "message"),
     [
         ({"encoder": "./nowhere"}, "no model folder ./nowhere"),
-        ({"encoder": "./recipes"}, "encoder ./recipes cannot be loaded"),
+        ({"encoder": "./recipes"}, "folder recipes has neither config.json, modules.json nor"),
         ({"keep_layers": [0, 6]}, "distinct numbers from 0 to 5 in rising order"),
         ({"keep_layers": [5, 0]}, "rising order"),
         ({"average_layers": 8}, "between 1 and 7"),
