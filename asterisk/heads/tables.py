@@ -97,7 +97,7 @@ def decision_sections(report: HeadReport) -> list[Section]:
         sections.append(Section("Thresholds", note, _numbers(["split", "accuracy", "macro-F1"], rows)))
     if decisions.criterion:
         chosen, table = decisions.none_threshold, None
-        note = "No threshold was chosen" if chosen is None else f"No label is given below {chosen:.4f}"
+        note = "No threshold was chosen" if chosen is None else f"Give no label below a probability of {chosen:.4f}"
         if report.none:
             lines = {split: vars(scores) for split, scores in report.none.items()}
             columns = [key for key in NONE_COLUMNS if any(line[key] is not None for line in lines.values())]
@@ -121,7 +121,7 @@ def detail_sections(report: HeadReport) -> list[Section]:
         sections.append(Section(f"Labels on {report.detail}", table=_numbers(head, rows)))
     if report.mistakes:
         rows = [[line.text, line.label, line.predicted, f"{line.confidence:.3f}"] for line in report.mistakes]
-        note = "Some of these texts are mislabelled, or fit either label."
+        note = "Some of these texts may be mislabelled, or fit either label."
         table = Table(["text", "label", "predicted", "probability"], rows, "lllr")
         sections.append(Section(f"Most confident mistakes on {report.detail}", note, table))
     return sections

@@ -86,7 +86,7 @@ def test_markdown_shows_a_matrix_or_the_most_frequent_confusions(count: int, tmp
         "temperature of 1.500",
         "before scaling, % |  | 12.50 |",
         "after scaling, % |  | 6.25 |",
-        "below 0.3210: chosen so",
+        "below a probability of 0.3210: chosen so",
         "70.00",
         "0.250",
     ):
