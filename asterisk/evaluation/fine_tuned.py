@@ -21,7 +21,7 @@ SETTING = "fine-tuned"
 
 
 def measure_fine_tuned(
-    name: str, spec: str, sets: Iterable[ClassificationSet], door: Path, folder: Path
+    name: str, spec: str, sets: Iterable[ClassificationSet], program: Path, folder: Path
 ) -> list[ClassificationResult]:
     """Train a classifier on each set, which can take minutes, and score it on the test texts.
 
@@ -29,7 +29,7 @@ def measure_fine_tuned(
         name: The model's name in the results.
         spec: The Asterisk to train, as `train_head.py` takes it.
         sets: Labelled sets; those without training texts are left out.
-        door: The file train_head.py.
+        program: The file train_head.py.
         folder: Receives a folder per set with the classifier and its report. An interrupted training is resumed, and
             a finished one is not repeated.
 
@@ -48,7 +48,7 @@ def measure_fine_tuned(
         ):
             with atomic_file(place / f"{split}.parquet") as temporary:
                 pq.write_table(pa.table({"text": texts, "label": labels}), temporary)
-        command = [sys.executable, str(door), "--model", spec, "--mode", "full", "--resume"]
+        command = [sys.executable, str(program), "--model", spec, "--mode", "full", "--resume"]
         command += ["--train_file", str(place / "train.parquet"), "--test_file", str(place / "test.parquet")]
         command += ["--text_column", "text", "--label_column", "label", "--output_dir", str(place / "run")]
         finished = subprocess.run(command, stderr=subprocess.PIPE, text=True)

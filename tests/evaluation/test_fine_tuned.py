@@ -9,8 +9,10 @@ from asterisk.data.labelled_sets import ClassificationSet
 from asterisk.evaluation.few_shot import mean_results
 from asterisk.evaluation.fine_tuned import measure_fine_tuned
 from tests.support.labelled import topic_rows, write_tiny_asterisk
+from tests.support.paths import REPOSITORY
 
-DOOR = Path(__file__).parent.parent / "train_head.py"
+PROGRAM = REPOSITORY / "train_head.py"
+pytestmark = pytest.mark.slow
 
 
 def topics() -> ClassificationSet:
@@ -19,23 +21,23 @@ def topics() -> ClassificationSet:
     return ClassificationSet("Topics", ["food", "sport"], texts[300:], labels[300:], texts[:300], labels[:300])
 
 
-def test_model_is_trained_on_each_set_once_and_measured_on_its_test_texts(tmp_path: Path) -> None:
+def test_each_set_is_trained_once_and_scored_on_its_test_texts(tmp_path: Path) -> None:
     model = write_tiny_asterisk(tmp_path / "model")
-    sets = [ClassificationSet("Untaught", ["a", "b"], ["soup"], ["a"]), topics()]
-    lines = measure_fine_tuned("tiny", str(model), sets, DOOR, tmp_path / "out")
+    sets = [ClassificationSet("Without training texts", ["a", "b"], ["soup"], ["a"]), topics()]
+    lines = measure_fine_tuned("tiny", str(model), sets, PROGRAM, tmp_path / "out")
     assert [(line.set, line.setting, line.model) for line in lines] == [("Topics", "fine-tuned", "tiny")]
     assert lines[0].accuracy > 90
     assert lines[0].retention is None
     assert mean_results(lines)[0].retention is None
     weights = tmp_path / "out" / "Topics" / "run" / "model" / "model.safetensors"
     written = weights.stat().st_mtime_ns
-    assert measure_fine_tuned("tiny", str(model), sets, DOOR, tmp_path / "out") == lines
+    assert measure_fine_tuned("tiny", str(model), sets, PROGRAM, tmp_path / "out") == lines
     assert weights.stat().st_mtime_ns == written
 
 
-def test_what_training_refuses_is_said(tmp_path: Path) -> None:
+def test_a_failed_training_reports_its_error(tmp_path: Path) -> None:
     model = write_tiny_asterisk(tmp_path / "model")
     data = topics()
     data.test_labels[0] = "weather"
     with pytest.raises(UserError, match=r"on Topics failed: .*weather"):
-        measure_fine_tuned("tiny", str(model), [data], DOOR, tmp_path / "out")
+        measure_fine_tuned("tiny", str(model), [data], PROGRAM, tmp_path / "out")
