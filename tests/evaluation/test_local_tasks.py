@@ -1,4 +1,4 @@
-"""Local files run as the tasks they are, under MTEB's names only where they are MTEB's; the rest is refused."""
+"""Local files feed MTEB's task classes, and bear MTEB's names only if the data is MTEB's."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ DATA = REPOSITORY.parent / "shared" / "data" / "eval"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")
 
 
-def test_only_tasks_whose_rows_are_mtebs_have_its_names() -> None:
+def test_only_tasks_with_mtebs_data_have_mtebs_names() -> None:
     known = {task.metadata.name for task in mteb.get_tasks(exclude_superseded=False)}
     for row in LOCAL_TASKS:
-        assert (row.name in known) == (row.name == row.mteb_name), row.name
-        assert row.remark or row.name == row.mteb_name, f"{row.name} must say what it is"
+        assert (row.name in known) == row.is_mteb, row.name
+        assert row.remark or row.is_mteb, f"{row.name} needs a remark"
 
 
 def test_groups_are_those_of_the_papers() -> None:
@@ -32,7 +32,7 @@ def test_groups_are_those_of_the_papers() -> None:
     assert len(hub["classification"]) == 8
 
 
-def test_names_groups_and_benchmarks_mix_and_come_once() -> None:
+def test_names_groups_and_benchmarks_can_be_mixed_without_repeats() -> None:
     names = [task.name for task in find_tasks("sts5, Banking77Classification,STS12")]
     assert names == ["STS12", "STS13", "STS14", "STS15", "STSBenchmark", "Banking77Classification"]
     assert len(find_tasks("MTEB(eng, v2),STS16")) == 42
@@ -41,7 +41,7 @@ def test_names_groups_and_benchmarks_mix_and_come_once() -> None:
 
 
 @needs_data
-def test_every_row_of_the_table_has_its_files_and_columns() -> None:
+def test_every_local_task_has_its_files_and_columns() -> None:
     found = find_tasks(",".join(row.name for row in LOCAL_TASKS), str(DATA))
     assert [task.name for task in found] == [row.name for row in LOCAL_TASKS]
 
@@ -78,7 +78,7 @@ def sts_folder(folder: Path, **columns: list) -> str:
     return str(folder)
 
 
-def test_what_cannot_be_run_is_refused(tmp_path: Path) -> None:
+def test_unknown_tasks_and_missing_files_are_refused(tmp_path: Path) -> None:
     for names, data, message in (
         ("STS99", None, "MTEB has no task 'STS99'; did you mean"),
         (" , ", None, "names no task"),

@@ -1,4 +1,4 @@
-"""Metrics load from disk without a network, also in several processes at once, and give the field's own figures."""
+"""Metrics follow their definitions, and their scripts load offline, in several processes at once."""
 
 import os
 import subprocess
@@ -22,8 +22,8 @@ main()
 """
 
 
-def process(home: Path) -> subprocess.Popen[str]:
-    """A process of its own that loads a metric, with a cache of its own to fill."""
+def start_process(home: Path) -> subprocess.Popen[str]:
+    """Start a process that loads a metric into the cache `home`."""
     environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT],
@@ -37,11 +37,11 @@ def process(home: Path) -> subprocess.Popen[str]:
 
 def test_classification_gives_accuracy_and_the_mean_f1_of_classes() -> None:
     scores = load_metric("classification").compute(predictions=[0, 0, 1, 2], references=[0, 1, 1, 1])
-    # F1 of the classes: 2/3 of one predicted right and one wrongly, 2 · (1 · 1/3) / (4/3), and nothing of class 2.
+    # F1 per class: 2 · (1/2 · 1) / (3/2), 2 · (1 · 1/3) / (4/3), and 0 for class 2.
     assert scores == pytest.approx({"accuracy": 0.5, "macro_f1": (2 / 3 + 1 / 2 + 0) / 3})
 
 
-def test_a_text_of_several_classes_is_right_only_if_all_are() -> None:
+def test_a_text_with_several_labels_is_accurate_only_if_all_are_right() -> None:
     metric = load_metric("classification", "multilabel")
     scores = metric.compute(predictions=[[1, 0], [1, 1]], references=[[1, 0], [1, 0]])
     assert scores == pytest.approx({"accuracy": 0.5, "macro_f1": 0.5})
@@ -53,24 +53,25 @@ def test_regression_gives_correlations_of_values_and_of_ranks() -> None:
     assert scores["pearson"] == pytest.approx(0.9122, abs=1e-4)
 
 
-def test_a_metric_serves_more_than_once() -> None:
+def test_a_metric_can_be_computed_repeatedly() -> None:
     metric = load_metric("classification")
     for references, accuracy in (([0, 1], 1.0), ([1, 0], 0.0)):
         assert metric.compute(predictions=[0, 1], references=references)["accuracy"] == accuracy
 
 
-def test_processes_that_start_together_load_offline_into_one_empty_cache(tmp_path: Path) -> None:
-    together = [process(tmp_path), process(tmp_path)]
-    for each in together:
-        output, errors = each.communicate(timeout=120)
-        assert each.returncode == 0, errors
+@pytest.mark.slow
+def test_concurrent_processes_load_offline_into_one_empty_cache(tmp_path: Path) -> None:
+    for process in [start_process(tmp_path), start_process(tmp_path)]:
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
         assert output.startswith("{'accuracy': 0.5")
 
 
-def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_unwritable_cache_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    each = process(tmp_path / "file")
-    _, errors = each.communicate(timeout=120)
-    assert each.returncode == 2
+    process = start_process(tmp_path / "file")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
     assert errors.strip().splitlines()[-1].startswith("error: evaluate cannot copy the metric classification")
     assert "HF_HOME" in errors
