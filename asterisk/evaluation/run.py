@@ -27,15 +27,15 @@ def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
         train_head: The program that `--fine_tune` starts.
 
     Raises:
-        UserError: A model, task or file is not as it should be.
+        UserError: A model, task or file is missing or invalid.
     """
     folder, data = Path(arguments.output_dir), Path(arguments.data_dir) if arguments.data_dir else None
     tasks = find_tasks(arguments.tasks, arguments.data_dir or None) if arguments.tasks else []
     groups = group_members(local=data is not None)
     texts = _report_texts(arguments, data) if arguments.report else []
-    sets = _chosen_sets(arguments, data) if data and arguments.classifies else {}
+    sets = _selected_sets(arguments, data) if data and arguments.classifies else {}
     if arguments.fine_tune and not is_asterisk(arguments.model):
-        raise UserError(f"--fine_tune trains an Asterisk, but {arguments.model} is none; leave --fine_tune out.")
+        raise UserError(f"--fine_tune trains an Asterisk, but {arguments.model} is none; leave out --fine_tune.")
     settings = dataclasses.asdict(arguments)
     encoders: list[TextEncoder] = []
     models: list[ModelScores] = []
@@ -52,14 +52,14 @@ def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
     if tasks:
         table = summary_table(models, tasks, groups)
         _write_text(folder / "summary.md", table)
-        print(f"\n{table}\nThe results are in {folder}: summary.json, summary.md and MTEB's own in results/.")
+        print(f"\n{table}\nThe results are in {folder}: summary.json, summary.md and MTEB's files in results/.")
     if sets:
         # Retention refers to the first model: the first baseline, if there is one.
         _write_classification(folder, [*encoders[1:], encoders[0]], sets, arguments, train_head)
     if arguments.report:
         page = folder / "report" / "report.html"
         write_comparison_report(page.parent, encoders, models, tasks, groups, texts, data, arguments.batch_size)
-        print(f"\nThe report is {page}, and as text {page.with_suffix('.md')}.")
+        print(f"\nThe report is {page}, and its text version {page.with_suffix('.md')}.")
 
 
 def _load(spec: str, arguments: EvaluationArguments, is_baseline: bool) -> TextEncoder:
@@ -87,12 +87,12 @@ def _report_texts(arguments: EvaluationArguments, data: Path | None) -> list[str
     return columns["sentence1"] + columns["sentence2"]
 
 
-def _chosen_sets(arguments: EvaluationArguments, data: Path) -> dict[str, LocalSet]:
+def _selected_sets(arguments: EvaluationArguments, data: Path) -> dict[str, LocalSet]:
     """Find the labelled sets to classify."""
     found = local_sets(data / "classification")
     if unknown := [name for name in arguments.sets if name not in found]:
         raise UserError(f"There is no labelled set {unknown[0]!r} in {data}; there are {', '.join(found)}.")
-    return {name: each for name, each in found.items() if not arguments.sets or name in arguments.sets}
+    return {name: found[name] for name in found if not arguments.sets or name in arguments.sets}
 
 
 def _write_classification(
@@ -104,7 +104,7 @@ def _write_classification(
 ) -> None:
     """Measure zero-shot, few-shot and fine-tuned classification; write classification.json and .md."""
     make_folder(folder)
-    data = [read_set(each, arguments.max_test_texts) for each in sets.values()]
+    data = [read_set(files, arguments.max_test_texts) for files in sets.values()]
     results = measure_classification(
         encoders,
         data,
@@ -116,7 +116,7 @@ def _write_classification(
     )
     if arguments.fine_tune:
         for encoder in filter(lambda encoder: is_asterisk(encoder.spec), encoders):
-            # As in results/: the revision tells the model from another one that was at the same place.
+            # The revision keeps apart models with different weights in the same place, as in results/.
             runs = folder / "fine-tuned" / encoder.name / encoder.revision
             results += measure_fine_tuned(encoder.name, encoder.spec, data, train_head, runs)
     if len(sets) > 1:
