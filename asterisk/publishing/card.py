@@ -108,7 +108,7 @@ def write_card(
         facts: The publisher's statements.
         content: The files behind the card.
     """
-    config, has_onnx = checkpoint.config, (folder / "onnx").is_dir()
+    config, recipe, has_onnx = checkpoint.config, content.run.recipe, (folder / "onnx").is_dir()
     texts = facts.examples or [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
     environment = Environment(
         loader=FileSystemLoader(resource("model_card")),
@@ -127,10 +127,9 @@ def write_card(
         config=config,
         max_length=checkpoint.max_length,
         labels=[config.id2label[index] for index in range(len(config.id2label or {}))],  # type: ignore[index]
-        teacher=teacher_name(content.run, facts),
+        teacher=facts.base_model or display_name(str(recipe.get("teacher") or recipe.get("model") or "")),
         run=content.run,
-        recipe=content.run.recipe,
-        sources=source_table(content.run),
+        recipe=recipe,
         licensed=any(source.licence != NOT_STATED for source in content.run.sources),
         scores=content.scores,
         figures=draw_figures(checkpoint, folder / FIGURES, content),
@@ -191,21 +190,6 @@ def card_data(
         widget=[{"source_sentence": texts[0], "sentences": texts[1:]}],
         **common,
     )
-
-
-def teacher_name(run: TrainingRun, facts: CardFacts) -> str:
-    """Return the name of the teacher or of a head's backbone, "" if it is unknown."""
-    if facts.base_model:
-        return facts.base_model
-    return display_name(str(run.recipe.get("teacher") or run.recipe.get("model") or ""))
-
-
-def source_table(run: TrainingRun) -> str:
-    """Return the training data and their licences as Markdown, "" if they are unknown."""
-    if not run.sources:
-        return ""
-    lines = [f"| {source.name} | {source.licence} | {source.origin} |" for source in run.sources]
-    return "\n".join(["| texts | licence | source |", "| --- | --- | --- |", *lines])
 
 
 def forms_table(record: dict[str, Any]) -> str:

@@ -62,7 +62,7 @@ def create_app(settings: Settings, embedder: OnnxEmbedder) -> FastAPI:
             sentence = f"The queue is full, with room for {settings.max_waiting}; try again in a second."
             raise HTTPException(429, sentence, RETRY)
         answer = queue.submit(asked)
-        gone = asyncio.ensure_future(request.receive())
+        gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
         try:
             await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
