@@ -240,6 +240,17 @@ def test_row_of_a_table_without_text_is_named(tmp_path: Path) -> None:
         build(tmp_path / "a.parquet", tmp_path)
 
 
+def test_a_given_file_format_belongs_to_the_corpus(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text^id\n"One apple.^1\n')
+    given = CorpusArguments(separator="^", quoting="none")
+    options = corpus_options(given)
+    corpus = build(tmp_path / "a.csv", tmp_path, **options)
+    assert sentences(corpus) == ['"One apple.']
+    assert build(tmp_path / "a.csv", tmp_path, **options) == corpus
+    with pytest.raises(UserError, match=r"separator = "):
+        build(tmp_path / "a.csv", tmp_path, **corpus_options(CorpusArguments(quoting="none")))
+
+
 def test_a_null_text_is_counted_as_a_blank_one_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pq.write_table(pa.table({"text": ["One apple.", None]}), tmp_path / "a.parquet")
     corpus = build(tmp_path / "a.parquet", tmp_path)
