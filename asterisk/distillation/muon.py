@@ -1,4 +1,4 @@
-"""Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon): momentum whose matrices are made orthogonal."""
+"""Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon): momentum with orthogonalised updates."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,7 +32,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Updates every matrix that has a gradient."""
+        """Update every matrix that has a gradient."""
         loss = closure() if closure else None
         for group in self.param_groups:
             for weight in group["params"]:
@@ -42,14 +42,14 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(weight.grad)
                 momentum = state["momentum_buffer"].lerp_(weight.grad, 1 - MOMENTUM)
-                update = orthogonalised(weight.grad.lerp(momentum, MOMENTUM), self.dtype)
+                update = orthogonalise(weight.grad.lerp(momentum, MOMENTUM), self.dtype)
                 weight.mul_(1 - group["lr"] * WEIGHT_DECAY)
                 weight.add_(update, alpha=-0.2 * group["lr"] * max(weight.shape) ** 0.5)
         return loss
 
 
-def orthogonalised(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The matrix with all singular values near 1, by five Newton-Schulz iterations: same shape."""
+def orthogonalise(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return the matrix with all singular values moved near 1 by Newton-Schulz iterations; same shape and dtype."""
     a, b, c = COEFFICIENTS
     result = matrix.to(dtype)
     is_tall = matrix.shape[0] > matrix.shape[1]
