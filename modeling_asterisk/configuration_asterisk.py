@@ -126,7 +126,7 @@ class AsteriskConfig(PreTrainedConfig):
             if isinstance(value, SupportsIndex) and not isinstance(value, bool):
                 setattr(self, field, value.__index__())  # NumPy integers cannot be saved as JSON
             self._require(field, lambda value: type(value) is int and value > 0, "be a whole number of at least 1")
-            self._require(field, lambda value, most=most: value <= most, f"be at most {most:,}")
+            self._require(field, range(most + 1).__contains__, f"be at most {most:,}")
         width = self.hidden_size
         self._require("num_attention_heads", lambda heads: width % heads == 0, f"divide hidden_size ({width})")
         layer = 4 * width**2 + 2 * width * self.intermediate_size

@@ -115,7 +115,8 @@ def test_encode_takes_any_iterable_of_strings(tokenizer: PreTrainedTokenizerFast
 
 
 def test_encode_takes_numpy_integers_as_sizes(tokenizer: PreTrainedTokenizerFast) -> None:
-    embeddings = make_model().encode(TEXTS, np.int64(2), truncate_dim=np.int32(7), tokenizer=tokenizer)
+    sizes: dict[str, Any] = {"batch_size": np.int64(2), "truncate_dim": np.int32(7)}
+    embeddings = make_model().encode(TEXTS, tokenizer=tokenizer, **sizes)
     assert embeddings.shape == (5, 7)
 
 
