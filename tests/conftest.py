@@ -13,6 +13,8 @@ from filelock import FileLock
 
 # No test may need a network, not even to load a model.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# As the programs do before they import the libraries.
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 from asterisk.teachers.teacher import SentenceTransformerTeacher
 from tests.support.paths import DEMO_CORPUS, REPOSITORY, SECRETS, TEACHER, RunScript
