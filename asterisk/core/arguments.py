@@ -145,8 +145,8 @@ def _recipe_values(path: Path, actions: dict[str, argparse.Action]) -> dict[str,
 
 def _converted(value: Any, action: argparse.Action, path: Path) -> Any:
     """Convert a value of a recipe as the parser converts the text of a flag."""
-    if value is None and action.default is None:
-        return None
+    if value is None and action.default in (None, ""):
+        return action.default
     convert: Any = action.type
     is_switch, is_list = action.const is True, action.nargs == "+"
     try:

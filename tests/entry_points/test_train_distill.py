@@ -60,6 +60,9 @@ def test_run_ends_with_a_report_on_how_far_student_and_teacher_agree(small_run: 
     assert "Texts that differ most" in (small_run / "report" / "report.html").read_text()
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def distil(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Distil:
     """Runs train_distill.py in this process; gives its exit status and what it said on stderr."""

@@ -52,7 +52,7 @@ def used(tree: ast.AST) -> Iterator[str]:
                 yield f"super().{node.attr}"
                 continue
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "hasattr"):
-            names = [node.args[1].value] if isinstance(node.args[1], ast.Constant) else []
+            names = [str(node.args[1].value)] if isinstance(node.args[1], ast.Constant) else []
         else:
             continue
         yield from filter(is_private, names)

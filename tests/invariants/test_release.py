@@ -91,6 +91,7 @@ def test_the_vectors_do_not_depend_on_the_threads(model: Any, threads: int) -> N
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_sixteen_threads_get_what_one_gets(model: Any) -> None:
     chosen = texts()[-40:]
     expected = model.encode(chosen)
@@ -121,6 +122,7 @@ sys.exit(str([process.exitcode for process in processes]))
 """
 
 
+@pytest.mark.slow
 def test_four_forked_processes_get_what_the_one_gets_from_which_they_were_forked() -> None:
     """As of a web server that loads the model and then forks."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

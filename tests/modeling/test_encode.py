@@ -103,6 +103,7 @@ os._exit(torch.get_num_threads() != 3)
 """
 
 
+@pytest.mark.slow
 def test_encode_keeps_the_number_of_threads_of_a_forked_process() -> None:
     assert subprocess.run([sys.executable, "-c", FORKED], cwd=REPOSITORY, timeout=300).returncode == 0
 

@@ -103,7 +103,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(padded: dict[str, torch
     for checkpointing in (False, True):
         model = make_model().train()
         if checkpointing:
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
         model(**padded).pooler_output[:2, 0].sum().backward()
         gradients.append(model.layers[0].mlp.up_proj.weight.grad)
     torch.testing.assert_close(*gradients)
