@@ -263,7 +263,7 @@ def _unit_vectors(answer: Any, count: int, dimension: int) -> np.ndarray:
         AttributeError, TypeError, ValueError: The answer does not have this form.
     """
     # Some servers leave the index out.
-    indices = [getattr(item, "index", None) for item in answer.data]
+    indices: list[Any] = [getattr(item, "index", None) for item in answer.data]
     if all(index is None for index in indices):
         indices = list(range(len(indices)))
     if sorted(indices) != list(range(count)):

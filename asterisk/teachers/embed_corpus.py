@@ -202,12 +202,11 @@ def _finish(folder: RemoteFolder, num_shards: int) -> bool:
     if manifest is None:
         return False
     markers = {index for index in range(num_shards) if _marker(index) in names}
-    known = manifest.get("shards")
-    if known is None and len(markers) < num_shards:
+    if "shards" not in manifest and len(markers) < num_shards:
         return False
+    known: list[Any] = manifest.get("shards", [None] * num_shards)
     shards = [
-        (folder.read_json(_marker(index)) if index in markers else None) or (known[index] if known else None)
-        for index in range(num_shards)
+        (folder.read_json(_marker(index)) if index in markers else None) or known[index] for index in range(num_shards)
     ]
     if None in shards:  # another process has completed the store in the meantime
         return False

@@ -70,7 +70,7 @@ class EmbeddingStore:
         Raises:
             UserError: A shard is missing, damaged or not as the manifest describes it.
         """
-        for index in np.flatnonzero(~self._checked):
+        for index in np.flatnonzero(~self._checked).tolist():
             self._shards[index]
         if self._source.system is not None:
             remove_leftovers(self.folder)

@@ -129,9 +129,14 @@ def test_resuming_reads_no_shard_that_is_done(tmp_path: Path, monkeypatch: pytes
         embed_corpus(corpus, InterruptedTeacher(QuickTeacher(), calls=15), tmp_path / "store")  # type: ignore[arg-type]
     for path in (tmp_path / "store").glob("*.arrow"):
         os.utime(path, ns=(0, 0))
-    hashed = []
+    hashed: list[str] = []
     file_hash = embedding.file_hash
-    monkeypatch.setattr(embedding, "file_hash", lambda path: hashed.append(path.name) or file_hash(path))
+
+    def noted_file_hash(path: Path) -> str:
+        hashed.append(path.name)
+        return file_hash(path)
+
+    monkeypatch.setattr(embedding, "file_hash", noted_file_hash)
     embed_shards(corpus, QuickTeacher(), tmp_path / "store", 0, 1)
     assert hashed == [shard_name(index) for index in range(15, 20)]
 
