@@ -15,6 +15,7 @@ from filelock import FileLock
 os.environ["HF_HUB_OFFLINE"] = "1"
 # As the programs do before they import the libraries.
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
 from asterisk.teachers.teacher import SentenceTransformerTeacher
 from tests.support.paths import DEMO_CORPUS, REPOSITORY, SECRETS, TEACHER, RunScript
