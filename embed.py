@@ -11,10 +11,10 @@ processes on CPUs, run `ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embe
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from asterisk.core.arguments import parse_arguments
+from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
 
 DTYPES = ("float32", "float16")
@@ -24,32 +24,27 @@ DTYPES = ("float32", "float16")
 class TextArguments:
     """Texts: what to embed."""
 
-    texts: list[str] = field(
-        default_factory=list,
-        metadata={"help": "files, folders, patterns or Hub datasets; may stand first, without the flag"},
-    )
-    text_column: str = field(default="text", metadata={"help": "column of the tables that contains the text"})
+    texts: list[str] = option([], "files, folders, patterns or Hub datasets; may stand first, without the flag")
+    text_column: str = option("text", "column of the tables that contains the text")
 
 
 @dataclass
 class ModelArguments:
     """Model: the encoder, and how it computes."""
 
-    model: str = field(
-        default="", metadata={"help": "any model that evaluate_mteb.py takes: a folder, a Hub id, a file.onnx"}
-    )
-    truncate_dim: int | None = field(default=None, metadata={"help": "keep only this many first dimensions"})
-    precision: str = field(default="float32", metadata={"help": "float32, bfloat16 or auto"})
-    batch_size: int = field(default=128, metadata={"help": "texts per forward pass"})
-    trust_remote_code: bool = field(default=False, metadata={"help": "run the code that comes with the model"})
+    model: str = option("", "any model that evaluate_mteb.py takes: a folder, a Hub id, a file.onnx")
+    truncate_dim: int | None = option(None, "keep only this many first dimensions")
+    precision: str = option("float32", "float32, bfloat16 or auto")
+    batch_size: int = option(128, "texts per forward pass")
+    trust_remote_code: bool = option(False, "run the code that comes with the model")
 
 
 @dataclass
 class OutputArguments:
     """Output: the file of vectors."""
 
-    output_file: str = field(default="", metadata={"help": "the file to write; ends in .npy"})
-    dtype: str = field(default="float32", metadata={"help": "type of the numbers: float32 or float16"})
+    output_file: str = option("", "the file to write; ends in .npy")
+    dtype: str = option("float32", "type of the numbers: float32 or float16")
 
 
 @dataclass

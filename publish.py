@@ -13,10 +13,10 @@ token of HF_TOKEN or `hf auth login`.
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from asterisk.core.arguments import parse_arguments
+from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.processes import require_one_process
 from asterisk.publishing.resources import resource
@@ -26,19 +26,15 @@ from asterisk.publishing.resources import resource
 class FolderArguments:
     """Folder: the checkpoint, and the Hub folder that it becomes."""
 
-    checkpoint: str = field(default="", metadata={"help": "the model's folder; may stand first, without the flag"})
-    output_dir: str = field(default="", metadata={"help": "the Hub folder; an earlier one is replaced"})
-    dtype: str = field(default="float32", metadata={"help": "type of the weights: float32 or float16"})
-    compact: bool = field(default=False, metadata={"help": "write only the smallest ONNX file, onnx/model_int8.onnx"})
-    native: bool = field(
-        default=False, metadata={"help": "write an architecture of transformers, which needs no remote code"}
-    )
-    sts: str = field(
-        default="",
-        metadata={
-            "help": "NAME=FILE of scored sentence pairs, on which the forms are compared "
-            "(default: the STS-B captions in recipes/sts_captions)"
-        },
+    checkpoint: str = option("", "the model's folder; may stand first, without the flag")
+    output_dir: str = option("", "the Hub folder; an earlier one is replaced")
+    dtype: str = option("float32", "type of the weights: float32 or float16")
+    compact: bool = option(False, "write only the smallest ONNX file, onnx/model_int8.onnx")
+    native: bool = option(False, "write an architecture of transformers, which needs no remote code")
+    sts: str = option(
+        "",
+        "NAME=FILE of scored sentence pairs, on which the forms are compared "
+        "(default: the STS-B captions in recipes/sts_captions)",
     )
 
 
@@ -46,34 +42,25 @@ class FolderArguments:
 class CardArguments:
     """Card: the facts that the model card states."""
 
-    results: list[str] = field(
-        default_factory=list,
-        metadata={"help": "summary.json, results.json or report.json (default: those beside the checkpoint)"},
-    )
-    training_data: str = field(
-        default="", metadata={"help": "YAML of the texts' licences (default: licences.yaml beside the texts)"}
-    )
-    examples: list[str] = field(
-        default_factory=list, metadata={"help": "texts for the widget and the snippets (default: from --sts)"}
-    )
-    base_model: str = field(default="", metadata={"help": "Hub id of the teacher, or of a head's backbone"})
-    license: str = field(default="apache-2.0", metadata={"help": "the Hub's name of the weights' licence"})
-    language: list[str] = field(
-        default_factory=lambda: ["en"], metadata={"help": "the Hub's names of the texts' languages"}
-    )
+    results: list[str] = option([], "summary.json, results.json or report.json (default: those beside the checkpoint)")
+    training_data: str = option("", "YAML of the texts' licences (default: licences.yaml beside the texts)")
+    examples: list[str] = option([], "texts for the widget and the snippets (default: from --sts)")
+    base_model: str = option("", "Hub id of the teacher, or of a head's backbone")
+    license: str = option("apache-2.0", "the Hub's name of the weights' licence")
+    language: list[str] = option(["en"], "the Hub's names of the texts' languages")
 
 
 @dataclass
 class PushArguments:
     """Push: the upload to the Hub."""
 
-    push: bool = field(default=False, metadata={"help": "upload the folder to --repo_id"})
-    repo_id: str = field(default="", metadata={"help": "owner/name on the Hub, which the card's snippets load"})
-    public: bool = field(default=False, metadata={"help": "make a new repository public"})
-    revision: str = field(default="", metadata={"help": "the branch to push to (default: main)"})
-    tag: str = field(default="", metadata={"help": "tag of the commit; the card's snippets pin it"})
-    create_pr: bool = field(default=False, metadata={"help": "open a pull request instead of committing"})
-    dry_run: bool = field(default=False, metadata={"help": "list what --push would upload, and upload nothing"})
+    push: bool = option(False, "upload the folder to --repo_id")
+    repo_id: str = option("", "owner/name on the Hub, which the card's snippets load")
+    public: bool = option(False, "make a new repository public")
+    revision: str = option("", "the branch to push to (default: main)")
+    tag: str = option("", "tag of the commit; the card's snippets pin it")
+    create_pr: bool = option(False, "open a pull request instead of committing")
+    dry_run: bool = option(False, "list what --push would upload, and upload nothing")
 
 
 @dataclass

@@ -17,11 +17,11 @@ import json
 import os
 import socket
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import asterisk
-from asterisk.core.arguments import parse_arguments
+from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.processes import require_one_process
 
@@ -32,28 +32,22 @@ HOSTS = ("127.0.0.1", "0.0.0.0", "::")
 class ServiceArguments:
     """Service: what to serve, and where."""
 
-    folder: str = field(default="", metadata={"help": "a Hub folder of publish.py; may stand first, without the flag"})
-    host: str = field(default="127.0.0.1", metadata={"help": f"one of {', '.join(HOSTS)}"})
-    port: int = field(default=8000, metadata={"help": "from 1024 to 65535"})
-    form: str = field(
-        default="",
-        metadata={
-            "help": "the ONNX file: model, model_fp16, model_quantized or model_int8 (default: the first that exists)"
-        },
+    folder: str = option("", "a Hub folder of publish.py; may stand first, without the flag")
+    host: str = option("127.0.0.1", f"one of {', '.join(HOSTS)}")
+    port: int = option(8000, "from 1024 to 65535")
+    form: str = option(
+        "", "the ONNX file: model, model_fp16, model_quantized or model_int8 (default: the first that exists)"
     )
-    threads: int = field(default=0, metadata={"help": "computing threads; 0 leaves the choice to onnxruntime"})
+    threads: int = option(0, "computing threads; 0 leaves the choice to onnxruntime")
 
 
 @dataclass
 class LimitArguments:
     """Limits: how much a request may ask for."""
 
-    max_body_bytes: int = field(default=8_388_608, metadata={"help": "bytes of a request; more is answered with 413"})
-    max_texts: int = field(default=2_048, metadata={"help": "texts of a request; more are answered with 400"})
-    max_waiting: int = field(
-        default=256,
-        metadata={"help": "waiting requests; more get 429, and those that wait half a minute get 503"},
-    )
+    max_body_bytes: int = option(8_388_608, "bytes of a request; more is answered with 413")
+    max_texts: int = option(2_048, "texts of a request; more are answered with 400")
+    max_waiting: int = option(256, "waiting requests; more get 429, and those that wait half a minute get 503")
 
 
 @dataclass

@@ -7,13 +7,13 @@ Finished tasks in --runs_dir are not repeated, so the comparison can be run in p
 go to results/faithfulness.json and .md.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from mteb.cache import ResultCache
 
-from asterisk.core.arguments import parse_arguments
+from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.files import atomic_file, read_json, write_json
 from asterisk.core.markdown import aligned_table
@@ -38,10 +38,10 @@ BOUNDS = {"STS": 0.3, "Retrieval": 0.3, "Classification": 1.0}
 class FaithfulnessArguments:
     """The data and the tasks."""
 
-    data_dir: str = field(default="../shared/data", metadata={"help": "holds eval/ and published_scores.json"})
-    runs_dir: str = field(default="runs/faithfulness", metadata={"help": "where MTEB's own results go"})
-    tasks: str = field(default="", metadata={"help": "tasks and groups to run now (default: all)"})
-    precision: str = field(default="float32", metadata={"help": "float32, bfloat16 or auto"})
+    data_dir: str = option("../shared/data", "holds eval/ and published_scores.json")
+    runs_dir: str = option("runs/faithfulness", "where MTEB's own results go")
+    tasks: str = option("", "tasks and groups to run now (default: all)")
+    precision: str = option("float32", "float32, bfloat16 or auto")
 
 
 @dataclass

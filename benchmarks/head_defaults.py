@@ -10,13 +10,13 @@ the sets, for each mode, number of texts and candidate, go to results/head_defau
 
 import itertools
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asterisk.core.arguments import parse_arguments
+from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.files import make_folder, read_json, write_json
 from asterisk.data.labelled_tables import read_labelled_texts
@@ -40,15 +40,13 @@ CANDIDATES: dict[str, dict[str, tuple[float, ...]]] = {
 class DefaultsArguments:
     """The candidates and the sets."""
 
-    model: str = field(default="runs/demo/model", metadata={"help": "the Asterisk that heads are put on"})
-    data_dir: str = field(
-        default="../shared/data/eval/classification", metadata={"help": "holds files NAME.train.parquet"}
-    )
-    runs_dir: str = field(default="runs/head_defaults", metadata={"help": "where what is finished lies"})
-    sets: list[str] = field(default_factory=lambda: list(SETS), metadata={"help": "names of sets"})
-    modes: list[str] = field(default_factory=lambda: list(MODES), metadata={"help": "modes to try now"})
-    train_texts: int = field(default=1_000, metadata={"help": "texts to learn from, or fewer if a set is small"})
-    seed: int = field(default=0, metadata={"help": "of all draws"})
+    model: str = option("runs/demo/model", "the Asterisk that heads are put on")
+    data_dir: str = option("../shared/data/eval/classification", "holds files NAME.train.parquet")
+    runs_dir: str = option("runs/head_defaults", "where what is finished lies")
+    sets: list[str] = option(list(SETS), "names of sets")
+    modes: list[str] = option(list(MODES), "modes to try now")
+    train_texts: int = option(1_000, "texts to learn from, or fewer if a set is small")
+    seed: int = option(0, "of all draws")
 
 
 @entry_point

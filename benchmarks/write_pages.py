@@ -39,8 +39,10 @@ def options_page() -> str:
         for group in reversed(arguments_of(program).__mro__[:-1]):
             fields = [field for field in dataclasses.fields(group) if field.name in group.__annotations__]
             if fields:
-                parts.append(f"\n{group.__doc__}\n\n| field | default | meaning |\n| --- | --- | --- |\n")
-                parts += [f"| `{field.name}` | {default(field)} | {field.metadata['help']} |\n" for field in fields]
+                title, _, text = (group.__doc__ or "").partition(": ")
+                head = "| field | default | meaning |\n| --- | --- | --- |\n"
+                parts.append(f"\n### {title}\n\n{text[:1].upper()}{text[1:]}\n\n{head}")
+                parts += [f"| `{field.name}` | {default(field)} | {meaning(field)} |\n" for field in fields]
     return "".join(parts)
 
 
@@ -51,11 +53,17 @@ def arguments_of(program: str) -> type:
 
 
 def default(field: dataclasses.Field) -> str:
-    """The default as a recipe has it; nothing for an empty one."""
+    """The default as a recipe writes it; an empty default gives an empty cell."""
     value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return (
-        "" if value in ("", None) or value == [] else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-    )
+    if value in ("", None, []):
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text.replace(f'{REPOSITORY}/', '')}`"
+
+
+def meaning(field: dataclasses.Field) -> str:
+    """The help text as the cell of a table."""
+    return str(field.metadata["help"]).replace("|", "\\|")
 
 
 def main() -> None:

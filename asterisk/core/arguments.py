@@ -16,6 +16,20 @@ from asterisk.core.errors import UserError
 Arguments = TypeVar("Arguments")
 
 
+def option(default: Any, help_text: str, **metadata: Any) -> Any:
+    """A dataclass field that is an option of a program: its default, and the text that `--help` shows.
+
+    Args:
+        default: Each instance gets a copy of a list.
+        help_text: One line without a full stop.
+        metadata: Arguments of `argparse`, such as `action`.
+    """
+    metadata = {"help": help_text, **metadata}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
 def parse_arguments(
     kind: type[Arguments], description: str, argv: list[str] | None = None, first: str | None = None
 ) -> Arguments:

@@ -1,29 +1,24 @@
 """Command-line arguments of the data room; this module imports nothing heavy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from asterisk.core.arguments import option
 
 
 @dataclass
 class FileFormat:
     """Files: how to read text files and tables, where their content does not show it."""
 
-    separator: str = field(
-        default="",
-        metadata={
-            "help": "separator of the columns of CSV files: comma, semicolon, tab, pipe or one character (default: "
-            "found in the first lines)"
-        },
+    separator: str = option(
+        "",
+        "separator of the columns of CSV files: comma, semicolon, tab, pipe or one character (default: "
+        "found in the first lines)",
     )
-    encoding: str = field(
-        default="",
-        metadata={"help": "encoding of text files, such as cp1252 (default: found in the file)"},
-    )
-    quoting: str = field(
-        default="",
-        metadata={
-            "help": "none: quotation marks in CSV files are plain text; double: they quote, even where a quoted text "
-            "looks like rows (default: they quote, and a stray one is refused)"
-        },
+    encoding: str = option("", "encoding of text files, such as cp1252 (default: found in the file)")
+    quoting: str = option(
+        "",
+        "none: quotation marks in CSV files are plain text; double: they quote, even where a quoted text "
+        "looks like rows (default: they quote, and a stray one is refused)",
     )
 
 
@@ -31,45 +26,31 @@ class FileFormat:
 class CorpusArguments(FileFormat):
     """Corpus: the texts to train on, as options of `asterisk.data.corpus.build_corpus`."""
 
-    corpus: list[str] = field(
-        default_factory=list,
-        metadata={"help": "text files (one sentence per line), tables, folders, glob patterns or Hub datasets"},
+    corpus: list[str] = option(
+        [], "text files (one sentence per line), tables, folders, glob patterns or Hub datasets"
     )
-    text_column: str = field(default="text", metadata={"help": "column of the tables that holds the text"})
-    split_sentences: str | None = field(
-        default=None, metadata={"help": "split texts into sentences by the rules of this language, such as en"}
+    text_column: str = option("text", "column of the tables that holds the text")
+    split_sentences: str | None = option(None, "split texts into sentences by the rules of this language, such as en")
+    min_words: int = option(1, "leave out sentences with fewer words")
+    sentences_per_source: int = option(0, "largest number of sentences drawn from each file or Hub dataset (0: all)")
+    documents_per_source: int = option(
+        0, "largest number of texts of 2 to 12 successive sentences added from each source"
     )
-    min_words: int = field(default=1, metadata={"help": "leave out sentences with fewer words"})
-    sentences_per_source: int = field(
-        default=0, metadata={"help": "largest number of sentences drawn from each file or Hub dataset (0: all)"}
+    phrases_per_source: int = option(0, "largest number of phrases of 1 to 16 words added from each source")
+    crossings_per_source: int = option(
+        0,
+        "largest number of texts added from each source that join the beginning of one sentence and the "
+        "end of another",
     )
-    documents_per_source: int = field(
-        default=0,
-        metadata={"help": "largest number of texts of 2 to 12 successive sentences added from each source"},
+    crossings: list[str] = option(
+        [],
+        "NAME=NUMBER: number of crossings for the file of this name, such as captions.txt=300000; none "
+        "clears a recipe's list",
     )
-    phrases_per_source: int = field(
-        default=0, metadata={"help": "largest number of phrases of 1 to 16 words added from each source"}
-    )
-    crossings_per_source: int = field(
-        default=0,
-        metadata={
-            "help": "largest number of texts added from each source that join the beginning of one sentence and the "
-            "end of another"
-        },
-    )
-    crossings: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "NAME=NUMBER: number of crossings for the file of this name, such as captions.txt=300000; none "
-            "clears a recipe's list"
-        },
-    )
-    exclude: list[str] = field(
-        default_factory=lambda: ["benchmarks"],
-        metadata={
-            "help": "benchmarks (MTEB's English ones, known by hashes), benchmarks:FOLDER, files or patterns: their "
-            "sentences are left out; none leaves out nothing"
-        },
+    exclude: list[str] = option(
+        ["benchmarks"],
+        "benchmarks (MTEB's English ones, known by hashes), benchmarks:FOLDER, files or patterns: their "
+        "sentences are left out; none leaves out nothing",
     )
 
 
@@ -77,21 +58,12 @@ class CorpusArguments(FileFormat):
 class DataArguments(FileFormat):
     """Data: the labelled texts that a head is trained and measured on."""
 
-    train_file: str = field(default="", metadata={"help": "table of labelled texts to train on"})
-    dev_file: str = field(
-        default="", metadata={"help": "table that decides when to stop (default: a tenth of the training texts)"}
+    train_file: str = option("", "table of labelled texts to train on")
+    dev_file: str = option("", "table that decides when to stop (default: a tenth of the training texts)")
+    test_file: str = option("", "table to measure the result on")
+    text_column: str = option("", "column of the texts (default: guessed)")
+    label_column: str = option(
+        "", "column of the labels, or A,B,C for one column of zeros and ones per label (default: guessed)"
     )
-    test_file: str = field(default="", metadata={"help": "table to measure the result on"})
-    text_column: str = field(default="", metadata={"help": "column of the texts (default: guessed)"})
-    label_column: str = field(
-        default="",
-        metadata={
-            "help": "column of the labels, or A,B,C for one column of zeros and ones per label (default: guessed)"
-        },
-    )
-    label_separator: str = field(
-        default="", metadata={"help": "separator of the labels of a text that has several, if one string holds them"}
-    )
-    label_names: str = field(
-        default="", metadata={"help": "A,B,C: names, in order, of the labels that vectors of zeros and ones stand for"}
-    )
+    label_separator: str = option("", "separator of the labels of a text that has several, if one string holds them")
+    label_names: str = option("", "A,B,C: names, in order, of the labels that vectors of zeros and ones stand for")

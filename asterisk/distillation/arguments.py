@@ -1,7 +1,8 @@
 """The arguments of a distillation, one class per group of `--help`, and the check of their ranges."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from asterisk.core.arguments import option
 from asterisk.core.errors import UserError
 from asterisk.data.arguments import CorpusArguments
 from asterisk.teachers.arguments import TeacherArguments
@@ -11,44 +12,31 @@ from asterisk.teachers.arguments import TeacherArguments
 class StudentArguments:
     """Student: its sizes and its tokenizer, or the encoder that becomes the student."""
 
-    hidden_size: int = field(default=256, metadata={"help": "width of the student"})
-    num_hidden_layers: int = field(default=2, metadata={"help": "number of layers"})
-    num_attention_heads: int = field(default=2, metadata={"help": "attention heads per layer"})
-    intermediate_size: int = field(default=512, metadata={"help": "width of the feed-forward networks"})
-    projection_dim: int = field(default=256, metadata={"help": "dimensions of the student's embedding"})
-    max_length: int = field(default=128, metadata={"help": "maximum text length of the student, in tokens"})
-    position_encoding: str = field(default="learned", metadata={"help": "learned or none"})
-    is_causal: bool = field(default=False, metadata={"help": "let a token attend to earlier tokens only"})
-    dropout: float = field(default=0.0, metadata={"help": "dropout of an Asterisk, new or given by --encoder"})
-    tokenizer: str = field(
-        default="teacher",
-        metadata={
-            "help": "teacher; extended:VOCAB_SIZE (the teacher's WordPiece plus the most frequent words it splits); "
-            "gpt2; gpt2:FOLDER; trained:VOCAB_SIZE; or a folder or Hub id with a fast tokenizer"
-        },
+    hidden_size: int = option(256, "width of the student")
+    num_hidden_layers: int = option(2, "number of layers")
+    num_attention_heads: int = option(2, "attention heads per layer")
+    intermediate_size: int = option(512, "width of the feed-forward networks")
+    projection_dim: int = option(256, "dimensions of the student's embedding")
+    max_length: int = option(128, "maximum text length of the student, in tokens")
+    position_encoding: str = option("learned", "learned or none")
+    is_causal: bool = option(False, "let a token attend to earlier tokens only")
+    dropout: float = option(0.0, "dropout of an Asterisk, new or given by --encoder")
+    tokenizer: str = option(
+        "teacher",
+        "teacher; extended:VOCAB_SIZE (the teacher's WordPiece plus the most frequent words it splits); "
+        "gpt2; gpt2:FOLDER; trained:VOCAB_SIZE; or a folder or Hub id with a fast tokenizer",
     )
-    table: str = field(
-        default="teacher",
-        metadata={"help": "initial token table: the teacher's vectors of the token strings (teacher), or random"},
+    table: str = option(
+        "teacher", "initial token table: the teacher's vectors of the token strings (teacher), or random"
     )
-    encoder: str = field(
-        default="",
-        metadata={"help": "train this encoder (folder, Hub id or package:NAME) instead of a new Asterisk"},
-    )
-    keep_layers: list[int] = field(
-        default_factory=list,
-        metadata={"help": "layers of the encoder to keep, counted from 0; none given means all"},
-    )
-    encoder_pooling: str = field(default="mean", metadata={"help": "mean, cls or max over the encoder's tokens"})
-    average_layers: int = field(
-        default=1, metadata={"help": "number of last encoder layers to average before pooling (DistilFACE: 4)"}
-    )
-    encoder_activation: str = field(
-        default="tanh",
-        metadata={
-            "help": "tanh (HPD) or linear: activation of the encoder's dense layer to projection_dim; "
-            "projection_dim 0 means no dense layer"
-        },
+    encoder: str = option("", "train this encoder (folder, Hub id or package:NAME) instead of a new Asterisk")
+    keep_layers: list[int] = option([], "layers of the encoder to keep, counted from 0; none given means all")
+    encoder_pooling: str = option("mean", "mean, cls or max over the encoder's tokens")
+    average_layers: int = option(1, "number of last encoder layers to average before pooling (DistilFACE: 4)")
+    encoder_activation: str = option(
+        "tanh",
+        "tanh (HPD) or linear: activation of the encoder's dense layer to projection_dim; "
+        "projection_dim 0 means no dense layer",
     )
 
 
@@ -56,102 +44,70 @@ class StudentArguments:
 class ObjectiveArguments:
     """Objectives: the losses, their weights and the labelled pairs."""
 
-    cosine_weight: float = field(
-        default=1.0, metadata={"help": "weight of 1 - cosine to the projected teacher vector (Asterisk*)"}
+    cosine_weight: float = option(1.0, "weight of 1 - cosine to the projected teacher vector (Asterisk*)")
+    mse_weight: float = option(0.0, "weight of the mean squared error to the same vector (Asterisk*, HPD)")
+    similarity_weight: float = option(0.0, "weight of the error in the batch's pairwise cosines (Jasper and Stella)")
+    simcse_weight: float = option(0.0, "weight of the contrast between two dropout masks (SimCSE, DistilFACE)")
+    pairs: list[str] = option([], "tables of labelled pairs for a contrastive loss (SimCSE)")
+    pair_columns: list[str] = option(
+        ["anchor", "positive"], "columns of the pairs: anchor, positive and, optionally, hard negative"
     )
-    mse_weight: float = field(
-        default=0.0, metadata={"help": "weight of the mean squared error to the same vector (Asterisk*, HPD)"}
+    pair_weight: float = option(1.0, "weight of the contrast between labelled pairs")
+    scored_pairs: list[str] = option(
+        [],
+        "tables with sentence1, sentence2 and score, whose order the student learns (CoSENT); "
+        "TABLE#FIRST,SECOND,SCORE names the columns, -SCORE a column where lower means closer",
     )
-    similarity_weight: float = field(
-        default=0.0, metadata={"help": "weight of the error in the batch's pairwise cosines (Jasper and Stella)"}
-    )
-    simcse_weight: float = field(
-        default=0.0, metadata={"help": "weight of the contrast between two dropout masks (SimCSE, DistilFACE)"}
-    )
-    pairs: list[str] = field(
-        default_factory=list, metadata={"help": "tables of labelled pairs for a contrastive loss (SimCSE)"}
-    )
-    pair_columns: list[str] = field(
-        default_factory=lambda: ["anchor", "positive"],
-        metadata={"help": "columns of the pairs: anchor, positive and, optionally, hard negative"},
-    )
-    pair_weight: float = field(default=1.0, metadata={"help": "weight of the contrast between labelled pairs"})
-    scored_pairs: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "tables with sentence1, sentence2 and score, whose order the student learns (CoSENT); "
-            "TABLE#FIRST,SECOND,SCORE names the columns, -SCORE a column where lower means closer"
-        },
-    )
-    ranking_weight: float = field(default=1.0, metadata={"help": "weight of the order of the scored pairs"})
-    pair_ratio: float = field(
-        default=0.25,
-        metadata={"help": "labelled and scored pairs of a batch, as a fraction of its sentences"},
-    )
-    guided_negatives: bool = field(
-        default=True, metadata={"help": "drop negatives the teacher finds closer than the positive (GISTEmbed)"}
-    )
-    temperature: float = field(default=0.05, metadata={"help": "temperature of the contrastive and ranking losses"})
-    matryoshka_dims: list[int] = field(
-        default_factory=list,
-        metadata={"help": "truncated sizes to train as well, in dimensions (Matryoshka)"},
-    )
+    ranking_weight: float = option(1.0, "weight of the order of the scored pairs")
+    pair_ratio: float = option(0.25, "labelled and scored pairs of a batch, as a fraction of its sentences")
+    guided_negatives: bool = option(True, "drop negatives the teacher finds closer than the positive (GISTEmbed)")
+    temperature: float = option(0.05, "temperature of the contrastive and ranking losses")
+    matryoshka_dims: list[int] = option([], "truncated sizes to train as well, in dimensions (Matryoshka)")
 
 
 @dataclass
 class OptimizationArguments:
     """Training: steps, optimizer, precision and measurements."""
 
-    num_epochs: float = field(default=1.0, metadata={"help": "passes over the training sentences"})
-    max_steps: int = field(default=0, metadata={"help": "number of steps; above 0, it overrides num_epochs"})
-    batch_size: int = field(default=256, metadata={"help": "sentences per process and batch"})
-    gradient_accumulation_steps: int = field(default=1, metadata={"help": "batches per process and step"})
-    learning_rate: float = field(default=2e-3, metadata={"help": "peak learning rate of AdamW"})
-    warmup_ratio: float = field(default=0.05, metadata={"help": "fraction of the steps for warm-up"})
-    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW, on matrices alone"})
-    muon_factor: float = field(
-        default=2.5,
-        metadata={
-            "help": "Muon (Jordan 2024) trains an Asterisk's layers at this multiple of the learning rate; "
-            "0 means AdamW for all weights"
-        },
+    num_epochs: float = option(1.0, "passes over the training sentences")
+    max_steps: int = option(0, "number of steps; above 0, it overrides num_epochs")
+    batch_size: int = option(256, "sentences per process and batch")
+    gradient_accumulation_steps: int = option(1, "batches per process and step")
+    learning_rate: float = option(2e-3, "peak learning rate of AdamW")
+    warmup_ratio: float = option(0.05, "fraction of the steps for warm-up")
+    weight_decay: float = option(0.01, "weight decay of AdamW, on matrices alone")
+    muon_factor: float = option(
+        2.5,
+        "Muon (Jordan 2024) trains an Asterisk's layers at this multiple of the learning rate; "
+        "0 means AdamW for all weights",
     )
-    max_grad_norm: float = field(default=1.0, metadata={"help": "clip the gradient to this norm"})
-    average_checkpoints: int = field(default=1, metadata={"help": "number of last checkpoints to average at the end"})
-    mixed_precision: str = field(
-        default="auto",
-        metadata={"help": "auto (bf16 where the processor computes in it), no, bf16 or fp16"},
+    max_grad_norm: float = option(1.0, "clip the gradient to this norm")
+    average_checkpoints: int = option(1, "number of last checkpoints to average at the end")
+    mixed_precision: str = option("auto", "auto (bf16 where the processor computes in it), no, bf16 or fp16")
+    torch_compile: bool = option(False, "compile the student (on a CPU, needs g++)")
+    seed: int = option(0, "seed of the initial weights and of the sentence order")
+    heldout: int = option(1000, "sentences kept out of training, to measure agreement on")
+    sts_dev: list[str] = option(
+        [],
+        "NAME=FILE or NAME=HUB_DATASET: benchmarks to measure every eval_steps; the first selects best/; "
+        "their sentences are left out of the corpus",
     )
-    torch_compile: bool = field(default=False, metadata={"help": "compile the student (on a CPU, needs g++)"})
-    seed: int = field(default=0, metadata={"help": "seed of the initial weights and of the sentence order"})
-    heldout: int = field(default=1000, metadata={"help": "sentences kept out of training, to measure agreement on"})
-    sts_dev: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "NAME=FILE or NAME=HUB_DATASET: benchmarks to measure every eval_steps; the first selects best/; "
-            "their sentences are left out of the corpus"
-        },
-    )
-    eval_steps: int = field(default=100, metadata={"help": "steps between measurements"})
-    checkpoint_steps: int = field(default=500, metadata={"help": "steps between checkpoints, for --resume"})
-    log_with: str = field(default="", metadata={"help": "a tracker of Accelerate: tensorboard, wandb, ..."})
+    eval_steps: int = option(100, "steps between measurements")
+    checkpoint_steps: int = option(500, "steps between checkpoints, for --resume")
+    log_with: str = option("", "a tracker of Accelerate: tensorboard, wandb, ...")
 
 
 @dataclass
 class OutputArguments:
     """Output: where the run goes and what it is measured on at the end."""
 
-    output_dir: str = field(default="", metadata={"help": "folder of the run"})
-    store_dir: str = field(
-        default="", metadata={"help": "folder or URL of the teacher's vectors; empty means OUTPUT_DIR/store"}
-    )
-    resume: bool = field(default=False, metadata={"help": "continue the run in OUTPUT_DIR, or start it"})
-    sts_test: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "NAME=FILE or NAME=HUB_DATASET: benchmarks for the table at the end; their sentences are left out "
-            "of the corpus"
-        },
+    output_dir: str = option("", "folder of the run")
+    store_dir: str = option("", "folder or URL of the teacher's vectors; empty means OUTPUT_DIR/store")
+    resume: bool = option(False, "continue the run in OUTPUT_DIR, or start it")
+    sts_test: list[str] = option(
+        [],
+        "NAME=FILE or NAME=HUB_DATASET: benchmarks for the table at the end; their sentences are left out "
+        "of the corpus",
     )
 
 

@@ -1,7 +1,8 @@
 """The arguments of evaluate_mteb.py, one class per group of `--help`. Imports nothing heavy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from asterisk.core.arguments import option
 from asterisk.core.errors import UserError
 
 # The label alone, and the label in a sentence; chosen without looking at scores.
@@ -12,78 +13,54 @@ TEMPLATES = ("{}", "This text is about {}.")
 class EncoderArguments:
     """Models: the model, the baselines beside it, and how they compute."""
 
-    model: str = field(default="", metadata={"help": "a folder, ONNX file, Hub id, package:NAME or static:SPEC"})
-    baseline: list[str] = field(
-        default_factory=list,
-        # Accepts several values of one flag, and the flag several times.
-        metadata={"help": "models to compare with; retention refers to the first", "action": "extend"},
+    model: str = option("", "a folder, ONNX file, Hub id, package:NAME or static:SPEC")
+    baseline: list[str] = option([], "models to compare with; retention refers to the first", action="extend")
+    batch_size: int = option(64, "maximum of texts per forward pass")
+    truncate_dim: int | None = option(None, "keep only this many dimensions of the model (not of the baselines)")
+    precision: str = option("float32", "float32, bfloat16 or auto, for models that torch runs")
+    pooling: str = option("mean", "mean, cls, max or lasttoken, for encoders whose files name no pooling")
+    prompts: list[str] = option(
+        [],
+        "NAME=TEXT to put before the model's texts; NAME is query, document, a task or a task type",
+        action="extend",
     )
-    batch_size: int = field(default=64, metadata={"help": "maximum of texts per forward pass"})
-    truncate_dim: int | None = field(
-        default=None, metadata={"help": "keep only this many dimensions of the model (not of the baselines)"}
-    )
-    precision: str = field(
-        default="float32", metadata={"help": "float32, bfloat16 or auto, for models that torch runs"}
-    )
-    pooling: str = field(
-        default="mean", metadata={"help": "mean, cls, max or lasttoken, for encoders whose files name no pooling"}
-    )
-    prompts: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "NAME=TEXT to put before the model's texts; NAME is query, document, a task or a task type",
-            "action": "extend",
-        },
-    )
-    device: str = field(default="", metadata={"help": "a torch device; empty means the best available"})
-    trust_remote_code: bool = field(default=False, metadata={"help": "run the code that comes with a model"})
+    device: str = option("", "a torch device; empty means the best available")
+    trust_remote_code: bool = option(False, "run the code that comes with a model")
 
 
 @dataclass
 class TaskArguments:
     """Tasks: what to measure."""
 
-    tasks: str = field(default="", metadata={"help": "tasks, groups and benchmarks, separated by commas"})
-    data_dir: str = field(default="", metadata={"help": "use the files of this folder, without a network"})
+    tasks: str = option("", "tasks, groups and benchmarks, separated by commas")
+    data_dir: str = option("", "use the files of this folder, without a network")
 
 
 @dataclass
 class ClassificationArguments:
     """Classification: labelled sets of DATA_DIR/classification, each tested in up to three ways."""
 
-    zero_shot: bool = field(default=False, metadata={"help": "classify by the nearest label name, without training"})
-    few_shot: list[int] = field(
-        default_factory=list,
-        metadata={"help": "train on this many texts per label, e.g. 8 16 64, in ten draws each"},
-    )
-    fine_tune: bool = field(
-        default=False,
-        metadata={"help": "train each Asterisk on the whole set, like train_head.py --mode full"},
-    )
-    sets: list[str] = field(default_factory=list, metadata={"help": "names of the sets; none given means all"})
-    templates: list[str] = field(
-        default_factory=lambda: list(TEMPLATES),
-        metadata={"help": "zero-shot prompts, in which the label's name replaces {}"},
-    )
-    max_test_texts: int = field(default=2_000, metadata={"help": "maximum of test texts per set"})
+    zero_shot: bool = option(False, "classify by the nearest label name, without training")
+    few_shot: list[int] = option([], "train on this many texts per label, e.g. 8 16 64, in ten draws each")
+    fine_tune: bool = option(False, "train each Asterisk on the whole set, like train_head.py --mode full")
+    sets: list[str] = option([], "names of the sets; none given means all")
+    templates: list[str] = option(list(TEMPLATES), "zero-shot prompts, in which the label's name replaces {}")
+    max_test_texts: int = option(2_000, "maximum of test texts per set")
 
 
 @dataclass
 class ReportArguments:
     """Report: plots of retention, agreement and speed beside a baseline."""
 
-    report: bool = field(default=False, metadata={"help": "also write report/"})
-    texts: list[str] = field(
-        default_factory=list,
-        metadata={"help": "texts that no model was trained on; none given means STSBenchmark of DATA_DIR"},
-    )
+    report: bool = option(False, "also write report/")
+    texts: list[str] = option([], "texts that no model was trained on; none given means STSBenchmark of DATA_DIR")
 
 
 @dataclass
 class OutputArguments:
     """Output: the folder of results."""
 
-    output_dir: str = field(default="", metadata={"help": "folder of the results"})
+    output_dir: str = option("", "folder of the results")
 
 
 @dataclass

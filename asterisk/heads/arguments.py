@@ -1,8 +1,9 @@
 """The command-line arguments of a head's training, each mode's defaults, and the checks of their ranges."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from asterisk.core.arguments import option
 from asterisk.core.errors import UserError
 from asterisk.data.arguments import DataArguments
 from asterisk.evaluation.arguments import TEMPLATES
@@ -38,67 +39,43 @@ def _defaults(name: str) -> str:
 class HeadArguments:
     """Training: the mode, the optimizer, and the number of texts and repeats."""
 
-    mode: str = field(
-        default="frozen",
-        metadata={"help": "frozen (train the head alone), lora (head and adapters, merged at the end) or full (all)"},
+    mode: str = option(
+        "frozen", "frozen (train the head alone), lora (head and adapters, merged at the end) or full (all)"
     )
-    samples_per_label: int | None = field(
-        default=None, metadata={"help": "number of training texts of each label, drawn with the seed (default: all)"}
+    samples_per_label: int | None = option(
+        None, "number of training texts of each label, drawn with the seed (default: all)"
     )
-    repeats: int = field(
-        default=1,
-        metadata={"help": "number of trainings with different draws and seeds; the best on development is saved"},
+    repeats: int = option(1, "number of trainings with different draws and seeds; the best on development is saved")
+    learning_rate: float | None = option(None, f"peak learning rate of AdamW {_defaults('learning_rate')}")
+    num_epochs: int | None = option(
+        None, f"maximum number of passes over the training texts {_defaults('num_epochs')}"
     )
-    learning_rate: float | None = field(
-        default=None, metadata={"help": f"peak learning rate of AdamW {_defaults('learning_rate')}"}
+    batch_size: int | None = option(None, f"texts per training step {_defaults('batch_size')}")
+    patience: int | None = option(
+        None, f"stop after this many passes without a lower development loss {_defaults('patience')}"
     )
-    num_epochs: int | None = field(
-        default=None, metadata={"help": f"maximum number of passes over the training texts {_defaults('num_epochs')}"}
+    warmup_ratio: float = option(0.1, "share of the steps in which the learning rate rises linearly")
+    weight_decay: float = option(0.01, "weight decay of AdamW, for matrices only")
+    dropout: float | None = option(None, "dropout in the head (default: the model's)")
+    layer_decay: float = option(0.8, "mode full: learning rate of a layer as a share of that of the layer above")
+    perturbation: float = option(
+        0.2,
+        "mode full: norm of the adversarial shift of each text's token vectors; 0 trains faster, without "
+        "adversarial texts",
     )
-    batch_size: int | None = field(
-        default=None, metadata={"help": f"texts per training step {_defaults('batch_size')}"}
+    lora_rank: int = option(16, "mode lora: rank of the adapters")
+    keep_adapters: bool = option(
+        False, "mode lora: also save the adapters and the head for peft, in OUTPUT_DIR/adapters"
     )
-    patience: int | None = field(
-        default=None,
-        metadata={"help": f"stop after this many passes without a lower development loss {_defaults('patience')}"},
+    head_first: int = option(
+        64,
+        "modes lora and full: below this many training texts per label on average, a new head is trained alone first",
     )
-    warmup_ratio: float = field(
-        default=0.1, metadata={"help": "share of the steps in which the learning rate rises linearly"}
+    class_weights: bool = option(False, "weight each label inversely to its frequency in the training texts")
+    learning_curve: bool | None = option(
+        None, "also train on 1/8, 1/4 and 1/2 of the texts and report scores (default: mode frozen only)"
     )
-    weight_decay: float = field(default=0.01, metadata={"help": "weight decay of AdamW, for matrices only"})
-    dropout: float | None = field(default=None, metadata={"help": "dropout in the head (default: the model's)"})
-    layer_decay: float = field(
-        default=0.8, metadata={"help": "mode full: learning rate of a layer as a share of that of the layer above"}
-    )
-    perturbation: float = field(
-        default=0.2,
-        metadata={
-            "help": "mode full: norm of the adversarial shift of each text's token vectors; 0 trains faster, without "
-            "adversarial texts"
-        },
-    )
-    lora_rank: int = field(default=16, metadata={"help": "mode lora: rank of the adapters"})
-    keep_adapters: bool = field(
-        default=False,
-        metadata={"help": "mode lora: also save the adapters and the head for peft, in OUTPUT_DIR/adapters"},
-    )
-    head_first: int = field(
-        default=64,
-        metadata={
-            "help": "modes lora and full: below this many training texts per label on average, a new head is trained "
-            "alone first"
-        },
-    )
-    class_weights: bool = field(
-        default=False, metadata={"help": "weight each label inversely to its frequency in the training texts"}
-    )
-    learning_curve: bool | None = field(
-        default=None,
-        metadata={"help": "also train on 1/8, 1/4 and 1/2 of the texts and report scores (default: mode frozen only)"},
-    )
-    seed: int = field(
-        default=0, metadata={"help": "seed of the development split, the draws, the initial weights and the order"}
-    )
+    seed: int = option(0, "seed of the development split, the draws, the initial weights and the order")
 
 
 @dataclass
@@ -132,52 +109,38 @@ class HeadSettings:
 class DecisionArguments:
     """Decisions: the threshold below which no label is given."""
 
-    none_label: str = field(
-        default="",
-        metadata={
-            "help": "label of the texts that belong to no other label; it is not learned, but used to choose the "
-            "'none of these' threshold with the best macro-F1 (default: --target_accuracy chooses the threshold)"
-        },
+    none_label: str = option(
+        "",
+        "label of the texts that belong to no other label; it is not learned, but used to choose the "
+        "'none of these' threshold with the best macro-F1 (default: --target_accuracy chooses the threshold)",
     )
-    target_accuracy: float = field(
-        default=0.95,
-        metadata={"help": "accuracy on development texts above the 'none of these' threshold"},
-    )
+    target_accuracy: float = option(0.95, "accuracy on development texts above the 'none of these' threshold")
 
 
 @dataclass
 class PseudoLabelArguments:
     """Labelling: how training texts without labels get theirs from a teacher."""
 
-    zero_shot_labels: str = field(
-        default="",
-        metadata={
-            "help": "train on unlabelled texts: comma-separated labels, each with a description if its name is not "
-            "clear (billing=a question about an invoice,other)"
-        },
+    zero_shot_labels: str = option(
+        "",
+        "train on unlabelled texts: comma-separated labels, each with a description if its name is not "
+        "clear (billing=a question about an invoice,other)",
     )
-    label_template: str = field(
-        default=TEMPLATE_SEPARATOR.join(TEMPLATES),
-        metadata={
-            "help": "text that is embedded for a label, which replaces {}; several texts, separated by |, are averaged"
-        },
+    label_template: str = option(
+        TEMPLATE_SEPARATOR.join(TEMPLATES),
+        "text that is embedded for a label, which replaces {}; several texts, separated by |, are averaged",
     )
-    teacher: str = field(
-        default="", metadata={"help": "model of any kind that labels the texts (default: the model itself)"}
-    )
-    keep_share: float = field(
-        default=0.5,
-        metadata={"help": "share of the texts to keep: the most confident ones, evenly over the labels"},
-    )
+    teacher: str = option("", "model of any kind that labels the texts (default: the model itself)")
+    keep_share: float = option(0.5, "share of the texts to keep: the most confident ones, evenly over the labels")
 
 
 @dataclass
 class TrainHeadArguments(DecisionArguments, PseudoLabelArguments, HeadArguments, DataArguments):
     """Run: the model to train and the output folder."""
 
-    model: str = field(default="", metadata={"help": "Asterisk to train: a folder, Hub id or package:NAME"})
-    output_dir: str = field(default="", metadata={"help": "folder for the model and the report"})
-    resume: bool = field(default=False, metadata={"help": "continue the training in OUTPUT_DIR, or start it"})
+    model: str = option("", "Asterisk to train: a folder, Hub id or package:NAME")
+    output_dir: str = option("", "folder for the model and the report")
+    resume: bool = option(False, "continue the training in OUTPUT_DIR, or start it")
 
 
 def resolve_arguments(arguments: HeadArguments) -> HeadSettings:

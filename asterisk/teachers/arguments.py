@@ -1,7 +1,8 @@
 """Command-line arguments about the teacher."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from asterisk.core.arguments import option
 from asterisk.data.arguments import CorpusArguments
 
 
@@ -9,26 +10,13 @@ from asterisk.data.arguments import CorpusArguments
 class TeacherArguments:
     """Teacher: the model whose vectors the student learns."""
 
-    teacher: str = field(
-        default="",
-        metadata={"help": "an encoder (folder, Hub id, package:NAME), vectors:PATH[#COLUMN], or api:MODEL"},
-    )
-    teacher_pooling: str = field(
-        default="mean",
-        metadata={"help": "mean, cls, max or lasttoken, for a teacher whose files name no pooling"},
-    )
-    teacher_dtype: str = field(
-        default="auto", metadata={"help": "auto, float32 or bfloat16, for embedding the corpus"}
-    )
-    base_url: str = field(default="", metadata={"help": "URL of an embeddings API; empty means OpenAI's"})
-    key_variable: str = field(
-        default="OPENAI_API_KEY", metadata={"help": "environment variable that holds the API key"}
-    )
-    api_batch_size: int = field(
-        default=0,
-        metadata={
-            "help": "maximum texts per request to an embeddings API; 0 means 128, or fewer if the server refuses them"
-        },
+    teacher: str = option("", "an encoder (folder, Hub id, package:NAME), vectors:PATH[#COLUMN], or api:MODEL")
+    teacher_pooling: str = option("mean", "mean, cls, max or lasttoken, for a teacher whose files name no pooling")
+    teacher_dtype: str = option("auto", "auto, float32 or bfloat16, for embedding the corpus")
+    base_url: str = option("", "URL of an embeddings API; empty means OpenAI's")
+    key_variable: str = option("OPENAI_API_KEY", "environment variable that holds the API key")
+    api_batch_size: int = option(
+        0, "maximum texts per request to an embeddings API; 0 means 128, or fewer if the server refuses them"
     )
 
 
@@ -36,26 +24,23 @@ class TeacherArguments:
 class OutputArguments:
     """Output: the folders of the store and the sentences."""
 
-    store_dir: str = field(default="", metadata={"help": "folder or URL of the store, visible to all workers"})
-    corpus_dir: str = field(
-        default="",
-        metadata={"help": "folder of the sentences, visible to all workers; empty means STORE_DIR/corpus"},
-    )
+    store_dir: str = option("", "folder or URL of the store, visible to all workers")
+    corpus_dir: str = option("", "folder of the sentences, visible to all workers; empty means STORE_DIR/corpus")
 
 
 @dataclass
 class ExecutorArguments:
     """Executor: where and how the tasks run."""
 
-    executor: str = field(default="local", metadata={"help": "local, slurm or ray"})
-    tasks: int = field(default=1, metadata={"help": "number of tasks"})
-    workers: int = field(default=-1, metadata={"help": "number of concurrent tasks; -1 means all"})
-    cpus_per_task: int = field(default=4, metadata={"help": "slurm, ray: processors per task"})
-    mem_per_cpu_gb: int = field(default=4, metadata={"help": "slurm, ray: memory per processor, in GB"})
-    gpus_per_task: int = field(default=0, metadata={"help": "slurm, ray: GPUs per task"})
-    partition: str = field(default="", metadata={"help": "slurm: partition"})
-    time: str = field(default="24:00:00", metadata={"help": "slurm: time limit of a task"})
-    qos: str = field(default="", metadata={"help": "slurm: quality of service, if the cluster requires one"})
+    executor: str = option("local", "local, slurm or ray")
+    tasks: int = option(1, "number of tasks")
+    workers: int = option(-1, "number of concurrent tasks; -1 means all")
+    cpus_per_task: int = option(4, "slurm, ray: processors per task")
+    mem_per_cpu_gb: int = option(4, "slurm, ray: memory per processor, in GB")
+    gpus_per_task: int = option(0, "slurm, ray: GPUs per task")
+    partition: str = option("", "slurm: partition")
+    time: str = option("24:00:00", "slurm: time limit of a task")
+    qos: str = option("", "slurm: quality of service, if the cluster requires one")
 
 
 @dataclass
