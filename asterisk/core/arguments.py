@@ -1,4 +1,4 @@
-"""Command lines: flags and a YAML recipe become a dataclass, and help that is grouped by the dataclass's bases."""
+"""Parse flags and a YAML recipe into a dataclass, with `--help` grouped by the base classes."""
 
 import argparse
 import dataclasses
@@ -17,12 +17,12 @@ Arguments = TypeVar("Arguments")
 
 
 def option(default: Any, help_text: str, **metadata: Any) -> Any:
-    """A dataclass field that is an option of a program: its default, and the text that `--help` shows.
+    """Declare a dataclass field as a command-line option.
 
     Args:
-        default: Each instance gets a copy of a list.
-        help_text: One line without a full stop.
-        metadata: Arguments of `argparse`, such as `action`.
+        default: The default value; a list is copied for each instance.
+        help_text: One line for `--help`, without a full stop.
+        metadata: Further arguments for `argparse`, such as `action`.
     """
     metadata = {"help": help_text, **metadata}
     if isinstance(default, list):
@@ -36,21 +36,23 @@ def parse_arguments(
     """Read arguments from `--config FILE.yaml` and from flags; flags win over the file.
 
     Args:
-        kind: A dataclass with a help text for each field. The fields of each class that it derives from form a group
-            of `--help`, whose title and description are the class's docstring: "Title: description".
+        kind: A dataclass whose fields are [`option`]s. Each base class forms a group in `--help`; its docstring,
+            "Title: description", heads the group.
         description: The beginning of `--help`.
-        argv: The command line without the program's name; by default that of the process.
-        first: The field whose values may stand first, without its flag.
+        argv: The command line without the program's name; by default `sys.argv[1:]`.
+        first: The field whose values may come first, without its flag.
 
     Raises:
-        UserError: The recipe cannot be read, or a field or flag is unknown or its value has the wrong type.
+        UserError: The recipe cannot be read, a field or flag is unknown, or a value has the wrong type.
     """
     argv = sys.argv[1:] if argv is None else argv
     if first and argv and not argv[0].startswith("-"):
         argv = [f"--{first}", *argv]
     parser = _parser(kind, description)
-    parser.add_argument("--config", metavar="FILE.yaml", help="a recipe: the options below as YAML; flags win over it")
-    # The recipe sets the defaults of the flags, so it is read before they are parsed.
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help="a YAML recipe with values for the options below; flags override it"
+    )
+    # The recipe sets the flags' defaults, so read it first.
     recipe_flag = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     recipe_flag.add_argument("--config", nargs="?")
     if recipe := recipe_flag.parse_known_args(argv)[0].config:
@@ -64,7 +66,7 @@ def parse_arguments(
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML like `yaml.safe_load`, but refuse aliases: nested ones expand to more than memory holds.
+    """Parse YAML like `yaml.safe_load`, but refuse aliases: nested aliases can exhaust memory.
 
     Raises:
         yaml.YAMLError, RecursionError: The text is not YAML, contains an alias, or is nested too deeply.
@@ -75,18 +77,18 @@ def parse_yaml(text: str) -> Any:
 class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"*{self.peek_event().anchor} refers to another value; write it out")
+            raise yaml.YAMLError(f"*{self.peek_event().anchor} is an alias; write the value out")
         return super().compose_node(parent, index)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError, TypeError) as error:  # such as from "!!float t"
-            raise yaml.YAMLError(f"{str(node.value)[:80]!r} is no {node.tag.rpartition(':')[2]}") from error
+        except (ValueError, LookupError, AttributeError, TypeError) as error:  # for example from "!!float t"
+            raise yaml.YAMLError(f"{str(node.value)[:80]!r} is not a valid {node.tag.rpartition(':')[2]}") from error
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of the description, which contains commands; shows a switch without a value."""
+    """Keep the line breaks of the description, and show switches without a value."""
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         return "" if action.const is True else super()._format_args(action, default_metavar)
@@ -100,7 +102,7 @@ def _parser(kind: Any, description: str) -> Any:
     class_of = {name: cls for cls in classes for name in cls.__annotations__}
 
     class Parser(HfArgumentParser):
-        """HfArgumentParser with groups, one spelling of each flag, and errors that the caller reports."""
+        """An HfArgumentParser with option groups, one spelling per flag, and UserErrors."""
 
         def __init__(self, **options: Any):
             self.actions: dict[str, argparse.Action] = {}
@@ -112,7 +114,7 @@ def _parser(kind: Any, description: str) -> Any:
             flags = tuple(flag for flag in flags if "-" not in flag.lstrip("-"))
             default = options.get("default")
             if options.get("action") == "store_false":
-                options["help"] = argparse.SUPPRESS  # the switch that it turns off mentions it
+                options["help"] = argparse.SUPPRESS  # the positive flag's help mentions it
             elif (
                 name in class_of and (default or type(default) in (int, float)) and "(default:" not in options["help"]
             ):
@@ -140,7 +142,7 @@ def _parser(kind: Any, description: str) -> Any:
 
 
 def _recipe_values(path: Path, actions: dict[str, argparse.Action]) -> dict[str, Any]:
-    """Read the fields of a recipe and convert them to the types of the flags: YAML reads 2e-3 as text, for example."""
+    """Read a recipe and convert its values to the flags' types; YAML reads 2e-3 as text, for example."""
     try:
         recipe = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -158,16 +160,16 @@ def _recipe_values(path: Path, actions: dict[str, argparse.Action]) -> dict[str,
 
 
 def _converted(value: Any, action: argparse.Action, path: Path) -> Any:
-    """Convert a value of a recipe as the parser converts the text of a flag."""
+    """Convert a recipe's value as the parser converts a flag's text."""
     if value is None and action.default in (None, ""):
         return action.default
     convert: Any = action.type
     is_switch, is_list = action.const is True, action.nargs == "+"
     try:
         values = value if is_list and isinstance(value, list) else [value]
-        if any(isinstance(each, bool) != is_switch or isinstance(each, (list, dict, NoneType)) for each in values):
+        if any(isinstance(item, bool) != is_switch or isinstance(item, (list, dict, NoneType)) for item in values):
             raise ValueError
-        converted = values if is_switch else [convert(str(each)) for each in values]
+        converted = values if is_switch else [convert(str(item)) for item in values]
     except ValueError:
         kind = "bool" if is_switch else convert.__name__
         raise UserError(
@@ -179,6 +181,6 @@ def _converted(value: Any, action: argparse.Action, path: Path) -> Any:
 def _unknown_option(word: str, flags: Iterable[str]) -> str:
     flag = word.partition("=")[0].replace("-", "_")
     if not word.startswith("-"):
-        return f"{word!r} belongs to no option; --help lists the options."
-    nearest = max(flags, key=lambda each: difflib.SequenceMatcher(None, flag, each.replace("-", "_")).ratio())
+        return f"{word!r} does not belong to an option; --help lists the options."
+    nearest = max(flags, key=lambda known: difflib.SequenceMatcher(None, flag, known.replace("-", "_")).ratio())
     return f"There is no option {word.partition('=')[0]!r}; the nearest is {nearest}, and --help lists all."

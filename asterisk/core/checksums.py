@@ -1,4 +1,4 @@
-"""SHA256SUMS: the SHA-256 of each file of a folder, which shows that the folder is complete and undamaged."""
+"""SHA256SUMS: the SHA-256 of each file in a folder, which reveals missing and damaged files."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def write_checksums(folder: Path) -> None:
-    """Write SHA256SUMS, which `sha256sum --check SHA256SUMS` in the folder verifies."""
+    """Write SHA256SUMS in the format that `sha256sum --check` reads."""
     lines = [f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
     with atomic_file(folder / CHECKSUMS) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
@@ -24,7 +24,7 @@ def verify_checksums(folder: Path, remedy: str) -> list[Path]:
         remedy: The end of the error message: what the user should do.
 
     Returns:
-        The files that SHA256SUMS names, and SHA256SUMS itself.
+        The files listed in SHA256SUMS, and SHA256SUMS itself.
 
     Raises:
         UserError: There is no SHA256SUMS, or a file is missing, changed or not listed.
@@ -34,11 +34,11 @@ def verify_checksums(folder: Path, remedy: str) -> list[Path]:
         raise UserError(f"{folder} holds no {CHECKSUMS}; {remedy}.")
     # If SHA256SUMS itself is damaged, no line matches.
     lines = checksums.read_text(encoding="utf-8", errors="replace").splitlines()
-    wanted = {folder / name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    expected = {folder / name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = _files(folder)
-    for path in sorted(wanted.keys() | set(found)):
-        if path not in found or path not in wanted or file_hash(path) != wanted[path]:
-            state = "is missing" if path not in found else "is not listed" if path not in wanted else "has changed"
+    for path in sorted(expected.keys() | set(found)):
+        if path not in found or path not in expected or file_hash(path) != expected[path]:
+            state = "is missing" if path not in found else "is not listed" if path not in expected else "has changed"
             raise UserError(f"{checksums}: {path.relative_to(folder)} {state}; {remedy}.")
     return [*found, checksums]
 

@@ -1,4 +1,4 @@
-"""Wrong input ends a program with one sentence on stderr and exit status 2."""
+"""User errors, which end a program with one sentence on stderr and exit status 2."""
 
 import functools
 import os
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-# Three kinds of secrets: the user name and password of a URL (Amazon's keys may contain slashes), the values of a
-# query (signed URLs; some errors quote the path without the host), and tokens of the Hub.
+# Three kinds of secrets: user name and password in a URL (AWS keys may contain slashes), query values (signed URLs;
+# some errors quote them without the host), and Hub tokens.
 _SECRETS = re.compile(
     r"(?<=://)(?:[^\s/?#'\"]*|[^\s/?#@:'\"]*:(?!\d+/)[^\s?#'\"]*)@"
     r"|(?<=[?&])([\w.%-]+=)[^\s&#'\"]+"
@@ -17,7 +17,7 @@ _SECRETS = re.compile(
 
 
 def redact(value: Any) -> Any:
-    """Remove the secrets of URLs and the Hub's tokens from a text, or from the texts of a list or dictionary."""
+    """Remove URL secrets and Hub tokens from a string, or from all strings in a list or dictionary."""
     if isinstance(value, str):
         return _SECRETS.sub(lambda found: f"{found[1]}…" if found[1] else "", value)
     if isinstance(value, dict):
@@ -28,22 +28,22 @@ def redact(value: Any) -> Any:
 
 
 class UserError(Exception):
-    """Wrong input. The message says in one sentence what is wrong, where, and what would be right; it is redacted."""
+    """Wrong input. The message, which is redacted, says in one sentence what is wrong, where, and how to fix it."""
 
     def __init__(self, message: str):
         super().__init__(redact(message))
 
 
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
-    """Decorate a program's `main`: wrong input becomes one line on stderr and exit status 2.
+    """Decorate a program's `main`: a [`UserError`] becomes one line on stderr and exit status 2.
 
-    Wrong input is a [`UserError`], or a text on which the tokenizer's Rust code panics. The libraries stay silent, and
-    their progress bars give way to ours. Idle threads sleep: processes with spinning threads slow one another down.
+    A panic in the tokenizer's Rust code is reported likewise. Library logs and progress bars are silenced. Idle
+    threads sleep, because spinning threads slow other processes down.
     """
 
     @functools.wraps(main)
     def run() -> None:
-        # The libraries read these when they are imported, which is after this point.
+        # Libraries read these variables on import, which happens later.
         for name, value in (
             ("OMP_WAIT_POLICY", "PASSIVE"),
             ("KMP_BLOCKTIME", "0"),

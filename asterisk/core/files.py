@@ -1,4 +1,4 @@
-"""Files and folders that appear complete or not at all, and JSON."""
+"""Atomic files and folders, and JSON."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from asterisk.core.errors import UserError
 
 MANIFEST = "manifest.json"
 
-# How errors of safetensors, tokenizers and torch.save mention a disk; their classes do not tell.
+# Words in the disk errors of safetensors, tokenizers and torch.save, whose exception classes are not specific.
 _DISK_ERROR_SIGNS = ("os error", "inline_container", "iostream error")
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it is renamed to `path` if the block ends without an error."""
-    # `remove_temporary_files` reads the writer from the name: machines may share the folder.
+    # The name identifies the writing process, so that `remove_temporary_files` spares files of other machines.
     temporary = path.with_name(f".{path.name}.{_node_name()}.{os.getpid()}.tmp")
     try:
         with report_write_errors(path):
@@ -38,13 +38,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces `path` if the block ends without an error.
 
-    After an error everything is as before; parent folders that were created are removed again. A killed process may
-    leave hidden folders, which the next writer of `path` removes, but never half of `path`.
+    An error restores the previous state and removes the parents that were created. A killed process never leaves a
+    partial `path`, only hidden folders that the next writer removes.
     """
     created = [parent for parent in path.parents if not parent.exists()]
     temporary, replaced = path.with_name(f".{path.name}.tmp"), path.with_name(f".{path.name}.old")
     shutil.rmtree(temporary, ignore_errors=True)
-    if replaced.exists() and not path.exists():  # a process was killed between the two renamings
+    if replaced.exists() and not path.exists():  # a process was killed between the two renames
         replaced.rename(path)
     try:
         with report_write_errors(path):
@@ -66,7 +66,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder. It is renamed first, so that a half-deleted folder is never taken for a complete one."""
+    """Remove a folder. Renaming it first ensures that a half-deleted folder never looks complete."""
     renamed = path.with_name(f".{path.name}.gone")
     shutil.rmtree(renamed, ignore_errors=True)
     with suppress(FileNotFoundError):
@@ -76,7 +76,7 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def report_write_errors(path: Path) -> Iterator[None]:
-    """Convert any library's failure to write into a [`UserError`] that names `path`."""
+    """Convert a write error of any library into a [`UserError`] that names `path`."""
     try:
         yield
     except UserError:
@@ -91,7 +91,7 @@ def report_write_errors(path: Path) -> Iterator[None]:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove the files that killed processes of this machine were writing to the folder."""
+    """Remove the temporary files that killed processes of this machine left in the folder."""
     for path in folder.glob(".*.tmp"):
         *_, node, process, _ = path.name.rsplit(".", 3)
         if node == _node_name() and process.isdigit() and not psutil.pid_exists(int(process)):
@@ -105,29 +105,25 @@ def remove_file(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, unless they exist.
-
-    Raises:
-        UserError: The folder cannot be created.
-    """
+    """Create a folder and its parents, unless they exist; raise a [`UserError`] if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"The folder {folder} cannot be made: {error.strerror or error}.") from error
+        raise UserError(f"The folder {folder} cannot be created: {error.strerror or error}.") from error
 
 
 def writable_folder(folder: Path) -> Path:
-    """Return the folder, or the cache folder if it is read-only. File names must be unique across folders."""
+    """Return the folder, or the cache folder if it is read-only. All folders share the cache: use unique names."""
     return folder if os.access(folder, os.W_OK) else cache_folder()
 
 
 def cache_folder() -> Path:
-    """Return ~/.cache/asterisk, the folder of files that can be recomputed."""
+    """Return the folder for recomputable files: ~/.cache/asterisk by default."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asterisk"
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON, complete or not at all."""
+    """Write `content` as JSON, atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Locks between processes, as hidden files beside what they guard. A lock ends with the process that holds it."""
+"""Locks between processes: hidden files beside the paths they guard, released when the holder ends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,9 +12,9 @@ from asterisk.core.files import make_folder, remove_file, remove_temporary_files
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock on writing `path`; yield False if another process holds it and `wait` is False.
+    """Hold the lock on writing `path` and yield True; without `wait`, yield False if another process holds it.
 
-    Re-check the state after acquiring the lock: another process may have written `path` in the meantime.
+    Callers must check `path` again once they hold the lock, since another process may have written it.
     """
     lock = FileLock(_lock_path(path))
     try:
@@ -32,10 +32,10 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
 @contextmanager
 def creation_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock on creating `folder`, whose parents are created first.
+    """Create the parents of `folder`, and hold the lock on creating it.
 
-    The lock file and parents that stay empty are removed at the end. Re-check whether the folder exists after
-    acquiring the lock.
+    The lock file and parents left empty are removed afterwards. Callers must check again whether the folder exists
+    once they hold the lock.
     """
     created = [parent for parent in folder.parents if not parent.exists()]
     make_folder(folder.parent)
@@ -44,7 +44,7 @@ def creation_lock(folder: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                # Remove the file while the lock is held: a waiting process notices and creates it anew.
+                # Remove the file while holding the lock: a waiting process notices and recreates it.
                 remove_lock(folder)
     finally:
         with suppress(OSError):  # a parent is not empty, or another process removed it

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def aligned_table(rows: Sequence[Sequence[str]]) -> str:
-    """Format a Markdown table: the first row is the head, the first column text, the other columns numbers."""
+    """Format a Markdown table with a header row; the first column is text, the others are numbers."""
     widths = [max(4, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     head, *lines = [
         " | ".join(

@@ -16,19 +16,15 @@ def this_process() -> "PartialState":
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
-    # Without this flag, PartialState treats each CPU process as a run of its own.
+    # Without this flag, PartialState treats each CPU process as a separate run.
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def require_one_process() -> None:
-    """Refuse a program that writes its results without regard to other ranks.
-
-    Raises:
-        UserError: A launcher started several processes.
-    """
+    """Raise a [`UserError`] if a launcher started several processes, since each would write the same results."""
     number = os.environ.get("WORLD_SIZE", "1")
     if number != "1":
         raise UserError(
             f"{Path(sys.argv[0]).name} runs in one process, but {number} were started; "
-            "run it without torchrun and accelerate launch."
+            "run it without torchrun or accelerate launch."
         )

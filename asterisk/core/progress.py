@@ -5,7 +5,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-# Seconds before the first line of a log and between lines. Shorter work writes none.
+# Seconds before the first log line and between lines; shorter work logs nothing.
 LOG_SECONDS = 30.0
 LOG_LINE = "{desc}: {n} of {total}{unit}, {rate_fmt}, {elapsed} elapsed, {remaining} left"
 LOG_LINE_WITHOUT_TOTAL = "{desc}: {n}{unit}, {rate_fmt}, {elapsed} elapsed"
@@ -15,11 +15,11 @@ def progress_bar(desc: str, unit: str, total: int | None = None, initial: int = 
     """Create a progress bar; `update(n)` reports n more items.
 
     Args:
-        desc: The kind of work.
+        desc: A label for the work.
         unit: The name of the items, in the plural.
         total: The number of items, if known.
-        initial: The number of items that were done before.
-        shown: False on all ranks but one.
+        initial: The number of items already done.
+        shown: Whether to show the bar; true on one rank only.
     """
     options: dict[str, Any] = {"desc": desc, "unit": f" {unit}", "total": total, "initial": initial}
     if not shown or sys.stderr.isatty():
@@ -30,7 +30,7 @@ def progress_bar(desc: str, unit: str, total: int | None = None, initial: int = 
 
 
 class _Lines:
-    """A stream that turns tqdm's overwritten line into lines of their own."""
+    """A stream that prints each update of tqdm as a new line."""
 
     def write(self, text: str) -> None:
         if line := text.strip():

@@ -1,4 +1,4 @@
-"""The folder of a run: it records its recipe, and refuses to be continued with another one."""
+"""The folder of a run records its recipe; only the same recipe can resume the run."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ RUN_FILE = "run.json"
 
 
 def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
-    """Refuse what was made with other settings.
+    """Refuse requested settings that differ from the recorded ones.
 
-    Secrets of URLs are ignored. A setting that only one side knows, since versions differ, counts as equal if it is
-    off (None, 0, false or empty).
+    URL secrets are ignored. A setting that only one side has, because versions differ, is ignored if it is None, 0,
+    false or empty.
 
     Args:
-        path: The place that `found` was read from.
+        path: The file or folder with the recorded settings, for the message.
         found: The recorded settings.
         wanted: The requested settings.
         remedy: The end of the error message: what the user should do.
@@ -31,12 +31,12 @@ def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str,
         known_to_both = name in found and name in wanted
         if recorded != requested and (known_to_both or recorded or requested):
             raise UserError(
-                f"{path} was made with {name} = {_short(recorded)}, but {_short(requested)} is asked for; {remedy}."
+                f"{path} was made with {name} = {_short(recorded)}, but {_short(requested)} is requested; {remedy}."
             )
 
 
 def check_run_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
-    """Check that a folder is free or, with `resume`, holds the run of the same recipe; remove temporary files.
+    """Check that a folder is free or, with `resume`, holds a run of the same recipe; remove temporary files.
 
     Raises:
         UserError: The folder holds another run, this run without `resume`, or files that belong to no run.
@@ -44,10 +44,10 @@ def check_run_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None
     record = folder / RUN_FILE
     if record.exists():
         if not resume:
-            raise UserError(f"{folder} holds a run already; continue it with --resume, or give another --output_dir.")
+            raise UserError(f"{folder} already holds a run; continue it with --resume, or give another --output_dir.")
         recorded = read_json(record)
         if not isinstance(recorded, dict) or not isinstance(recorded.get("recipe"), dict):
-            raise UserError(f"{record} is not the record of a run, for it holds no recipe; give another --output_dir.")
+            raise UserError(f"{record} is not the record of a run: it holds no recipe; give another --output_dir.")
         refuse_difference(folder, recorded["recipe"], recipe, "give another --output_dir, or the same recipe")
     elif folder.exists() and (not folder.is_dir() or not _is_free(folder)):
         raise UserError(f"{folder} is not empty and holds no run; give a new folder as --output_dir.")
@@ -55,7 +55,7 @@ def check_run_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None
 
 
 def _is_free(folder: Path) -> bool:
-    """Tell whether a folder holds at most what a run leaves if it is killed before it has written its record."""
+    """Return whether a folder holds only leftovers of a run that was killed before it wrote its record."""
     return all(entry.name == "store" or entry.match(f".{RUN_FILE}.*.tmp") for entry in folder.iterdir())
 
 

@@ -11,8 +11,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def principal_directions(moments: np.ndarray, dimensions: int) -> np.ndarray:
     """Compute the directions with the largest second moments, in descending order.
 
-    With the moments of centred vectors they are the principal components; of uncentred ones, the right singular
-    vectors.
+    For centred vectors these are the principal components; for uncentred ones, the right singular vectors.
 
     Args:
         moments: `vectors.T @ vectors`, (width, width), float64.
@@ -21,12 +20,12 @@ def principal_directions(moments: np.ndarray, dimensions: int) -> np.ndarray:
     Returns:
         (width, at most `dimensions`), float64, with orthonormal columns.
     """
-    weights, directions = np.linalg.eigh(moments)
-    return directions[:, np.argsort(weights)[::-1][:dimensions]]
+    eigenvalues, directions = np.linalg.eigh(moments)
+    return directions[:, np.argsort(eigenvalues)[::-1][:dimensions]]
 
 
 def orthogonal_map(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Compute the orthonormal map that brings `source` closest to `target`.
+    """Compute the orthonormal map that takes `source` closest to `target`.
 
     Orthogonal Procrustes: Schönemann 1966, doi:10.1007/BF02289451.
 

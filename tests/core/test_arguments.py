@@ -85,7 +85,7 @@ def test_missing_recipe_is_refused(tmp_path: Path) -> None:
         (["--stepps", "3"], "There is no option '--stepps'; the nearest is --steps,"),
         (["--conf", "recipe.yaml"], "There is no option '--conf'; the nearest is --config,"),
         (["--top-labels=3"], "There is no option '--top-labels'; the nearest is --top_labels,"),
-        (["recipe.yaml"], "'recipe.yaml' belongs to no option"),
+        (["recipe.yaml"], "'recipe.yaml' does not belong to an option"),
         (["--steps", "many"], "--steps: invalid int value: 'many'; --help"),
         (["--careful", "perhaps"], "--careful: Truthy value expected: got perhaps"),
         (["--config"], "--config: expected one argument"),

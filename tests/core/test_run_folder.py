@@ -19,7 +19,7 @@ def test_setting_that_one_version_lacks_is_no_difference_if_it_is_off(off: Any) 
 @pytest.mark.parametrize(
     ("found", "wanted", "told"),
     [
-        ({"seed": 0}, {"seed": 1}, "seed = 0, but 1 is asked for; start again."),
+        ({"seed": 0}, {"seed": 1}, "seed = 0, but 1 is requested; start again."),
         ({"seed": 0}, {"seed": None}, "seed = 0, but null"),
         ({"gone": 0.5}, {}, "gone = 0.5, but null"),
         ({}, {"new": ["a"]}, 'new = null, but \\["a"\\]'),
@@ -38,7 +38,7 @@ def test_run_is_continued_only_with_resume_and_the_same_recipe(tmp_path: Path) -
     check_run_folder(tmp_path, {"seed": 0}, resume=False)
     write_json(tmp_path / RUN_FILE, {"recipe": {"seed": 0}})
     check_run_folder(tmp_path, {"seed": 0}, resume=True)
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="already holds a run"):
         check_run_folder(tmp_path, {"seed": 0}, resume=False)
     with pytest.raises(UserError, match="seed = 0, but 1"):
         check_run_folder(tmp_path, {"seed": 1}, resume=True)

@@ -294,7 +294,7 @@ def test_at_most_so_many_sentences_are_drawn_evenly_from_each_file_in_their_orde
     assert drawn.counts["duplicate"] == 20_305
     again = build_corpus([str(tmp_path / "texts")], tmp_path / "again", sentences_per_source=100)
     assert sentences(again) == texts
-    with pytest.raises(UserError, match="made with sentences_per_source = 100, but null is asked for"):
+    with pytest.raises(UserError, match="made with sentences_per_source = 100, but null is requested"):
         build(tmp_path / "texts", tmp_path)
     with pytest.raises(UserError, match="not -1"):
         build(tmp_path / "texts", tmp_path, sentences_per_source=-1)

@@ -153,7 +153,7 @@ def test_wrong_input_gets_one_sentence_and_status_2_and_leaves_nothing(
         ({"--corpus": tmp_path / "blank.txt"}, "3 blank"),
         ({"--teacher": tmp_path / "teacher"}, "holds no weights"),
         ({"--config": tmp_path / "bad.yaml"}, "unknown field 'teachers'"),
-        ({"--output_dir": small_run}, "holds a run already"),
+        ({"--output_dir": small_run}, "already holds a run"),
         ({"--output_dir": tmp_path / "teacher"}, "is not empty and holds no run"),
         ({"--output_dir": tmp_path / "damaged", "--resume": True}, "run.json is not the record of a run"),
         ({"--num_attention_heads": 3}, "num_attention_heads must divide"),

@@ -225,7 +225,7 @@ def test_few_shot_reports_means_and_resuming_a_finished_run_changes_nothing(
     assert (status, "is finished" in said) == (0, True)
     assert (tmp_path / "out" / "model" / "model.safetensors").stat().st_mtime_ns == before
     status, _, errors = run({**flags, "--num_epochs": 6})
-    assert (status, "num_epochs = 5, but 6 is asked for" in errors) == (2, True)
+    assert (status, "num_epochs = 5, but 6 is requested" in errors) == (2, True)
     write_table(train, topic_rows(100, seed=3))
     status, _, errors = run(flags)
     assert (status, "was made with data" in errors) == (2, True)

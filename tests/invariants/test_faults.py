@@ -243,7 +243,7 @@ def test_training_continues_when_a_full_disk_has_room_again(
             if status:
                 assert status == 2
                 last = errors.splitlines()[-1]
-                assert "could not be written" in last or "cannot be made" in last
+                assert "could not be written" in last or "cannot be created" in last
                 assert "No space left" in last or "is the disk full?" in last
         enlarge(disk, "64m")
         status, errors = run(program, flags(disk / "out"))

@@ -59,7 +59,7 @@ def test_store_of_another_teacher_is_refused_with_the_difference(tmp_path: Path)
     embed_corpus(corpus, QuickTeacher(), tmp_path / "store")
     other = QuickTeacher()
     other.fingerprint = "4567"
-    with pytest.raises(UserError, match=r'made with teacher_fingerprint = "0123", but "4567" is asked for'):
+    with pytest.raises(UserError, match=r'made with teacher_fingerprint = "0123", but "4567" is requested'):
         embed_corpus(corpus, other, tmp_path / "store")
 
 
@@ -97,7 +97,7 @@ def test_second_teacher_of_an_empty_store_is_refused(tmp_path: Path, monkeypatch
         return encode(self, texts)
 
     monkeypatch.setattr(QuickTeacher, "encode", overtaken)
-    with pytest.raises(UserError, match='made with teacher = "first", but "second" is asked for'):
+    with pytest.raises(UserError, match='made with teacher = "first", but "second" is requested'):
         embed_corpus(corpus, QuickTeacher(name="second"), tmp_path / "store")
     embed_corpus(corpus, QuickTeacher(name="first"), tmp_path / "store")
     embed_corpus(corpus, QuickTeacher(name="first"), tmp_path / "undisturbed")

@@ -21,7 +21,7 @@ def test_folder_that_cannot_be_reached_is_named(tmp_path: Path, cache: Path) -> 
     with pytest.raises(UserError, match=r"There is no memory://nothing/manifest\.json"):
         EmbeddingStore("memory://nothing")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be made: Not a directory"):
+    with pytest.raises(UserError, match="cannot be created: Not a directory"):
         embed_corpus(quick_corpus(tmp_path / "corpus"), QuickTeacher(), tmp_path / "file" / "store")
 
 

@@ -97,7 +97,7 @@ def test_complete_store_serves_where_nobody_may_write(tmp_path: Path, cache: Pat
         assert [path.name[:7] for path in cache.iterdir()] == ["tokens-"]
         with pytest.raises(UserError, match="made with teacher"):
             embed_corpus(again, QuickTeacher(name="other"), tmp_path / "store")
-    with read_only(tmp_path), pytest.raises(UserError, match=r"cannot be made: Read-only"):
+    with read_only(tmp_path), pytest.raises(UserError, match=r"cannot be created: Read-only"):
         embed_corpus(again, QuickTeacher(), tmp_path / "new")
 
 
