@@ -6,10 +6,10 @@
     python evaluate_mteb.py --model sentence-transformers/all-MiniLM-L6-v2 --tasks "MTEB(eng, v2)" --output_dir O
 
 A model is a folder, ONNX file, Hub id, package:NAME or static:SPEC (model2vec of SPEC, untrained). Tasks are names,
-groups (sts5, sts7, classification, clustering, retrieval, pairs) and benchmarks. Without --data_dir, their data comes
-from the Hub; with it, from the files of that folder, and nothing touches the network. In --output_dir: results/
-(MTEB's own files; a stopped run goes on after the last finished task), summary.json and summary.md; with --zero_shot,
---few_shot or --fine_tune classification.json and .md; with --report the folder report/.
+groups (sts5, sts7, classification, clustering, retrieval, pairs) and benchmarks. Without --data_dir, data
+comes from the Hub. With it, data comes from local files, without the network. --output_dir gets results/
+(MTEB's own files; a stopped run continues after the last finished task), summary.json and summary.md. --zero_shot,
+--few_shot and --fine_tune add classification.json and .md; --report adds the folder report/.
 """
 
 from pathlib import Path

@@ -7,9 +7,9 @@
 
 The checkpoint is a folder of train_distill.py or train_head.py. The Hub folder holds the weights with their code, the
 files of sentence-transformers, ONNX files (float32, float16, int8), a handler for Inference Endpoints, the model card
-and SHA256SUMS. It appears once all forms have given the same embeddings; otherwise nothing is written. Without a
-checkpoint, --push uploads an existing folder in one commit, to a private repository unless --public is given, with the
-token of HF_TOKEN or `hf auth login`.
+and SHA256SUMS. The folder is written only if all forms give the same embeddings. Without a checkpoint, --push uploads
+an existing folder in one commit, with the token of HF_TOKEN or `hf auth login`. A new repository is private unless
+--public is given.
 """
 
 import sys
@@ -139,7 +139,7 @@ def build(arguments: PublishArguments, folder: Path) -> None:
     )
     if arguments.native:
         print(
-            "warning: clients that skip the twin's Dense module return other vectors; its card says so.",
+            "warning: clients that skip the twin's Dense module return other vectors; the card says so.",
             file=sys.stderr,
         )
     print(f"{forms_table(record)}\n\nThe Hub folder is {folder}; its card is {folder / 'README.md'}.")

@@ -4,7 +4,7 @@
     python serve.py release/demo --form model_int8 --threads 2 --port 8080
     curl http://127.0.0.1:8000/v1/embeddings --json '{"input": ["A man plays the guitar.", "It rains."]}'
 
-The folder is one that publish.py wrote. `input` is a non-empty text or a list of them; the model truncates long texts,
+publish.py writes the folder. `input` is a non-empty text or a list of them; the model truncates long texts,
 and `usage` counts the tokens that it reads. `dimensions` truncates the embeddings and normalises them again.
 `encoding_format` is float or base64. Any `model` is accepted; the answer and GET /v1/models name the folder. Requests
 that wait together are embedded together. GET and HEAD /health answer 200 once the model is loaded. SIGTERM and Ctrl-C
@@ -57,7 +57,7 @@ class ServeArguments(LimitArguments, ServiceArguments):
 
 @entry_point
 def main() -> None:
-    """Check the arguments, then become the service."""
+    """Check the arguments, then start the service."""
     require_one_process()
     arguments = parse_arguments(ServeArguments, __doc__ or "", first="folder")
     check(arguments)
@@ -97,12 +97,12 @@ def check(arguments: ServeArguments) -> None:
 
 
 def become_service(settings: dict[str, object]) -> None:
-    """Replace this process by one that has not loaded transformers, and keep its process id for signals."""
+    """Replace this process with one that has not loaded transformers; the process id stays the same for signals."""
     root = Path(asterisk.__file__).parents[1]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path}
     if settings["threads"]:
-        environment["RAYON_NUM_THREADS"] = str(settings["threads"])  # the tokenizer's
+        environment["RAYON_NUM_THREADS"] = str(settings["threads"])  # read by the tokenizer
     sys.stdout.flush()
     command = [sys.executable, "-P", "-m", "asterisk.serving.service", json.dumps(settings)]
     os.execve(sys.executable, command, environment)

@@ -1,1 +1,1 @@
-"""The workshop behind the entry points: corpus, teacher, store, student, distillation, evaluation."""
+"""The library behind the entry points: from text and a teacher to a published and served model."""

@@ -242,11 +242,11 @@ def check_folder(folder: Path, native: bool) -> None:
     """Refuse a folder that publish.py did not write.
 
     Raises:
-        UserError: The folder is no published embedding model, or of the other kind.
+        UserError: The folder is not a published embedding model, or of the other kind.
     """
     kind = "publish.py --native" if native else "publish.py"
     if not (folder / "forms.json").exists() or not (folder / "modules.json").exists():
-        raise UserError(f"{folder} is no published embedding model; give a folder that {kind} wrote.")
+        raise UserError(f"{folder} is not a published embedding model; give a folder that {kind} wrote.")
     if (read_json(folder / "config.json")["model_type"] == "asterisk") == native:
         raise UserError(
             f"{folder} is published {'with' if native else 'without'} remote code; give what {kind} wrote."

@@ -27,7 +27,7 @@ EMBEDDING_TAGS = ("asterisk", "sentence-transformers", "feature-extraction", "se
 
 @dataclass
 class CardFacts:
-    """The publisher's statements."""
+    """Facts that the publisher states."""
 
     # The Hub id, or the folder of a model that stays on this machine.
     repo_id: str
@@ -41,7 +41,7 @@ class CardFacts:
     results: list[str] = field(default_factory=list)
     # A YAML file of licences; by default the one beside the training texts.
     training_data: str = ""
-    # Texts of the snippets and the widget; by default taken from the sentence pairs of the verification.
+    # Texts for the snippets and the widget; by default from the sentence pairs of the verification.
     examples: list[str] = field(default_factory=list)
     native: bool = False
 
@@ -147,7 +147,7 @@ def write_card(
 
 
 def draw_figures(checkpoint: Checkpoint, folder: Path, content: CardContent) -> list[str]:
-    """Draw the training curves and the comparison with other models, where there are any; return the file names."""
+    """Draw the training curves and the comparison with other models, if available; return the file names."""
     compared = [scores for scores in content.scores if len(scores.models) > 1 and not checkpoint.is_classifier]
     if not (content.run.curves or compared):
         return []
@@ -193,7 +193,7 @@ def card_data(
 
 
 def forms_table(record: dict[str, Any]) -> str:
-    """Return the forms with their sizes and their agreement with the checkpoint, as Markdown."""
+    """Return a Markdown table of each form, its size and its agreement with the checkpoint."""
     forms: dict[str, dict[str, Any]] = record["forms"]
     measured = [
         name for name in next(iter(forms.values())) if name not in ("tolerance", "lowest_cosine", "mean_cosine")

@@ -14,7 +14,7 @@ from asterisk.models.checkpoints import load_asterisk, model_type
 from asterisk.models.tokenizers import portable_tokenizer
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
 
-# A tokenizer without a maximum length reports a larger one than this.
+# A tokenizer without a maximum length reports a number above this.
 UNLIMITED = 1_000_000
 
 BATCH = 64
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether there is a head."""
+        """Whether the model has a classification head."""
         return isinstance(self.model, AsteriskForSequenceClassification)
 
     @property
@@ -61,10 +61,10 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """Load the folder of a student or of a head.
 
     Raises:
-        UserError: The folder is not that of an Asterisk with weights and a tokenizer.
+        UserError: The folder does not hold an Asterisk with weights and a tokenizer.
     """
     if not folder.is_dir():
-        raise UserError(f"There is no checkpoint folder {folder}; give that of train_distill.py or train_head.py.")
+        raise UserError(f"There is no checkpoint folder {folder}; give one of train_distill.py or train_head.py.")
     if (found := model_type(folder)) != AsteriskConfig.model_type:
         raise UserError(f"{folder} holds a model of type {found!r}; only an Asterisk can be published.")
     has_head = "SequenceClassification" in str(read_json(folder / "config.json").get("architectures"))

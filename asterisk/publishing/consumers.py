@@ -1,4 +1,4 @@
-"""Compute the output of every form of a published folder as its users would, without this repository.
+"""Compute the output of each form of a published folder with its users' libraries, without this repository.
 
     python -P asterisk/publishing/consumers.py FOLDER TEXTS.json OUTPUTS.npz
 
@@ -96,7 +96,7 @@ def has_mean_pooling(folder: Path) -> bool:
 
 
 def onnx_file(folder: Path, file: Path, pool: bool) -> Form:
-    """Load an ONNX file; the form is its last output, or with `pool` the mean of its first over the mask."""
+    """Load an ONNX file; the form is its last output, or with `pool` the masked mean of its first output."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])

@@ -39,7 +39,7 @@ def build_folder(
     Args:
         checkpoint: The model to publish.
         output: The folder; an earlier published folder is replaced.
-        pairs: Sentence pairs that all forms are compared on.
+        pairs: Sentence pairs on which all forms are compared.
         facts: The publisher's statements; `facts.native` asks for the twin without remote code.
         dtype: "float32" or "float16", the precision of the weights in their file. They load as float32.
         compact: Write only the smallest ONNX file.
@@ -48,12 +48,12 @@ def build_folder(
         The record of [`asterisk.publishing.verification.verify`].
 
     Raises:
-        UserError: The checkpoint cannot be published like this, or one of its forms differs.
+        UserError: The checkpoint cannot be published with these settings, or one of its forms differs.
     """
     if dtype not in DTYPES:
         raise UserError(f"--dtype must be {' or '.join(DTYPES)}, not {dtype!r}.")
     if output.exists() and not (output / CHECKSUMS).exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise UserError(f"{output} exists but is no published folder; give an --output_dir that may be replaced.")
+        raise UserError(f"{output} exists but is not a published folder; give an --output_dir that may be replaced.")
     content = read_card_content(checkpoint, facts)
     with atomic_folder(output) as folder:
         write_model(checkpoint, folder, DTYPES[dtype], facts.native, compact)
@@ -73,7 +73,7 @@ def write_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, native
     """Write the weights in all their forms, the configuration, and the code or module files that read them."""
     settings: dict[str, Any] = {}
     if native:
-        # No ONNX files: sentence-transformers would apply the Dense module to their projected output once more.
+        # No ONNX files: sentence-transformers would apply the Dense module to output that is already projected.
         write_native_model(checkpoint, folder, dtype)
     else:
         weights = {name: each.to(dtype) for name, each in checkpoint.model.state_dict().items()}
@@ -85,6 +85,6 @@ def write_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, native
         if compact:
             # By default transformers.js looks for files that a compact folder lacks.
             settings["transformers.js_config"] = {"dtype": Path(SMALLEST).stem.removeprefix("model_")}
-    # Half precision is for a small file only; processors compute several times slower in it.
+    # float16 only makes the file smaller; processors compute several times slower in it.
     config = read_json(folder / "config.json")
     write_json(folder / "config.json", {**config, "dtype": "float32", **settings})

@@ -1,9 +1,10 @@
 """The native twin: the same weights under an architecture of transformers, so that no remote code is needed.
 
-XLM-RoBERTa-XL has the same structure: pre-norm blocks, learned positions, no LayerNorm on the embeddings but a final
-one, biases everywhere, any activation. The projection becomes a Dense module of sentence-transformers; projecting
-after mean pooling equals projecting before it. The embeddings agree to 1e-6 on transformers 4.57, 5.4 and 5.23.
-Alternatives: transformers 4 silently runs GPT2Model with `is_causal=False` causally; EsmModel fixes its activation.
+XLM-RoBERTa-XL has the same structure: pre-norm blocks, learned positions, a final LayerNorm but none on the
+embeddings, biases everywhere, any activation. The projection becomes a Dense module of sentence-transformers;
+projecting after mean pooling equals projecting before it. The embeddings agree to 1e-6 on transformers 4.57, 5.4 and
+5.23. Rejected alternatives: transformers 4 silently runs GPT2Model with `is_causal=False` causally; EsmModel allows
+only one activation.
 """
 
 from pathlib import Path
@@ -81,8 +82,8 @@ def position_padding(tokenizer: PreTrainedTokenizerFast) -> int:
         if found and min(found) <= LARGEST_OFFSET:
             return min(found)
     raise UserError(
-        f"The tokenizer's padding token has the id {padding:,}, by which the twin's table of positions would grow; "
-        f"give a model whose padding token is among the first {LARGEST_OFFSET:,}."
+        f"The tokenizer's padding token has the id {padding:,}, so the twin's table of positions would grow by as many "
+        f"rows; give a model whose padding token is among the first {LARGEST_OFFSET:,}."
     )
 
 

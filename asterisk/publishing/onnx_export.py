@@ -23,8 +23,8 @@ from asterisk.core.errors import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 
-# Matrix products of the layers that stay in floating point: both of the first layer's attention (queries, keys and
-# values; output) and the second feed-forward product of the last layer, whose inputs have the most uneven scale.
+# Matrix products that stay in floating point: both of the first layer's attention (queries, keys and values; output)
+# and the last layer's second feed-forward product, whose inputs have the most uneven scale.
 FIRST_PRODUCTS, LAST_PRODUCTS = 2, 1
 # Suffix of the products that replace Gemms; these are the products of pooled vectors.
 GEMM = "_product"
@@ -108,7 +108,7 @@ def quantize_matrices(file: Path) -> ModelProto:
 
     Weights use 7 bits, because the 16-bit sums of processors without VNNI overflow with 8. The first layer's
     attention, the last layer's second product, the projection and a classifier's head stay in floating point, because
-    most of the loss would occur there. Their weights and the positions are stored in half precision.
+    quantising them would cause most of the loss. Their weights and the positions are stored in half precision.
     """
     from onnxruntime.quantization import quantize_dynamic
 
@@ -130,16 +130,16 @@ def quantize_matrices(file: Path) -> ModelProto:
             nodes_to_exclude=[node.name for node in exact],
         )
         quantized = onnx.load(target)
-    store_in_half(quantized, but=_token_lookup(model).input[0])
+    store_in_half(quantized, except_for=_token_lookup(model).input[0])
     return quantized
 
 
-def store_in_half(model: ModelProto, but: str) -> None:
-    """Store float32 matrices, except `but`, in float16; onnxruntime converts them back when it loads them."""
+def store_in_half(model: ModelProto, except_for: str) -> None:
+    """Store float32 matrices in float16, except the one named; onnxruntime converts them back when it loads them."""
     graph = model.graph
     casts = []
     tables = [each for each in graph.initializer if each.data_type == TensorProto.FLOAT and len(each.dims) == 2]
-    for weight in [each for each in tables if each.name != but]:
+    for weight in [each for each in tables if each.name != except_for]:
         halved = numpy_helper.to_array(weight).astype(np.float16)
         graph.initializer.remove(weight)
         graph.initializer.append(numpy_helper.from_array(halved, f"{weight.name}_half"))
@@ -190,7 +190,7 @@ def with_plain_products(proto: ModelProto) -> ModelProto:
 
 
 def quantize_table(model: ModelProto) -> None:
-    """Replace the token table by int8 rows with one scale per row."""
+    """Replace the token table with int8 rows with one scale per row."""
     graph = model.graph
     lookup = _token_lookup(model)
     weight = next(each for each in graph.initializer if each.name == lookup.input[0])
@@ -223,7 +223,7 @@ def _replace(repeated: Any, items: Iterable[Any]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter's and onnxruntime's advice."""
+    """Silence the warnings of the exporter and of onnxruntime."""
     logging.disable(logging.WARNING)
     try:
         yield

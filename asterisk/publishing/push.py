@@ -27,7 +27,7 @@ class PushOptions:
 
 
 def check_push(options: PushOptions) -> None:
-    """Refuse what the Hub would refuse, before anything is computed.
+    """Refuse options that the Hub would refuse, before anything is computed.
 
     Raises:
         UserError: The Hub does not accept the repository's name, or a pull request has a tag.
@@ -64,9 +64,10 @@ def list_files(folder: Path) -> str:
 
 
 def push_folder(folder: Path, options: PushOptions) -> str:
-    """Upload the folder in one commit, without the files that the Hub has already, also from an interrupted upload.
+    """Upload the folder in one commit.
 
-    Uses the token of `HF_TOKEN` or `hf auth login`. A new repository is private unless `options.public`.
+    Files that the Hub already has, even from an interrupted upload, are not sent again. The token comes from
+    `HF_TOKEN` or `hf auth login`. A new repository is private unless `options.public`.
 
     Returns:
         The address of the commit or the pull request.
@@ -95,7 +96,7 @@ def push_folder(folder: Path, options: PushOptions) -> str:
             api.create_tag(repository, tag=options.tag, revision=commit.oid)
     except UserError:
         raise
-    except Exception as error:  # the client has many kinds, from refused tokens to lost connections
+    except Exception as error:  # the client raises many kinds
         raise UserError(_message(error, repository)) from None
     return str(commit.pr_url or commit.commit_url)
 

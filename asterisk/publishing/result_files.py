@@ -23,7 +23,7 @@ TASK_TYPES = {
     "cosine_ap": "PairClassification",
 }
 
-# Tasks that MTEB does not have, for summaries that do not mark MTEB's tasks. Nor are those with a remark in brackets.
+# Tasks that MTEB does not have, for summaries that do not mark MTEB's tasks.
 NOT_MTEB = {"MRPC", "SNLI", "Clinc150", "HWU64", "SNIPS", "ATIS", "SST2", "MR"}
 
 # The common names of models.
@@ -70,8 +70,8 @@ def read_scores(path: Path) -> Scores:
             f"{path} lacks {error}, which the card needs; give the file as the program wrote it."
         ) from error
     raise UserError(
-        f"{path} is no result file; give a summary.json of evaluate_mteb.py, a results.json of train_distill.py or a "
-        "report.json of train_head.py."
+        f"{path} is not a result file; give a summary.json of evaluate_mteb.py, a results.json of train_distill.py or "
+        "a report.json of train_head.py."
     )
 
 
@@ -108,7 +108,7 @@ def _mteb_scores(content: dict[str, Any]) -> Scores:
 
 
 def is_mteb_task(name: str) -> bool:
-    """Whether a task's rows and splits are those of MTEB's task of this name."""
+    """Whether MTEB has a task of this name with the same rows and splits; names that end in brackets are local."""
     return name not in NOT_MTEB and not name.startswith("TweetEval-") and not name.endswith(")")
 
 
@@ -163,7 +163,7 @@ def _head_scores(report: HeadReport) -> Scores:
 
 
 def display_name(model: str) -> str:
-    """Return the name that people know a model by, without the folders of the measuring machine."""
+    """Return a model's common name, without the folders of the measuring machine."""
     kinds, _, location = (part.strip() for part in model.rpartition(":"))
     kind = kinds.partition(":")[0]
     is_hub_id = location.count("/") == 1 and not location.startswith((".", "/", "runs/"))

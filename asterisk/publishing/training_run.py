@@ -30,7 +30,7 @@ class TextSource:
 
 @dataclass
 class TrainingRun:
-    """A training run; empty if nothing is known of it."""
+    """A training run; empty if nothing is known about it."""
 
     recipe: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class TrainingRun:
     sentences: int | None = None
     recombined: int = 0
     seconds: float | None = None
-    # The run of the Asterisk that training continued from.
+    # The run that trained the Asterisk from which this run continued.
     earlier: "TrainingRun | None" = None
 
     @property

@@ -1,4 +1,4 @@
-"""Verify that all forms of a published folder agree, and record what the small ones lose."""
+"""Verify that all forms of a published folder agree, and record the loss of the small ones."""
 
 import json
 import os
@@ -30,13 +30,13 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
     Args:
         checkpoint: The published model.
         folder: The folder made from it.
-        pairs: The sentences to embed and, for an embedding model, the benchmark that shows the loss.
+        pairs: The sentences to embed and, for an embedding model, the benchmark that measures the loss.
         half: Whether the folder's weights are in float16.
 
     Returns:
         The number of texts, and for each form its size in bytes, its tolerance, and its lowest and mean cosine to the
         checkpoint; an ONNX file's lowest cosine covers both its outputs. An embedding model's form also has its
-        Spearman correlation × 100 on the benchmark. The cosine of a classifier is taken over the logits of all texts
+        Spearman correlation × 100 on the benchmark. A classifier's cosine is taken over the logits of all texts
         and is lower if their scale differs; `same_label` is the share of texts with the same best label.
 
     Raises:
@@ -93,13 +93,13 @@ def outputs_of_forms(folder: Path, texts: list[str]) -> dict[str, np.ndarray]:
         )
         if result.returncode:
             reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise UserError(f"The published folder does not load as its users would load it: {reason[:300]}")
+            raise UserError(f"The published folder does not load in its users' libraries: {reason[:300]}")
         with np.load(target) as outputs:
             return dict(outputs)
 
 
 def _scaled_cosine(output: np.ndarray, expected: np.ndarray) -> float:
-    """The cosine of two arrays of equal norm; lower if their norms differ."""
+    """The cosine of two arrays, reduced if their norms differ."""
     output, expected = output.astype(np.float64), expected.astype(np.float64)
     return float(1 - ((output - expected) ** 2).sum() / max(2 * (expected**2).sum(), 1e-12))
 

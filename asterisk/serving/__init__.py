@@ -1,1 +1,1 @@
-"""A published folder behind HTTP, by onnxruntime alone."""
+"""Serve a published folder over HTTP with onnxruntime, without torch."""

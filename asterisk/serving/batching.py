@@ -1,4 +1,4 @@
-"""A queue that embeds the requests that wait together as one batch."""
+"""A queue that embeds all waiting requests as one batch."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,9 +15,9 @@ QUEUE_SECONDS = 30
 
 
 class BatchQueue:
-    """Requests in order of arrival; `run` answers them in batches, computed in one worker thread.
+    """A queue of requests in order of arrival; `run` answers them in batches, computed in one worker thread.
 
-    A free worker takes all that waits at once: a lone request is not delayed, and batches grow with the load.
+    A free worker takes all waiting requests, so a lone request is not delayed and batches grow with the load.
 
     Args:
         compute: Returns the answers to a batch of requests, in their order.
@@ -29,14 +29,14 @@ class BatchQueue:
         self._running = 0
 
     def __len__(self) -> int:
-        """The number of requests that wait or are in the running batch."""
+        """The number of requests in the queue and in the running batch."""
         return self._waiting.qsize() + self._running
 
     def submit(self, request: EmbeddingRequest) -> asyncio.Future[bytes]:
         """Queue a request.
 
         Returns:
-            The future answer. A cancelled one is not computed unless its batch runs already. It fails with a
+            The future answer. It is not computed if it is cancelled before its batch starts. It fails with a
             TimeoutError after `QUEUE_SECONDS` in the queue.
         """
         answer = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""The requests of `/v1/embeddings`: how they are read, and the sentence that refuses a wrong one."""
+"""Read the requests of `/v1/embeddings`; a wrong one gets a one-sentence error."""
 
 import json
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class Settings:
 
 
 class EmbeddingRequest(BaseModel):
-    """OpenAI's request. Other fields are ignored, and null stands for the default of an optional field."""
+    """A request in OpenAI's format. Other fields are ignored; null means an optional field's default."""
 
-    input: Any  # a list of texts, once read
+    input: Any  # a list of texts after `read_request`
     model: str | None = None
     dimensions: StrictInt | None = None
     encoding_format: Literal["float", "base64"] | None = None

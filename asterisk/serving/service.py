@@ -1,6 +1,7 @@
-"""A published embedding model behind OpenAI's `/v1/embeddings`, with FastAPI and uvicorn.
+"""Serve a published embedding model as OpenAI's `/v1/embeddings`, with FastAPI and uvicorn.
 
-`serve.py` checks its arguments and then replaces itself by this module, which imports neither torch nor transformers.
+`serve.py` checks its arguments and then replaces its process with this module, which imports neither torch
+nor transformers.
 """
 
 import asyncio
@@ -62,17 +63,17 @@ def create_app(settings: Settings, embedder: OnnxEmbedder) -> FastAPI:
             sentence = f"The queue is full, with room for {settings.max_waiting}; try again in a second."
             raise HTTPException(429, sentence, RETRY)
         answer = queue.submit(asked)
-        gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
+        disconnected: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
         try:
-            await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([answer, disconnected], return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                raise HTTPException(400, "The client went away.")  # nobody reads it
+                raise HTTPException(400, "The client disconnected.")  # ends the handler; no client reads it
             return Response(answer.result(), media_type="application/json")
         except TimeoutError:
             raise HTTPException(503, "The service is overloaded; try again later.", RETRY) from None
         finally:
             answer.cancel()
-            gone.cancel()
+            disconnected.cancel()
 
     return app
 
@@ -104,7 +105,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     """Read the body of a request.
 
     Raises:
-        HTTPException: Status 413, 408 or 400: it is longer than `limit` bytes, comes too slowly, or ends early.
+        HTTPException: Status 413 if it exceeds `limit` bytes, 408 if it arrives too slowly, 400 if it ends early.
     """
     body = bytearray()
     try:
@@ -121,7 +122,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def error_response(_: Request, error: Exception) -> JSONResponse:
-    """Return an error in the form in which OpenAI's clients look for its message."""
+    """Return an error in the format that OpenAI's clients parse."""
     assert isinstance(error, StarletteHTTPException)
     kind = "invalid_request_error" if error.status_code < 500 else "server_error"
     content = {"error": {"message": error.detail, "type": kind, "param": None, "code": None}}
@@ -129,7 +130,7 @@ async def error_response(_: Request, error: Exception) -> JSONResponse:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then until the requests received so far are answered."""
+    """Serve until SIGTERM or SIGINT, then answer the requests received so far and exit."""
     # uvicorn handles both signals while it runs, and raises them again at its end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -93,7 +93,7 @@ def test_every_consumer_has_its_environment_and_the_texts_vary() -> None:
 
 def test_folders_of_another_kind_are_refused(published: Path, tmp_path: Path, run_script: RunScript) -> None:
     for model, native, message in (
-        (tmp_path, published, "is no published embedding model; give a folder that publish.py wrote."),
+        (tmp_path, published, "is not a published embedding model; give a folder that publish.py wrote."),
         (published, published, "is published with remote code; give what publish.py --native wrote."),
     ):
         result = run_script("-m", "benchmarks.consumers", "--model", model, "--native", native)

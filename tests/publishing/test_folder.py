@@ -204,7 +204,7 @@ def test_wrong_input_gives_one_sentence_and_leaves_nothing(
     )
     assert not output.exists()
     pairs, checkpoint = few_pairs(), load_checkpoint(model)
-    with pytest.raises(UserError, match="is no published folder"):
+    with pytest.raises(UserError, match="is not a published folder"):
         build_folder(checkpoint, tmp_path / "full", pairs, CardFacts("x"))
     assert (tmp_path / "full" / "thesis.txt").exists()
     with pytest.raises(UserError, match="must be float32 or float16, not 'int8'"):
