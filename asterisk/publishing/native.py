@@ -82,8 +82,8 @@ def position_padding(tokenizer: PreTrainedTokenizerFast) -> int:
         if found and min(found) <= LARGEST_OFFSET:
             return min(found)
     raise UserError(
-        f"The tokenizer's padding token has the id {padding:,}, so the twin's table of positions would grow by as many "
-        f"rows; give a model whose padding token is among the first {LARGEST_OFFSET:,}."
+        f"The tokenizer's padding token has the id {padding:,}, so the twin's table of positions would grow by as "
+        f"many rows; give a model whose padding token is among the first {LARGEST_OFFSET:,}."
     )
 
 
