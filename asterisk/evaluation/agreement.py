@@ -10,15 +10,15 @@ from asterisk.core.errors import UserError
 from asterisk.core.vectors import orthogonal_map, unit
 from asterisk.evaluation.metrics.functions import correlations
 
-# Larger collections are sampled: the nearest neighbours need all pairwise similarities.
+# Nearest neighbours need all pairwise similarities, so larger collections are sampled.
 MAX_TEXTS = 10_000
-# Fixes the third digit of a Spearman correlation.
+# Enough for three stable digits of a Spearman correlation.
 SAMPLED_PAIRS = 50_000
 NEIGHBOURS = 10
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
-LENGTHS = (8, 16, 32, 64, 128)
-LISTED = 20
-SHOWN_PAIRS = 1_000
+LENGTH_BOUNDS = (8, 16, 32, 64, 128)
+MAX_LISTED = 20
+PLOTTED_PAIRS = 1_000
 CHUNK_ROWS = 1_024
 
 
@@ -119,16 +119,19 @@ def measure_agreement(
         student_vectors: (texts, student's dimensions), of any nonzero norm.
         teacher_vectors: (texts, teacher's dimensions), of any nonzero norm.
         texts: At least 12; `MAX_TEXTS` of them are sampled if there are more.
-        token_ids: The tokens of each text, for length and rarity; any tokenizer's.
-        projection: (teacher's dimensions, student's dimensions): the map to the student's training target; the
-            identity for a student in its teacher's space. Without it, the best orthogonal map is fitted on each half
-            of the texts and applied to the other half, if there are enough texts.
+        token_ids: Token ids of each text from any tokenizer, for length and rarity.
+        projection: The map to the student's training target (teacher's dimensions, student's dimensions), which is
+            the identity for a student in its teacher's space. Without it, and with enough texts, the best orthogonal
+            map is fitted on each half of the texts and applied to the other half.
         seed: Seed of all sampling.
 
     Raises:
         UserError: There are too few texts, or a vector is missing or not finite.
     """
-    student, teacher = _units(student_vectors, len(texts), "student"), _units(teacher_vectors, len(texts), "teacher")
+    student, teacher = (
+        _unit_vectors(student_vectors, len(texts), "student"),
+        _unit_vectors(teacher_vectors, len(texts), "teacher"),
+    )
     if len(texts) < NEIGHBOURS + 2:
         raise UserError(f"Agreement needs at least {NEIGHBOURS + 2} texts, but there are {len(texts)}.")
     if len(token_ids) != len(texts):
@@ -143,7 +146,7 @@ def measure_agreement(
     overlap, nearest = _neighbours(student, teacher)
     rows = np.arange(len(texts))
     sampled = _random_pairs(len(texts), generator)
-    near = _distinct_pairs(np.concatenate([np.stack([rows, found], axis=1) for found in nearest]))
+    near = _distinct_pairs(np.concatenate([np.stack([rows, neighbours], axis=1) for neighbours in nearest]))
     lengths = np.array([len(tokens) for tokens in token_ids])
     models = {"student": student, "teacher": teacher}
     similarities = {name: _pair_cosines(vectors, sampled) for name, vectors in models.items()}
@@ -172,9 +175,9 @@ def measure_agreement(
                 texts[row],
                 int(lengths[row]),
                 float(cosines[row]),
-                *(texts[found[row]] for found in nearest),
+                *(texts[neighbours[row]] for neighbours in nearest),
             )
-            for row in np.argsort(cosines, kind="stable")[:LISTED]
+            for row in np.argsort(cosines, kind="stable")[:MAX_LISTED]
         ],
         differing_pairs=_differing_pairs(texts, np.concatenate([sampled, near]), **differences),
         random_pairs=_plotted_pairs(**similarities, generator=generator),
@@ -182,7 +185,7 @@ def measure_agreement(
     )
 
 
-def _units(vectors: np.ndarray, count: int, model: str) -> np.ndarray:
+def _unit_vectors(vectors: np.ndarray, count: int, model: str) -> np.ndarray:
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) != count:
         raise UserError(f"The {model}'s vectors have shape {vectors.shape}; {count} texts need one row each.")
@@ -201,7 +204,7 @@ def _text_cosines(
         if projection.shape != shape:
             raise UserError(f"The projection has shape {projection.shape}, but these models need {shape}.")
         return _row_cosines(student, teacher @ projection), "the space of the student's training target"
-    # An orthogonal map has about half as many free parameters as a square matrix; fewer texts would be overfitted.
+    # An orthogonal map has about half as many parameters as a square matrix, so it would overfit fewer texts.
     needed = 2 * max(shape)
     if len(student) < needed:
         return None, (
@@ -222,18 +225,18 @@ def _row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _neighbours(student: np.ndarray, teacher: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the share of nearest neighbours in common (texts,), and the nearest by student and teacher (2, texts)."""
+    """Return the overlap of nearest neighbours (texts,), and each model's nearest text (2, texts)."""
     overlap = np.empty(len(student))
     nearest = np.empty((2, len(student)), dtype=np.int64)
     for start in range(0, len(student), CHUNK_ROWS):
         rows = np.arange(start, min(start + CHUNK_ROWS, len(student)))
-        found = []
+        neighbours = []
         for model, vectors in enumerate((student, teacher)):
             similarities = vectors[rows] @ vectors.T
             similarities[np.arange(len(rows)), rows] = -np.inf
             nearest[model, rows] = similarities.argmax(axis=1)
-            found.append(np.argpartition(similarities, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:])
-        overlap[rows] = (found[0][:, :, None] == found[1][:, None, :]).sum(axis=(1, 2)) / NEIGHBOURS
+            neighbours.append(np.argpartition(similarities, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:])
+        overlap[rows] = (neighbours[0][:, :, None] == neighbours[1][:, None, :]).sum(axis=(1, 2)) / NEIGHBOURS
     return overlap, nearest
 
 
@@ -269,15 +272,18 @@ def _summary(cosines: np.ndarray) -> Cosines:
 
 
 def _length_bands(lengths: np.ndarray) -> dict[str, np.ndarray]:
-    starts = (0, *LENGTHS[:-1])
-    names = [*(f"{low + 1}–{high}" for low, high in zip(starts, LENGTHS, strict=True)), f"over {LENGTHS[-1]}"]
-    bands = np.searchsorted(LENGTHS, np.maximum(lengths, 1))
+    starts = (0, *LENGTH_BOUNDS[:-1])
+    names = [
+        *(f"{low + 1}–{high}" for low, high in zip(starts, LENGTH_BOUNDS, strict=True)),
+        f"over {LENGTH_BOUNDS[-1]}",
+    ]
+    bands = np.searchsorted(LENGTH_BOUNDS, np.maximum(lengths, 1))
     return {name: np.flatnonzero(bands == band) for band, name in enumerate(names)}
 
 
 def _rarity_bands(token_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
     documents = Counter(token for tokens in token_ids for token in set(tokens))
-    # Tokens of every text, such as a start token, carry no information and would make short texts look common.
+    # Tokens in every text, such as a start token, carry no information and make short texts look common.
     bits = {token: np.log2(len(token_ids) / count) for token, count in documents.items() if count < len(token_ids)}
     rarity = [np.mean([bits[token] for token in tokens if token in bits] or [0.0]) for tokens in token_ids]
     names = ("commonest", "common", "rare", "rarest")
@@ -300,7 +306,7 @@ def _bands(rows_of: Mapping[str, np.ndarray], cosines: np.ndarray | None, overla
 def _differing_pairs(
     texts: Sequence[str], pairs: np.ndarray, student: np.ndarray, teacher: np.ndarray
 ) -> list[DifferingPair]:
-    """Return the pairs with the largest difference; each text occurs in one pair only, so that no outlier repeats."""
+    """Return the pairs that differ most, each text in at most one pair, so that no outlier fills the list."""
     found: list[DifferingPair] = []
     seen: set[int] = set()
     for index in np.argsort(-np.abs(student - teacher), kind="stable"):
@@ -308,7 +314,7 @@ def _differing_pairs(
         if first not in seen and second not in seen:
             seen |= {first, second}
             found.append(DifferingPair(texts[first], texts[second], float(student[index]), float(teacher[index])))
-        if len(found) == LISTED:
+        if len(found) == MAX_LISTED:
             break
     return found
 
@@ -316,6 +322,6 @@ def _differing_pairs(
 def _plotted_pairs(
     student: np.ndarray, teacher: np.ndarray, generator: np.random.Generator
 ) -> list[tuple[float, float]]:
-    rows = generator.permutation(len(student))[:SHOWN_PAIRS]
+    rows = generator.permutation(len(student))[:PLOTTED_PAIRS]
     values = np.round(np.stack([student[rows], teacher[rows]], axis=1).astype(float), 4)
     return [(first, second) for first, second in values.tolist()]

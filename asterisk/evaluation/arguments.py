@@ -15,7 +15,7 @@ class EncoderArguments:
 
     model: str = option("", "a folder, ONNX file, Hub id, package:NAME or static:SPEC")
     baseline: list[str] = option([], "models to compare with; retention refers to the first", action="extend")
-    batch_size: int = option(64, "maximum of texts per forward pass")
+    batch_size: int = option(64, "maximum number of texts per forward pass")
     truncate_dim: int | None = option(None, "keep only this many dimensions of the model (not of the baselines)")
     precision: str = option("float32", "float32, bfloat16 or auto, for models that torch runs")
     pooling: str = option("mean", "mean, cls, max or lasttoken, for encoders whose files name no pooling")
@@ -45,7 +45,7 @@ class ClassificationArguments:
     fine_tune: bool = option(False, "train each Asterisk on the whole set, like train_head.py --mode full")
     sets: list[str] = option([], "names of the sets; none given means all")
     templates: list[str] = option(list(TEMPLATES), "zero-shot prompts, in which the label's name replaces {}")
-    max_test_texts: int = option(2_000, "maximum of test texts per set")
+    max_test_texts: int = option(2_000, "maximum number of test texts per set")
 
 
 @dataclass
@@ -74,10 +74,10 @@ class EvaluationArguments(OutputArguments, ReportArguments, ClassificationArgume
 
 
 def check_arguments(arguments: EvaluationArguments) -> None:
-    """Refuse arguments that are missing or do not fit together.
+    """Check that required arguments are given and that all fit together.
 
     Raises:
-        UserError: Names the argument.
+        UserError: An argument is missing or needs another one; the message names it.
     """
     for name in ("model", "output_dir", *([] if arguments.classifies else ["tasks"])):
         if not getattr(arguments, name):
@@ -96,7 +96,7 @@ def parse_prompt(text: str) -> tuple[str, str]:
     """Split NAME=TEXT into name and text.
 
     Raises:
-        UserError: The text has another form.
+        UserError: The text does not have this form.
     """
     name, separator, value = text.partition("=")
     if not separator or not name:

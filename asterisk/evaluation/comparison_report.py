@@ -22,7 +22,7 @@ from asterisk.evaluation.tasks import EvaluationTask
 from asterisk.models.encoder import Encoder
 from asterisk.reporting.names import display_names
 
-# Enough for steady figures of agreement and speed; a teacher embeds so many in seconds.
+# Enough for stable agreement and speed; a teacher embeds this many in seconds.
 MAX_TEXTS = 2_000
 # The labelled set for the map: it has many classes and short texts.
 MAP_SET = "Banking77"
@@ -85,7 +85,7 @@ def write_comparison_report(
 
 
 def _result(task: EvaluationTask, scores: ModelScores, encoder: Encoder, batch_size: int) -> BenchmarkResult:
-    """Return a task's score with the values behind it, which for STS are computed again."""
+    """Return a task's score and the values behind it; for STS, the cosines are recomputed."""
     score = scores.tasks[task.name]
     pairs = sentence_pairs(task.local, task.folder) if task.local else None
     if pairs is None:
@@ -109,7 +109,7 @@ def _embed(texts: list[str], student: Encoder, teacher: Encoder, batch_size: int
 
 
 def _word_ids(texts: Sequence[str]) -> list[list[int]]:
-    """Number each text's words, so that lengths and rarities favour no model's tokenizer."""
+    """Return the words of each text as ids, so that lengths and rarities favour neither model's tokenizer."""
     numbers: dict[str, int] = {}
     return [
         [numbers.setdefault(word, len(numbers)) for word in re.findall(r"\w+|[^\w\s]", text.lower())] for text in texts

@@ -12,7 +12,7 @@ from asterisk.reporting.plots import CLASS_COLOURS
 
 # Enough to see the classes; t-SNE takes a minute for more.
 MAP_TEXTS = 1_000
-FEWEST_TEXTS = 12
+MIN_TEXTS = 12
 CLUSTERS = 8
 
 
@@ -36,9 +36,9 @@ def embedding_map(
 ) -> EmbeddingMap:
     """Lay out texts by t-SNE of their unit vectors (van der Maaten and Hinton 2008), for student and teacher.
 
-    Both layouts start from the teacher's two principal components, so that they can be compared. The map shows the ten
-    most frequent labels, and at most `MAP_TEXTS` texts. Texts without labels are coloured by their cluster: k-means on
-    the teacher's vectors, with eight clusters.
+    Both layouts start from the teacher's two principal components, so that they can be compared. The map shows at most
+    `MAP_TEXTS` texts with the ten most frequent labels. Unlabelled texts are coloured by their k-means cluster among
+    the teacher's vectors.
 
     Args:
         student_vectors: (texts, student's dimensions).
@@ -57,8 +57,8 @@ def embedding_map(
     frequent = [label for label, _ in Counter(labels or []).most_common(len(CLASS_COLOURS))]
     rows = np.array([row for row in range(len(texts)) if labels is None or labels[row] in frequent], dtype=int)
     rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MAP_TEXTS])
-    if len(rows) < FEWEST_TEXTS:
-        raise UserError(f"A map needs at least {FEWEST_TEXTS} texts, but there are {len(rows)}.")
+    if len(rows) < MIN_TEXTS:
+        raise UserError(f"A map needs at least {MIN_TEXTS} texts, but there are {len(rows)}.")
     student, teacher = (unit(np.asarray(part, dtype=float)[rows]) for part in (student_vectors, teacher_vectors))
     if labels is None:
         clusters = KMeans(CLUSTERS, n_init=1, random_state=seed).fit_predict(teacher)

@@ -1,7 +1,7 @@
 """Classification with embeddings: without training, and from few labelled texts with MTEB's protocol.
 
-The settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder unchanged; the remaining one is in
-[`asterisk.evaluation.fine_tuned`]:
+These are the settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder unchanged;
+[`asterisk.evaluation.fine_tuned`] has the remaining one:
 
 - zero-shot: the class whose label, in words, has the nearest embedding;
 - linear probe (FEET's "frozen"): MTEB's classification, with MTEB's number of training texts per label for the set;
@@ -13,7 +13,7 @@ logistic regression on the embeddings of each draw.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from mteb.abstasks import AbsTaskClassification
@@ -48,9 +48,9 @@ class ClassificationResult:
         retention: accuracy ÷ the first encoder's accuracy; None where that is 0.
         test_texts: Number of test texts.
         classes: Number of classes.
-        short_classes: Number of classes with fewer training texts than the setting draws; all of theirs are used.
+        short_classes: Number of classes that have fewer training texts than the setting draws, and use them all.
         majority: Accuracy of always predicting the most frequent test class.
-        accuracies: The accuracy of each draw, or the only one.
+        accuracies: The accuracy of each draw; zero-shot and fine-tuned have one.
     """
 
     set: str
@@ -82,27 +82,27 @@ def measure_classification(
 
     Args:
         encoders: At least one; retention is relative to the first.
-        sets: Labelled sets, which may be a generator. A set without training texts has only zero-shot.
+        sets: Labelled sets; a set without training texts is measured zero-shot only.
         zero_shot: Whether to measure zero-shot.
         linear_probe: Whether to measure with MTEB's number of training texts per label for the set.
-        few_shot: Further numbers of training texts per label.
-        templates: Prompts of zero-shot; see [`class_embeddings`].
+        few_shot: Numbers of training texts per label to measure with.
+        templates: Zero-shot prompts; see [`class_embeddings`].
         batch_size: Texts per forward pass, at most.
 
     Returns:
         Rows ordered by set, setting and encoder.
 
     Raises:
-        UserError: Two encoders share a name, a number of few_shot is below 1, a set has a single class, an argument
-            of zero-shot is wrong, or an encoder gives a vector that is not finite.
+        UserError: Two encoders share a name, few_shot holds a number below 1, a set has a single class, a template or
+            description is invalid, or a vector is not finite.
     """
     name, count = Counter(encoder.name for encoder in encoders).most_common(1)[0]
     if count > 1:
-        raise UserError(f"{count} models are called {name}, which no table could tell apart; rename their folders.")
+        raise UserError(f"{count} models share the name {name}; rename their folders.")
     if few_shot and min(few_shot) < 1:
         raise UserError(f"Few-shot needs at least 1 text per label, not {min(few_shot)}.")
     models = [MtebEncoder(encoder) for encoder in encoders]
-    lines = []
+    results = []
     for data in tqdm(sets, desc="Classifying", unit=" sets", disable=None):
         samples = {f"few-shot {number}": number for number in few_shot}
         if linear_probe:
@@ -111,10 +111,11 @@ def measure_classification(
             samples = {}
         scores = [_measure(model, data, samples, templates if zero_shot else None, batch_size) for model in models]
         for setting in scores[0]:
-            first = np.mean(scores[0][setting], axis=0)[0]
-            for encoder, found in zip(encoders, scores, strict=True):
-                lines.append(_result(data, setting, samples.get(setting), encoder.name, found[setting], first))
-    return lines
+            baseline = np.mean(scores[0][setting], axis=0)[0]
+            for encoder, by_setting in zip(encoders, scores, strict=True):
+                draws = by_setting[setting]
+                results.append(_result(data, setting, samples.get(setting), encoder.name, draws, baseline))
+    return results
 
 
 def _measure(
@@ -139,19 +140,18 @@ def _zero_shot_scores(
     model: MtebEncoder, data: ClassificationSet, templates: Sequence[str], batch_size: int
 ) -> np.ndarray:
     classes = class_embeddings(model.encoder, data.classes, templates, data.descriptions, batch_size)
-    # Through MTEB's interface, so that the linear probe finds the vectors in the cache.
+    # MTEB's interface caches the vectors for the linear probe.
     texts = [{"text": data.test_texts}]
     vectors = model.encode(texts, task_metadata=_metadata(data), batch_size=batch_size)
     number = {label: index for index, label in enumerate(data.classes)}
     references = [number[label] for label in data.test_labels]
-    found = load_metric("classification").compute(
-        predictions=(vectors @ classes.T).argmax(axis=1), references=references
-    )
-    return 100 * np.array([[found["accuracy"], found["macro_f1"]]])
+    predictions = (vectors @ classes.T).argmax(axis=1)
+    values = load_metric("classification").compute(predictions=predictions, references=references)
+    return 100 * np.array([[values["accuracy"], values["macro_f1"]]])
 
 
 def _probe_scores(model: MtebEncoder, data: ClassificationSet, samples: int, batch_size: int) -> np.ndarray:
-    """Run MTEB's classification with so many training texts per label."""
+    """Run MTEB's classification with `samples` training texts per label."""
     attributes = {"metadata": _metadata(data), "samples_per_label": samples}
     task = type("LinearProbe", (AbsTaskClassification,), attributes)()
     splits = {"train": (data.train_texts, data.train_labels), "test": (data.test_texts, data.test_labels)}
@@ -167,7 +167,7 @@ def _metadata(data: ClassificationSet) -> TaskMetadata:
 
 
 def _result(
-    data: ClassificationSet, setting: str, samples: int | None, model: str, scores: np.ndarray, first: float
+    data: ClassificationSet, setting: str, samples: int | None, model: str, scores: np.ndarray, baseline: float
 ) -> ClassificationResult:
     means = scores.mean(axis=0)
     deviations = [float(value) for value in scores.std(axis=0, ddof=1)] if len(scores) > 1 else [None, None]
@@ -180,7 +180,7 @@ def _result(
         accuracy_sd=deviations[0],
         macro_f1=float(means[1]),
         macro_f1_sd=deviations[1],
-        retention=float(means[0] / first) if first > 0 else None,
+        retention=float(means[0] / baseline) if baseline > 0 else None,
         test_texts=len(data.test_texts),
         classes=len(data.classes),
         majority=100 * Counter(data.test_labels).most_common(1)[0][1] / len(data.test_labels),
@@ -192,13 +192,12 @@ def _result(
 def single_result(
     data: ClassificationSet, setting: str, model: str, accuracy: float, macro_f1: float
 ) -> ClassificationResult:
-    """The row of one training on all training texts, without a retention; scores × 100."""
-    line = _result(data, setting, None, model, np.array([[accuracy, macro_f1]]), 0.0)
-    return replace(line, retention=None)
+    """Return the row of one training on all training texts, without retention; scores × 100."""
+    return _result(data, setting, None, model, np.array([[accuracy, macro_f1]]), baseline=0.0)
 
 
 def mean_results(results: Sequence[ClassificationResult]) -> list[ClassificationResult]:
-    """Average the sets: a row per setting and encoder, whose retention is the ratio of mean accuracies."""
+    """Average over the sets: one row per setting and encoder; retention is the ratio of mean accuracies."""
     groups: dict[tuple[str, str], list[ClassificationResult]] = defaultdict(list)
     for result in results:
         groups[result.setting, result.model].append(result)

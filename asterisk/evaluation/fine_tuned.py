@@ -1,7 +1,7 @@
 """The fine-tuned setting of FEET (Lee et al. 2024, arXiv:2411.01322): the whole model trained on labelled texts.
 
-`train_head.py --mode full` trains on all training texts of a set, as a user would run it; its score on the test texts
-is the result. Only an Asterisk can be trained this way.
+`train_head.py --mode full` trains on all training texts of a set, and its score on the test texts is the result. Only
+an Asterisk can be trained this way.
 """
 
 import subprocess
@@ -28,7 +28,7 @@ def measure_fine_tuned(
     Args:
         name: The model's name in the results.
         spec: The Asterisk to train, as `train_head.py` takes it.
-        sets: Labelled sets; those without training texts are left out.
+        sets: Labelled sets; those without training texts are skipped.
         program: The file train_head.py.
         folder: Receives a folder per set with the classifier and its report. An interrupted training is resumed, and
             a finished one is not repeated.
@@ -36,26 +36,26 @@ def measure_fine_tuned(
     Raises:
         UserError: A training failed; the message includes its error.
     """
-    lines = []
+    results = []
     for data in sets:
         if not data.train_texts:
             continue
-        place = folder / data.name
-        make_folder(place)
+        set_folder = folder / data.name
+        make_folder(set_folder)
         for split, texts, labels in (
             ("train", data.train_texts, data.train_labels),
             ("test", data.test_texts, data.test_labels),
         ):
-            with atomic_file(place / f"{split}.parquet") as temporary:
+            with atomic_file(set_folder / f"{split}.parquet") as temporary:
                 pq.write_table(pa.table({"text": texts, "label": labels}), temporary)
         command = [sys.executable, str(program), "--model", spec, "--mode", "full", "--resume"]
-        command += ["--train_file", str(place / "train.parquet"), "--test_file", str(place / "test.parquet")]
-        command += ["--text_column", "text", "--label_column", "label", "--output_dir", str(place / "run")]
+        command += ["--train_file", str(set_folder / "train.parquet"), "--test_file", str(set_folder / "test.parquet")]
+        command += ["--text_column", "text", "--label_column", "label", "--output_dir", str(set_folder / "run")]
         finished = subprocess.run(command, stderr=subprocess.PIPE, text=True)
         if finished.returncode:
             message = " ".join(finished.stderr.split())[-400:]
             raise UserError(f"Fine-tuning {spec} on {data.name} failed: {message}")
-        report = read_json(place / "run" / "report.json")
+        report = read_json(set_folder / "run" / "report.json")
         test = report["repeats"][report["saved_repeat"]]["test"]
-        lines.append(single_result(data, SETTING, name, test["accuracy"], test["macro_f1"]))
-    return lines
+        results.append(single_result(data, SETTING, name, test["accuracy"], test["macro_f1"]))
+    return results

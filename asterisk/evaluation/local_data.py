@@ -1,4 +1,4 @@
-"""Local files as the data of MTEB's task classes."""
+"""Conversion of local files to the data of MTEB's task classes."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ DEFAULTS: dict[str, tuple[Any, str]] = {
 
 
 def mteb_task(task: LocalTask, folder: Path) -> Any:
-    """Make an instance of MTEB's class for a local task, with the files' hash as its data's revision; no data yet.
+    """Make MTEB's task object for a local task, without data; the hash of its files is the revision of the data.
 
     Raises:
         UserError: A file or column is missing.
@@ -48,13 +48,13 @@ def mteb_task(task: LocalTask, folder: Path) -> Any:
     else:
         base = DEFAULTS[task.type][0]
         metadata = local_metadata(description=task.remark, task_type=task.type, **changes)
-    # The metadata belongs to a class of its own, because unloading the data deletes an instance's metadata.
-    made = type(base.__name__, (base,), {"metadata": metadata})()
+    # The metadata sits on a new class, because unloading the data deletes an instance's metadata.
+    instance = type(base.__name__, (base,), {"metadata": metadata})()
     if task.type == "PairClassification":
-        made.input1_column_name, made.input2_column_name, made.label_column_name = COLUMNS[task.type]
+        instance.input1_column_name, instance.input2_column_name, instance.label_column_name = COLUMNS[task.type]
     if task.type == "Classification" and not task.train:
-        made.is_cross_validation, made.train_split = True, "test"
-    return made
+        instance.is_cross_validation, instance.train_split = True, "test"
+    return instance
 
 
 def local_metadata(name: str, task_type: str, dataset: Any, **more: Any) -> TaskMetadata:
@@ -70,21 +70,21 @@ def local_metadata(name: str, task_type: str, dataset: Any, **more: Any) -> Task
     )
 
 
-def load_data(task: LocalTask, made: Any, folder: Path) -> None:
-    """Fill in the data of a task of [`mteb_task`].
+def load_data(task: LocalTask, instance: Any, folder: Path) -> None:
+    """Load the data of a task object from [`mteb_task`].
 
     Raises:
         UserError: A value is missing.
     """
     data = LOADERS[task.type](task, folder, task.columns or COLUMNS[task.type])
-    subset = made.hf_subsets[0]
-    # Retrieval always has a level of subsets, the other types only if there are several.
-    made.dataset = {subset: data} if task.type == "Retrieval" or subset != "default" else data
-    made.data_loaded = True
+    subset = instance.hf_subsets[0]
+    # MTEB keys retrieval data by subset; other data only if there are several subsets.
+    instance.dataset = {subset: data} if task.type == "Retrieval" or subset != "default" else data
+    instance.data_loaded = True
 
 
 def data_files(task: LocalTask, folder: Path) -> dict[str, Path]:
-    """The paths of a task's files, by their names in the table."""
+    """Map the names of a task's files to their paths."""
     return {name: folder / f"{name}{SUFFIX}" for name in (*task.train, *task.test)}
 
 
@@ -118,21 +118,17 @@ def _check_file(file: Path, columns: Sequence[str], task: str) -> None:
 
 
 def _read(folder: Path, names: Sequence[str], columns: Sequence[str]) -> list[list[Any]]:
-    """Read and concatenate the columns of some files.
-
-    Raises:
-        UserError: A value is missing.
-    """
+    """Read columns, each concatenated over the files."""
     values: list[list[Any]] = [[] for _ in columns]
     for name in names:
         file = folder / f"{name}{SUFFIX}"
         table = pq.read_table(file, columns=list(columns))
-        for place, column in enumerate(columns):
+        for index, column in enumerate(columns):
             cells = table[column].to_pylist()
             # NaN is the only value that differs from itself.
             if missing := [row for row, value in enumerate(cells) if value is None or value != value]:
                 raise UserError(f"{file}: row {missing[0]} has no {column!r}; correct or delete the row.")
-            values[place] += cells
+            values[index] += cells
     return values
 
 
@@ -149,7 +145,7 @@ def _load_classification(task: LocalTask, folder: Path, columns: tuple[str, ...]
 
 
 def classification_data(splits: dict[str, tuple[list[str], list[str]]], classes: Sequence[str]) -> DatasetDict:
-    """Bring texts and labels into the form of MTEB's classification: columns `text` and `label`, a class's number."""
+    """Convert to the format of MTEB's classification: columns `text` and `label` (a class number)."""
     number = {label: index for index, label in enumerate(classes)}
     data = {
         split: Dataset.from_dict({"text": texts, "label": [number[label] for label in labels]})
@@ -169,7 +165,7 @@ def _load_pairs(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> Data
 def _load_clustering(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
     texts, labels = _read(folder, task.test, columns)
     kept = [(text, label) for text, label in zip(texts, labels, strict=True) if text.strip()]
-    # A row of MTEB's older clustering tasks is a whole set.
+    # In MTEB's older clustering tasks, one row is a whole set.
     one_set = {"sentences": [[text for text, _ in kept]], "labels": [[label for _, label in kept]]}
     return DatasetDict(test=Dataset.from_dict(one_set))
 

@@ -18,7 +18,7 @@ TYPES = {
 BENCHMARKS = ("MTEB(eng, v2)", "MTEB(eng, v1)")
 GROUPS = ("sts5", "sts7", *TYPES)
 
-# Columns per task type, where the task does not name its files' columns.
+# Default columns per task type.
 COLUMNS = {
     "STS": ("sentence1", "sentence2", "score"),
     "Classification": ("text", "label"),
@@ -30,17 +30,17 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class LocalTask:
-    """A task on local files, which are named without `.parquet`, relative to the data folder.
+    """A task on local files, whose names are relative to the data folder and omit `.parquet`.
 
     Attributes:
-        name: The name in results: MTEB's name only if rows and splits are MTEB's.
+        name: The name in results; it is MTEB's only if rows and splits are, too.
         type: MTEB's task type.
-        test: Files whose concatenated rows are scored; for retrieval: corpus, queries, judgements.
+        test: Files whose concatenated rows are scored; for retrieval, corpus, queries and judgements.
         train: Files that classification draws samples from; without them, five-fold cross-validation over `test`.
         dev: Files that `NAME:dev` scores instead of `test`.
         mteb_name: The MTEB task whose class and settings are used; without it, MTEB's defaults for the type.
         columns: The files' columns, in the order of [`COLUMNS`].
-        labels: The class names in the order of their numbers; without them, sorted. For pairs, the last is positive.
+        labels: The class names in the order of their numbers; sorted if empty. For pairs, the last one is positive.
         remark: Source of the file, or how it differs from MTEB's data.
     """
 
@@ -71,7 +71,7 @@ def _classes(name: str, file: str, mteb_name: str = "", splits: str = "train dev
     return LocalTask(name, "Classification", **{"test": test, "train": train, "dev": dev, **more}, mteb_name=mteb_name)
 
 
-# Class 0 and 1; sorted by name they would be swapped.
+# Classes 0 and 1, which sorting by name would swap.
 COUNTERFACTUAL = ("not-counterfactual", "counterfactual")
 BANKING, TWEETS, IMDB = (f"{name}Classification" for name in ("Banking77", "TweetSentimentExtraction", "Imdb"))
 COUNTERFACTUAL_TASK, EMOTION = "AmazonCounterfactualClassification", "EmotionClassification"
@@ -217,7 +217,7 @@ def local_tasks(name: str) -> list[LocalTask]:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """The known name closest to a mistyped one, and the groups, for an error message."""
+    """Return a hint for an error message: the known name closest to a mistyped one, and the groups."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     groups = f"the groups are {', '.join(GROUPS)}"
     return f"did you mean {close[0]!r}? Otherwise, {groups}" if close else groups

@@ -26,8 +26,8 @@ from asterisk.core.markdown import aligned_table
 from asterisk.evaluation.tasks import EvaluationTask
 from asterisk.models.encoder import Encoder
 
-# Vectors kept while a task runs: about 80 MB.
-MAX_CACHED = 50_000
+# About 80 MB while a task runs.
+MAX_CACHED_VECTORS = 50_000
 
 
 class MtebEncoder(AbsEncoder):
@@ -66,10 +66,10 @@ class MtebEncoder(AbsEncoder):
         prompt = self.encoder.prompts[name] if name is not None else None
         if self._cache_key != (task_metadata.name, prompt):
             self._cache_key, self._cache = (task_metadata.name, prompt), {}
-        # A task embeds its texts in several calls, many of them more than once.
+        # A task embeds its texts in several calls, and many texts more than once.
         new = [text for text in dict.fromkeys(texts) if text not in self._cache]
         vectors = dict(zip(new, self.encoder.encode(new, batch_size=batch_size, prompt=prompt), strict=True))
-        if len(self._cache) + len(new) <= MAX_CACHED:
+        if len(self._cache) + len(new) <= MAX_CACHED_VECTORS:
             self._cache |= vectors
         found = [vectors[text] if text in vectors else self._cache[text] for text in texts]
         return np.array(found, dtype=np.float32).reshape(len(texts), self.encoder.dimension)
@@ -83,7 +83,7 @@ class TaskScore:
         score: MTEB's main score × 100, as on its leaderboard.
         metric: MTEB's name of that score, such as cosine_spearman.
         seconds: Duration of the evaluation.
-        experiments: The scores × 100 whose mean `score` is, such as those of classification's draws of training texts.
+        experiments: Scores × 100 whose mean is `score`, such as those of MTEB's ten draws of training texts.
     """
 
     score: float
@@ -106,7 +106,7 @@ class ModelScores:
 
     @classmethod
     def of(cls, model: str, encoder: Encoder) -> "ModelScores":
-        """Start without results, for an encoder that the user calls `model`."""
+        """Make a record without results for an encoder; `model` is the user's name for it."""
         size = encoder.dimension, encoder.num_parameters, encoder.num_bytes
         return cls(model, encoder.name, encoder.revision, *size)
 
@@ -128,10 +128,10 @@ class ModelScores:
 def run_tasks(
     encoder: Encoder, tasks: list[EvaluationTask], output_dir: Path, batch_size: int = 64
 ) -> Iterator[tuple[str, TaskScore]]:
-    """Run the encoder on one task after the other, and yield each task's name and result when it is finished.
+    """Run the encoder on each task, and yield the task's name and result as soon as it is finished.
 
-    MTEB's result files in `output_dir/results` also serve as a cache: a result for the same model (by the hash of its
-    weights and settings), data and release of MTEB is not computed again.
+    MTEB's result files in `output_dir/results` also serve as a cache: a result is reused if the model (by the hash of
+    its weights and settings), the data and MTEB's release are the same.
 
     Raises:
         UserError: The encoder gives vectors that are not finite, or a task's data cannot be loaded. Finished results
@@ -153,7 +153,7 @@ def finished_score(task: EvaluationTask, model: ModelMeta, cache: ResultCache) -
     path = cache.get_task_result_path(task.name, model)
     try:
         result = cache.load_task_result(task.name, model)
-    except (OSError, ValueError):  # a run was killed while it wrote
+    except (OSError, ValueError):  # a killed run left half a file
         path.unlink(missing_ok=True)
         return None
     if result is None or result.get_missing_evaluations(task.task):
@@ -198,7 +198,7 @@ def _score(result: TaskResult, task: EvaluationTask) -> TaskScore:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence MTEB's notes about newer tasks, warnings, and the progress bars of datasets."""
+    """Silence warnings, MTEB's notes about newer tasks, and the progress bars of datasets."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("mteb").setLevel(logging.ERROR)
@@ -218,23 +218,23 @@ def summary(
 ) -> dict[str, Any]:
     """Collect the content of `summary.json`: the first model's scores and means, the baselines, and the settings."""
 
-    def described(model: ModelScores) -> dict[str, Any]:
+    def describe(model: ModelScores) -> dict[str, Any]:
         fields = {name: value for name, value in dataclasses.asdict(model).items() if name != "tasks"}
         return {**fields, "scores": model.scores, "means": model.means(groups)}
 
     model, *baselines = models
-    first = described(model)
-    about = {
+    first = describe(model)
+    task_records = {
         task.name: {
             "source": "local" if task.local else "hub",
-            # Whether rows and splits are MTEB's, so that the score may be called MTEB's.
+            # Only a score on MTEB's rows and splits may be called MTEB's.
             "mteb": task.is_mteb,
             "dataset": dict(task.task.metadata.dataset),
             "files": task.files,
             "remark": task.remark,
             "splits": list(task.task.eval_splits),
             "metric": model.tasks[task.name].metric,
-            "seconds": {one.model: one.tasks[task.name].seconds for one in models if task.name in one.tasks},
+            "seconds": {each.model: each.tasks[task.name].seconds for each in models if task.name in each.tasks},
         }
         for task in tasks
         if task.name in model.tasks
@@ -244,8 +244,8 @@ def summary(
         "means": first.pop("means"),
         "retention": score_ratios(model, baselines[0], groups) if baselines else {},
         "model": first,
-        "baselines": [described(baseline) for baseline in baselines],
-        "tasks": about,
+        "baselines": [describe(baseline) for baseline in baselines],
+        "tasks": task_records,
         "settings": settings,
         "versions": {name: version(name) for name in ("mteb", "torch", "transformers", "sentence-transformers")},
     }

@@ -1,4 +1,4 @@
-"""The plots of the agreement report, for its page; quality against speed also as a picture."""
+"""The plots of the agreement report as HTML; quality against speed also as an image."""
 
 import html
 import textwrap
@@ -67,7 +67,7 @@ def comparison_figure(compared: Sequence[ComparedModel]) -> "Figure":
     axes.xaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    # The legend's discs have one size: those of the plot would not fit.
+    # The legend's discs share one size, because the plotted sizes would not fit.
     legend = figure.legend(loc="outside lower center", ncols=2, frameon=False, title="area: size on disk")
     for handle in legend.legend_handles:
         handle.set_sizes([70])  # type: ignore[union-attr]
@@ -107,14 +107,14 @@ def _speed_range(compared: Sequence[ComparedModel]) -> tuple[float, float]:
 
 
 def _speed_ticks(compared: Sequence[ComparedModel]) -> list[int]:
-    """Return powers of ten, and in a short range, which may contain none, also their double and fivefold."""
+    """Return the powers of ten in range; a short range, which may hold none, also gets 2 and 5 times those."""
     low, high = _speed_range(compared)
     steps = (1,) if high / low > 100 else (1, 2, 5)
     return [step * 10**power for power in range(9) for step in steps if low <= step * 10**power <= high]
 
 
 def _diameters(compared: Sequence[ComparedModel]) -> list[float]:
-    """Return diameters in points whose areas follow the sizes: the largest 45, and none too small to see."""
+    """Return diameters in points, from 8 to 45; above the minimum, areas are proportional to the sizes."""
     largest = max(model.bytes for model in compared)
     return [max(8.0, 45 * (model.bytes / largest) ** 0.5) for model in compared]
 

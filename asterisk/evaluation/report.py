@@ -47,7 +47,7 @@ def write_report(
         compared: Models for the plot of quality against speed.
 
     Raises:
-        UserError: The folder holds something else, or cannot be written to; then it is left unchanged.
+        UserError: The folder holds other files or is not writable; it stays unchanged.
     """
     foreign = sorted({path.name for path in folder.iterdir()} - FILES) if folder.is_dir() else []
     if foreign:
@@ -149,7 +149,7 @@ def _comparison_table(compared: Sequence[ComparedModel]) -> Table:
 
 
 def _measures_table(agreement: AgreementMeasures) -> Table:
-    """Tabulate the measures; a value that belongs to both models is in the student's column."""
+    """Tabulate the measures; values that compare the two models are in the student's column."""
     dimensions = str(agreement.student_dimensions), str(agreement.teacher_dimensions)
     rows = [["texts", f"{agreement.texts:,}", ""], ["dimensions", *dimensions]]
     if agreement.cosines:

@@ -1,4 +1,4 @@
-"""The share of its teacher's benchmark scores that a student retains, with confidence intervals."""
+"""The share of the teacher's benchmark scores that a student retains, with confidence intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,9 +53,9 @@ def measure_retention(
 ) -> list[RetainedScore]:
     """Divide a student's scores by its teacher's, with paired bootstrap 95 % percentile intervals.
 
-    Student and teacher share each resample, so that the difficulty of the sample cancels out. The resampled units are
-    an STS task's pairs or a classification task's experiments; the latter interval covers the draws of training texts,
-    not the test set. A group's score is the mean of its tasks' scores, and its retention the ratio of the two means;
+    Student and teacher share each resample, so that its difficulty cancels out. An STS task resamples its pairs. A
+    classification task resamples its experiments, so its interval covers the draws of training texts, but not the test
+    set. A group's score is the mean of its tasks' scores, and its retention is the ratio of the two means;
     each of its resamples combines one resample per task.
 
     Args:
@@ -70,7 +70,7 @@ def measure_retention(
 
     Raises:
         UserError: The teacher lacks a task, or a result holds a number that is not finite.
-        ValueError: Two results are not of the same pairs or number of experiments, or a score contradicts its values.
+        ValueError: Two results have different pairs or numbers of experiments, or a score contradicts its values.
     """
     if missing := [task for task in student if task not in teacher]:
         raise UserError(f"The teacher has no score on {missing[0]}; measure both on the same tasks.")
@@ -128,12 +128,12 @@ def resampled_spearman(
     """Compute Spearman correlations with the gold scores on bootstrap resamples of the pairs, shared by all models.
 
     This second implementation of Spearman's correlation exists for speed: it sorts the values once. The cumulative
-    number of draws of each value, in the order of the values, gives the ranks in a resample, ties included.
+    number of draws, in the order of the values, gives the ranks in a resample, ties included.
 
     Args:
         similarities: (models, pairs).
         gold: (pairs,).
-        resamples: Number of resamples, each with as many pairs as there are.
+        resamples: Number of resamples of `pairs` pairs each.
         generator: Source of randomness.
 
     Returns:
@@ -141,7 +141,7 @@ def resampled_spearman(
     """
     pairs = len(gold)
     values = [np.unique(row, return_inverse=True)[1] for row in [gold, *similarities]]
-    found = np.empty((len(similarities), resamples))
+    coefficients = np.empty((len(similarities), resamples))
     for resample in range(resamples):
         drawn = np.bincount(generator.integers(pairs, size=pairs), minlength=pairs)
         centred = []
@@ -152,8 +152,8 @@ def resampled_spearman(
         gold_spread = gold_ranks @ centred[0]
         for model, ranks in enumerate(centred[1:]):
             spread = np.sqrt(gold_spread * ((ranks * drawn) @ ranks))
-            found[model, resample] = gold_ranks @ ranks / spread if spread else 0.0
-    return found
+            coefficients[model, resample] = gold_ranks @ ranks / spread if spread else 0.0
+    return coefficients
 
 
 def _check(task: str, student: BenchmarkResult, teacher: BenchmarkResult) -> None:
@@ -167,7 +167,9 @@ def _check(task: str, student: BenchmarkResult, teacher: BenchmarkResult) -> Non
         if result.experiments is not None:
             expected.append(float(np.mean(result.experiments)))
         if any(abs(score - result.score) > 0.05 for score in expected):
-            raise ValueError(f"{task}: the {model}'s score {result.score} is not what its values give, {expected}")
+            raise ValueError(
+                f"{task}: the {model}'s score {result.score} contradicts its values, which give {expected}"
+            )
     if not _paired(student, teacher):
         raise ValueError(f"{task}: student and teacher were not measured on the same pairs or experiments")
 

@@ -1,4 +1,4 @@
-"""Measure a model and its baselines, and write results after each task: the work of evaluate_mteb.py."""
+"""The work of evaluate_mteb.py: measure a model and its baselines, and write results after each task."""
 
 import dataclasses
 from pathlib import Path
@@ -35,7 +35,7 @@ def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
     texts = _report_texts(arguments, data) if arguments.report else []
     sets = _selected_sets(arguments, data) if data and arguments.classifies else {}
     if arguments.fine_tune and not is_asterisk(arguments.model):
-        raise UserError(f"--fine_tune trains an Asterisk, but {arguments.model} is none; leave out --fine_tune.")
+        raise UserError(f"--fine_tune trains an Asterisk, but {arguments.model} is not one; leave out --fine_tune.")
     settings = dataclasses.asdict(arguments)
     encoders: list[TextEncoder] = []
     models: list[ModelScores] = []
@@ -116,7 +116,7 @@ def _write_classification(
     )
     if arguments.fine_tune:
         for encoder in filter(lambda encoder: is_asterisk(encoder.spec), encoders):
-            # The revision keeps apart models with different weights in the same place, as in results/.
+            # As in results/, the revision separates models with different weights in the same folder.
             runs = folder / "fine-tuned" / encoder.name / encoder.revision
             results += measure_fine_tuned(encoder.name, encoder.spec, data, train_head, runs)
     if len(sets) > 1:
@@ -128,6 +128,6 @@ def _write_classification(
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
+    """Write a text file atomically."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

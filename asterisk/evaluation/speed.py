@@ -9,7 +9,7 @@ import numpy as np
 from asterisk.models.encoder import Encoder
 
 BATCH_SIZES = (16, 32, 64, 128, 256)
-# A measurement continues until both are reached: a static model embeds a thousand sentences in milliseconds.
+# A measurement runs until both are reached, because a static model embeds a thousand sentences in milliseconds.
 REPETITIONS = 3
 SECONDS = 1.0
 
@@ -30,8 +30,8 @@ def measure_speed(encoder: Encoder, sentences: list[str], batch_sizes: Sequence[
 
     Args:
         encoder: The model to measure.
-        sentences: Sentences of representative lengths. Repeated ones are dropped, because an encoder embeds them only
-            once; the rest must fill the largest batch.
+        sentences: Sentences of representative lengths, enough distinct ones to fill the largest batch. Repeated ones
+            are dropped, because an encoder embeds them only once.
         batch_sizes: The batch sizes to try.
 
     Raises:

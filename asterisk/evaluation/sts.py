@@ -1,4 +1,4 @@
-"""Semantic textual similarity: how well cosines follow human scores, and the table that compares models by it."""
+"""Semantic textual similarity: how well cosines follow human scores, and a table that compares models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from asterisk.evaluation.metrics.functions import spearman
 from asterisk.evaluation.speed import sentences_per_second
 from asterisk.models.encoder import Encode, Encoder
 
-# Enough for a steady figure, and the slowest model embeds them in seconds.
+# Enough for a stable figure; the slowest model embeds them in seconds.
 SPEED_SENTENCES = 1_024
 
 
 @dataclass
 class SentencePairs:
-    """A semantic textual similarity benchmark: pairs of sentences and the similarity that people gave them."""
+    """A semantic textual similarity benchmark: pairs of sentences and their human scores."""
 
     name: str
     first: list[str]
@@ -60,12 +60,12 @@ class Measurement:
     """One model's row in the table: its scores, size and speed.
 
     Attributes:
-        model: Its name in the table.
+        model: The model's name in the table.
         sts: Benchmark → Spearman correlation × 100.
-        dimensions: Of its vectors.
-        parameters: Their number.
+        dimensions: Dimensions of the vectors.
+        parameters: Number of parameters.
         bytes: Size of the weights on disk.
-        sentences_per_second: Strings in, vectors out.
+        sentences_per_second: Speed from strings to vectors.
         cosines: Benchmark → cosine of each pair, for resampling.
     """
 
@@ -83,7 +83,7 @@ class Measurement:
         return float(np.mean(list(self.sts.values())))
 
     def numbers(self) -> dict[str, Any]:
-        """Everything except the cosines, for a file."""
+        """Return every field except the cosines, for results.json."""
         return {name: value for name, value in vars(self).items() if name != "cosines"}
 
 
@@ -104,7 +104,7 @@ def measure(name: str, encoder: Encoder, benchmarks: Sequence[SentencePairs]) ->
 
 
 def sts_table(measurements: Sequence[Measurement]) -> str:
-    """Format measurements as a Markdown table; shares are of the first row's mean score."""
+    """Format measurements as a Markdown table; shares refer to the first row's mean score."""
     first = measurements[0]
     share = "of the teacher's" if first.model.startswith("teacher") else "of the first's"
     rows = [["model", *first.sts, share, "dimensions", "parameters", "MB", "sentences/s"]]

@@ -23,12 +23,12 @@ from asterisk.evaluation.local_tasks import (
 
 @dataclass
 class EvaluationTask:
-    """A task that can be run; the data of a local one is read by `load`.
+    """A runnable task; `load` reads the data of a local one.
 
     Attributes:
         name: The name in results.
         task: MTEB's task.
-        local: The entry of the local task; None for a task from the Hub.
+        local: The local task; None for a task from the Hub.
         folder: The data folder of the local task.
     """
 
@@ -59,12 +59,12 @@ class EvaluationTask:
 
 
 def find_tasks(text: str, data_dir: str | None = None) -> list[EvaluationTask]:
-    """Find the tasks that `--tasks` names, each once; files and columns are checked, but no data is read.
+    """Find the tasks that `--tasks` names, each once; check their files and columns, but read no data.
 
     Args:
         text: Names of tasks, groups ([`GROUPS`]) and benchmarks ([`BENCHMARKS`]), separated by commas. With a data
             folder, `NAME:dev` is a task's development part.
-        data_dir: The folder of the local tasks' files; then nothing comes from the Hub.
+        data_dir: The folder of the local tasks' files; with it, nothing comes from the Hub.
 
     Raises:
         UserError: There is no such task, or a file or column that a task needs is missing.
@@ -77,7 +77,9 @@ def find_tasks(text: str, data_dir: str | None = None) -> list[EvaluationTask]:
         return list({task.name: task for name in names for task in _hub_tasks(name)}.values())
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
-        raise UserError(f"There is no data folder {data_dir}; --data_dir takes one with sts/, classification/ etc.")
+        raise UserError(
+            f"There is no data folder {data_dir}; --data_dir takes a folder with sts/, classification/ etc."
+        )
     found = dict.fromkeys(task for name in names for task in local_tasks(name))
     return [local_evaluation_task(task, folder) for task in found]
 
@@ -106,7 +108,7 @@ def group_members(local: bool) -> dict[str, list[str]]:
 
 def _hub_tasks(name: str) -> list[EvaluationTask]:
     benchmarks = {benchmark: list(mteb.get_benchmark(benchmark).tasks) for benchmark in BENCHMARKS}
-    # As the benchmarks run them: in English, and only the splits that count.
+    # A benchmark's own task objects have its language and splits.
     known = {task.metadata.name: task for tasks in reversed(benchmarks.values()) for task in tasks}
     members = group_members(local=False).get(name, [name])
     try:

@@ -1,4 +1,4 @@
-"""Zero-shot classification: a text gets the class whose label, put into words, has the nearest embedding."""
+"""Zero-shot classification: a text gets the class whose label, in words, has the nearest embedding."""
 
 import re
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ def class_embeddings(
         encoder: Embeds the prompts.
         classes: The classes' names.
         templates: Each makes a prompt; the class's words replace its `{}`.
-        descriptions: Class → words, where the name in words ([`label_text`]) does not express the meaning.
+        descriptions: Class → words that replace its name in words ([`label_text`]).
         batch_size: Prompts per forward pass, at most.
 
     Raises:
-        UserError: A template has no `{}`, a description belongs to no class, or a class is called by a number.
+        UserError: A template has no `{}`, a description belongs to no class, or a class's words hold no letter.
     """
     descriptions = descriptions or {}
     wrong = [template for template in templates if "{}" not in template]

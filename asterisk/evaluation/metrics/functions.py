@@ -1,7 +1,7 @@
 """Accuracy, macro-F1 and correlations: the one implementation, called directly or through `evaluate`.
 
-The scripts in `classification/` and `regression/` wrap these functions for `evaluate.load`. Code that scores often, or
-must start fast, calls the functions: importing `evaluate` takes seconds and each `compute` about 15 ms.
+The scripts in `classification/` and `regression/` wrap these functions for `evaluate.load`. Code that scores often or
+must start fast calls them directly: importing `evaluate` takes seconds, and each `compute` about 15 ms.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ def accuracy_and_macro_f1(predictions: Values, references: Values) -> dict[str, 
     """Return `accuracy` and `macro_f1`, from 0 to 1, as scikit-learn and MTEB define them.
 
     Args:
-        predictions: Class numbers (texts,), or zeros and ones (texts, classes) for several labels per text. Then a
-            text counts as accurate only if all its labels are right.
+        predictions: Class numbers (texts,), or zeros and ones (texts, classes) for several labels per text, where a
+            text is accurate only if all its labels are right.
         references: The true labels, in the same form. Macro-F1 is the mean over the classes that occur in either.
     """
     from sklearn.metrics import accuracy_score, f1_score
 
     return {
         "accuracy": float(accuracy_score(references, predictions)),
-        # A class that is predicted but never right counts as 0; without the option scikit-learn also warns.
+        # An undefined F1 counts as 0, without scikit-learn's warning.
         "macro_f1": float(f1_score(references, predictions, average="macro", zero_division=0)),
     }
 
@@ -59,9 +59,9 @@ def spearman(predictions: Values, references: Values) -> float:
 def load_metric(name: str, config_name: str | None = None) -> "EvaluationModule":
     """Load a metric script from disk with `evaluate`, without a network.
 
-    `evaluate` copies the script into its cache of modules (`HF_MODULES_CACHE`) under a hash of its content and under a
-    lock, so that several processes can load it at once. Predictions are kept in memory; the default would be one file
-    on disk that all processes share.
+    `evaluate` copies the script into its module cache (`HF_MODULES_CACHE`) under a lock and a content hash, so several
+    processes can load it at once. Predictions stay in memory, because evaluate's default is a file that all processes
+    share.
 
     Args:
         name: "classification" ([`accuracy_and_macro_f1`]) or "regression" ([`correlations`]).
