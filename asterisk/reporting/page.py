@@ -24,7 +24,7 @@ class Table:
 
     Attributes:
         head: The columns' titles.
-        rows: Cells as plain text, as many per row as the head has.
+        rows: Cells as plain text, one per column.
         align: One letter per column: "l" for text, "r" for numbers.
         bold_rows: Indices of the rows that stand out.
     """
