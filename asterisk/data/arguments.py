@@ -7,7 +7,7 @@ from asterisk.core.arguments import option
 
 @dataclass
 class FileFormat:
-    """Files: how to read text files and tables, where their content does not show it."""
+    """Files: overrides for the detected format of text files and tables."""
 
     separator: str = option(
         "",
@@ -17,8 +17,8 @@ class FileFormat:
     encoding: str = option("", "encoding of text files, such as cp1252 (default: found in the file)")
     quoting: str = option(
         "",
-        "none: quotation marks in CSV files are plain text; double: they quote, even where a quoted text "
-        "looks like rows (default: they quote, and a stray one is refused)",
+        "none: quotation marks in CSV files are plain text; double: they always quote, even where quoted text "
+        "looks like rows (default: they quote, but stray ones are refused)",
     )
 
 
@@ -44,13 +44,12 @@ class CorpusArguments(FileFormat):
     )
     crossings: list[str] = option(
         [],
-        "NAME=NUMBER: number of crossings for the file of this name, such as captions.txt=300000; none "
-        "clears a recipe's list",
+        "NAME=NUMBER: number of crossings for the file NAME, such as captions.txt=300000; none clears a recipe's list",
     )
     exclude: list[str] = option(
         ["benchmarks"],
-        "benchmarks (MTEB's English ones, known by hashes), benchmarks:FOLDER, files or patterns: their "
-        "sentences are left out; none leaves out nothing",
+        "sentences to leave out: benchmarks (hashes of MTEB's English ones), benchmarks:FOLDER, files or patterns; "
+        "none leaves out nothing",
     )
 
 
@@ -59,11 +58,11 @@ class DataArguments(FileFormat):
     """Data: the labelled texts that a head is trained and measured on."""
 
     train_file: str = option("", "table of labelled texts to train on")
-    dev_file: str = option("", "table that decides when to stop (default: a tenth of the training texts)")
+    dev_file: str = option("", "table for early stopping (default: a tenth of the training texts)")
     test_file: str = option("", "table to measure the result on")
     text_column: str = option("", "column of the texts (default: guessed)")
     label_column: str = option(
         "", "column of the labels, or A,B,C for one column of zeros and ones per label (default: guessed)"
     )
-    label_separator: str = option("", "separator of the labels of a text that has several, if one string holds them")
-    label_names: str = option("", "A,B,C: names, in order, of the labels that vectors of zeros and ones stand for")
+    label_separator: str = option("", "separator of the labels in a string that holds several")
+    label_names: str = option("", "A,B,C: names of the labels in vectors of zeros and ones, in order")

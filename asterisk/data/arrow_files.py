@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 
 from asterisk.data.text_files import SizeLimit
 
-# Bytes that a value takes in memory at least, however few bytes many equal values take in a file.
+# Minimum bytes of a value in memory; in a file, repeated values may take far less.
 VALUE_BYTES = 8
 
-# Bytes of rows that become Python objects at a time, and the bytes of a row beside its strings.
+# Bytes of rows converted to Python objects at once, and overhead of a row beside its strings.
 PIECE_BYTES, ROW_BYTES = 1 << 26, 64
 
 
 def parquet_rows(file: str, column: str | None) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file; of `column` alone, if it is given and there.
+    """Yield the rows of a Parquet file; if the file has `column`, yield this column only.
 
     Raises:
         ValueError: The file is damaged, or holds far more than its size allows.
@@ -32,11 +32,11 @@ def parquet_rows(file: str, column: str | None) -> Iterator[dict[str, Any]]:
         for group in groups:
             limit.check(max(group.total_byte_size, VALUE_BYTES * group.num_rows * group.num_columns))
         fields = [metadata.schema.column(index) for index in range(metadata.num_columns)]
-        # As dictionaries, so that a string that is stored once takes memory once.
+        # Dictionary encoding keeps a repeated string in memory only once.
         strings = [field.path for field in fields if field.logical_type.type == "STRING"]
         table = pq.ParquetFile(content, metadata=metadata, read_dictionary=strings)
         if lists := [index for index, field in enumerate(fields) if field.max_repetition_level]:
-            # Raises an error for a damaged column, whose metadata would end the process.
+            # Raise an error for a damaged column, whose metadata would crash the process.
             table.scan_contents([fields[index].path for index in lists])
             for group in groups:
                 limit.check(VALUE_BYTES * sum(group.column(index).num_values for index in lists))
@@ -56,14 +56,14 @@ def parquet_rows(file: str, column: str | None) -> Iterator[dict[str, Any]]:
 
 
 def arrow_rows(file: str) -> Iterator[dict[str, Any]]:
-    """The rows of an Arrow file, as `save_to_disk` of `datasets` writes it."""
+    """Yield the rows of an Arrow file that `save_to_disk` of `datasets` wrote."""
     with pa.memory_map(file) as content:
         for batch in _open_arrow(content):
             yield from batch.to_pylist()
 
 
 def file_class_names(file: str, kind: str) -> dict[str, list[str]]:
-    """The class names of a Parquet or Arrow file's columns that `datasets` wrote; see [`class_names_of`]."""
+    """Read the class names that `datasets` wrote to a Parquet or Arrow file; see [`class_names_of`]."""
     if kind == ".parquet":
         with fsspec.open(file) as content:
             metadata = pq.read_schema(content).metadata
@@ -78,7 +78,7 @@ def file_class_names(file: str, kind: str) -> dict[str, list[str]]:
 
 
 def class_names_of(features: Any) -> dict[str, list[str]]:
-    """The names of the classes of each column of type ClassLabel, also in lists, from `datasets`' features as JSON."""
+    """Return the class names of each ClassLabel column, lists included, from the features of `datasets` as JSON."""
     found = {}
     for column, feature in features.items() if isinstance(features, Mapping) else ():
         while isinstance(feature, Mapping) and feature.get("_type") in ("Sequence", "List", "LargeList"):
@@ -93,7 +93,7 @@ def class_names_of(features: Any) -> dict[str, list[str]]:
 
 
 def with_class_names(row: dict[str, Any], names: Mapping[str, list[str]]) -> dict[str, Any]:
-    """The row with names for class numbers; -1, which stands for no label, becomes None."""
+    """Replace class numbers in a row by names; -1, which means no label, becomes None."""
     for column, classes in names.items():
         if column in row:
             row[column] = _named(row[column], classes)

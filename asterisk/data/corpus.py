@@ -1,7 +1,7 @@
-"""Corpora: files, folders and Hub datasets become shards of distinct sentences without benchmark sentences.
+"""Build a corpus: shards of distinct sentences from files, folders and Hub datasets, without benchmark sentences.
 
-One pass over the sources in order: read, select (`asterisk.data.sentences`), write shards. Memory holds one shard, one
-source's share, the sentences to recombine, and about 10 bytes per sentence for the duplicates.
+One pass over the sources reads, selects (`asterisk.data.sentences`) and writes shards. Memory holds one shard, one
+source's share, the sentences to recombine, and about 10 bytes per sentence for deduplication.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ LARGEST_HASHED = 1 << 30
 
 
 def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:
-    """The keyword arguments of [`build_corpus`] that the arguments stand for."""
+    """Convert command-line arguments to keyword arguments of [`build_corpus`]."""
     formats = {option.name: getattr(arguments, option.name) for option in dataclasses.fields(FileFormat)}
     names = {option.name for option in dataclasses.fields(CorpusArguments)} - formats.keys() - {"corpus"}
     options = {name: getattr(arguments, name) for name in names}
@@ -39,7 +39,7 @@ def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:
 
 @dataclass
 class Corpus:
-    """A folder of Parquet shards with one column, `text`, and a manifest that says where the sentences came from.
+    """A folder of Parquet shards with one column, `text`, and a manifest that records the sources.
 
     Attributes:
         folder: The folder of the shards.
@@ -59,7 +59,7 @@ class Corpus:
         return sum(self.rows_per_shard)
 
     def shard(self, index: int) -> list[str]:
-        """The sentences of one shard.
+        """Read the sentences of one shard.
 
         Raises:
             UserError: The shard is missing or damaged.
@@ -77,7 +77,7 @@ class Corpus:
         return texts
 
     def leaves_out(self, benchmark: str) -> bool:
-        """Whether the sentences of a benchmark, given as in `exclude` of [`build_corpus`], were left out."""
+        """Return whether a benchmark's sentences were left out; name it as in `exclude` of [`build_corpus`]."""
         return all(_identity(file) in self.excluded for file in benchmark_files([benchmark]))
 
 
@@ -99,13 +99,12 @@ def build_corpus(
     measured: list[str] | None = None,
     file_format: FileFormat | None = None,
 ) -> Corpus:
-    """Reads the sources in order and writes their distinct sentences to `folder`, unless it holds them already.
+    """Write the distinct sentences of the sources to `folder`, unless it already holds them.
 
-    Any number of processes may call this at once: one reads, under a lock, and the others find its result.
+    Any number of processes may call this at once: one builds the corpus under a lock, and the others reuse it.
 
-    A local file is identified by name and content (above 1 GiB by name, size and modification time), so that a folder
-    made from other files is refused. A Hub dataset or URL is identified by its name, without password and query
-    values, and is not read again.
+    A folder made from other sources is refused. A local file is identified by name and content (above 1 GiB by name,
+    size and modification time), a Hub dataset or URL by its name alone, without password and query values.
 
     Args:
         sources: Files or fsspec URLs of files (.txt with a sentence per line, .csv, .tsv, .jsonl, .json, .parquet; all
@@ -114,22 +113,22 @@ def build_corpus(
         folder: Folder of the shards and their manifest.
         text_column: Column that holds the text in tables.
         exclude: Patterns as for [`benchmark_keys`]; sentences in those files are left out.
-        rows_per_shard: Sentences of each shard but the last.
+        rows_per_shard: Sentences in each shard but the last.
         split_sentences: Language whose rules split each text into sentences, such as en; None keeps texts whole.
         min_words: Sentences with fewer words are left out.
-        sentences_per_source: Largest number of distinct sentences drawn from each file or Hub dataset, uniformly,
-            always the same ones and in their order; 0 takes all.
-        documents_per_source: Largest number of texts of 2 to 12 successive sentences added from each source, for a
-            student that reads more than single sentences.
-        phrases_per_source: Largest number of phrases added from each source, after all sources; see
+        sentences_per_source: Maximum number of distinct sentences from each file or Hub dataset: a reproducible
+            uniform sample in the original order; 0 takes all.
+        documents_per_source: Maximum number of texts of 2 to 12 successive sentences added from each source, for a
+            student that reads longer texts.
+        phrases_per_source: Maximum number of phrases added from each source, at the end of the corpus; see
             [`asterisk.data.recombination.make_phrases`].
-        crossings_per_source: Largest number of joined halves of two sentences added from each source, likewise; see
+        crossings_per_source: Maximum number of crossings added from each source, at the end of the corpus; see
             [`asterisk.data.recombination.make_crossings`].
-        crossings: "NAME=NUMBER": another number of crossings for the source with this file name.
+        crossings: "NAME=NUMBER" overrides `crossings_per_source` for the source with this file name.
         labelled: Further sources, read first; all their distinct sentences are taken.
-        measured: Further patterns to exclude. A folder that holds the corpus already serves even if it was built
-            without them; [`Corpus.leaves_out`] tells.
-        file_format: How files are read, beyond what they show.
+        measured: Further patterns to exclude. An existing corpus built without them is still reused; check
+            [`Corpus.leaves_out`].
+        file_format: Overrides for the detected file format.
 
     Raises:
         UserError: A source is missing, cannot be read or lacks the column; the sources hold no sentence; an option is
@@ -145,10 +144,11 @@ def build_corpus(
             raise UserError(f"{name} must be 0 or a number of texts, not {number}.")
     crossings_of = _crossings_by_name(crossings)
     split = sentence_splitter(split_sentences) if split_sentences else None
-    files, whole = ([file for source in part for file in files_of(source)] for part in (sources, labelled or []))
+    files = [file for source in sources for file in files_of(source)]
+    labelled_files = [file for source in labelled or [] for file in files_of(source)]
     file_format = file_format or FileFormat()
     settings = {
-        "sources": [_identity(file) for file in [*files, *whole]],
+        "sources": [_identity(file) for file in [*files, *labelled_files]],
         "text_column": text_column,
         "exclude": [_identity(file) for file in benchmark_files(exclude or [])],
         "rows_per_shard": rows_per_shard,
@@ -171,7 +171,7 @@ def build_corpus(
         excluded = benchmark_keys([*(exclude or []), *(measured or [])], split_sentences)
         counts = dict.fromkeys(("read", *(["sentences"] if split else []), *DROPPED, ADDED, RECOMBINED, "kept"), 0)
         # Read labelled texts first, so that they never depend on sampling.
-        shares = [(file, Share()) for file in whole]
+        shares = [(file, Share()) for file in labelled_files]
         for file in files:
             number = crossings_of.get(Path(file).name, crossings_per_source)
             shares.append((file, Share(sentences_per_source, documents_per_source, phrases_per_source, number)))
@@ -195,12 +195,12 @@ def build_corpus(
 
 
 def describe_counts(counts: dict[str, int]) -> str:
-    """The counts above zero in words, such as "9 read, 2 blank, 7 kept"."""
+    """Format the counts above zero, such as "9 read, 2 blank, 7 kept"."""
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "0 read"
 
 
 def _find_corpus(folder: Path, settings: dict[str, Any]) -> Corpus | None:
-    """The corpus in the folder; None if there is none. A corpus with other settings is refused."""
+    """Return the corpus in the folder, if any; refuse one with other settings."""
     if not (folder / MANIFEST).exists():
         return None
     manifest = read_json(folder / MANIFEST)
@@ -215,7 +215,7 @@ def _find_corpus(folder: Path, settings: dict[str, Any]) -> Corpus | None:
 
 
 def _crossings_by_name(pairs: Sequence[str]) -> dict[str, int]:
-    """The number of crossings by file name, from NAME=NUMBER."""
+    """Parse NAME=NUMBER pairs into the number of crossings by file name."""
     numbers = {}
     for pair in pairs:
         name, _, number = pair.rpartition("=")
@@ -233,11 +233,11 @@ def _corpus(folder: Path, manifest: dict[str, Any]) -> Corpus:
 
 
 def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -> list[int]:
-    """Writes the shards; returns the number of sentences in each."""
+    """Write the shards; return the number of sentences in each."""
     rows: list[int] = []
     while shard := list(itertools.islice(sentences, rows_per_shard)):
         table = pa.table({"text": pa.array(shard, pa.large_string())})
-        # A Python file, whose errors describe a full or broken disk in words.
+        # A Python file object gives readable errors for a full or broken disk.
         with _shard_path(folder, len(rows)).open("wb") as file:
             pq.write_table(table, file, compression="zstd", write_page_checksum=True)
         rows.append(len(shard))
@@ -245,7 +245,7 @@ def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -
 
 
 def _identity(file: str) -> list[str]:
-    """The name of a source; for a local file also its hash, or its size and time if it is large."""
+    """Return the name of a source; for a local file also its hash or, if it is large, its size and time."""
     path = Path(file)
     if not path.is_file():
         return [redact(file)]

@@ -1,4 +1,4 @@
-"""Keys of benchmark sentences, which are left out of every corpus because no model may be trained on them."""
+"""Keys of benchmark sentences, which every corpus leaves out because no model may be trained on them."""
 
 import glob
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from asterisk.data.deduplication import sentence_key
 from asterisk.data.readers import files_of, kind_of, read_lines, read_rows
 from asterisk.data.sentences import sentence_splitter
 
-# The splits that `benchmark_patterns` excludes: those that models are measured on or selected by.
+# The splits that `benchmark_patterns` excludes: those used to evaluate or select models.
 HELD_OUT = {
     "sts": ("test", "dev", "all"),
     "classification": ("test", "dev", "all"),
@@ -27,11 +27,11 @@ BENCHMARK_KEYS = Path(__file__).with_name("benchmark_keys.npy")
 
 
 def benchmark_patterns(folder: Path) -> list[str]:
-    """Glob patterns of a folder's benchmark files whose sentences no model may be trained on.
+    """Return glob patterns for the held-out benchmark files in a folder.
 
     Args:
-        folder: Holds at least one of the folders sts, classification, pairs, clustering and retrieval, with Parquet
-            files named NAME.SPLIT.parquet.
+        folder: A folder with at least one of the subfolders sts, classification, pairs, clustering and retrieval,
+            which hold files named NAME.SPLIT.parquet.
 
     Raises:
         UserError: The folder has no such file.
@@ -47,13 +47,13 @@ def benchmark_patterns(folder: Path) -> list[str]:
 
 
 def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) -> set[bytes]:
-    """Keys of every string, including those in lists and structures, in every column of the files.
+    """Compute the keys of all strings, nested ones included, in all columns of the files.
 
     Args:
         patterns: Text files or tables, given like the sources of a corpus; the default split of a Hub dataset is
-            test. `benchmarks:FOLDER` stands for the folder's [`benchmark_patterns`]. `benchmarks` stands for the
-            hashes that come with Asterisk: the English tasks of `evaluate_mteb.py` on which no release is trained.
-        split_sentences: Language by whose rules each string is split; the sentences' keys are added.
+            test. `benchmarks:FOLDER` means the folder's [`benchmark_patterns`]. `benchmarks` means the hashes that
+            come with Asterisk: the English tasks of `evaluate_mteb.py` on which no release is trained.
+        split_sentences: Language whose rules also split each string into sentences, whose keys are added.
 
     Raises:
         UserError: A pattern matches no file, or a file or Hub dataset cannot be read.
@@ -73,7 +73,7 @@ def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) 
 
 
 def benchmark_files(patterns: Iterable[str]) -> list[str]:
-    """The files that the patterns of [`benchmark_keys`] stand for."""
+    """List the files that match the patterns of [`benchmark_keys`]."""
     files = []
     for pattern in patterns:
         if pattern == "benchmarks":
@@ -86,7 +86,7 @@ def benchmark_files(patterns: Iterable[str]) -> list[str]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every string in a nested value."""
+    """Yield every string in a nested value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

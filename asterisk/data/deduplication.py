@@ -11,9 +11,9 @@ _NOT_A_WORD = re.compile(r"[\W_]+")
 
 
 def sentence_key(sentence: str) -> bytes:
-    """Eight bytes that are equal for sentences that differ only in case, punctuation and white space."""
+    """Hash a sentence to eight bytes, ignoring case, punctuation and white space."""
     words = _NOT_A_WORD.sub(" ", sentence.casefold()).strip()
-    # A line of symbols has no words to tell it from others.
+    # A line without words is hashed unchanged.
     return hashlib.blake2b((words or sentence.strip()).encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
@@ -25,13 +25,13 @@ class SeenKeys:
         self._recent: set[int] = set()
 
     def add(self, key: bytes) -> bool:
-        """Adds a key; false if it was there."""
+        """Add a key; return False if it is already present."""
         number = int.from_bytes(key)
         position = bisect.bisect_left(self._sorted, number)
         if number in self._recent or (position < len(self._sorted) and self._sorted[position] == number):
             return False
         self._recent.add(number)
-        # In proportion to the size, so that merging stays cheap for any number of keys.
+        # A threshold proportional to the size keeps merging cheap for any number of keys.
         if len(self._recent) > max(1 << 14, len(self._sorted) // 32):
             recent = np.fromiter(self._recent, np.uint64, len(self._recent))
             merged = np.concatenate([np.frombuffer(self._sorted, np.uint64), recent])

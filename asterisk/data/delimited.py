@@ -13,32 +13,32 @@ from asterisk.data.text_files import LONGEST_LINE, bounded_lines, open_text, say
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 QUOTINGS = {"": csv.QUOTE_MINIMAL, "double": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 
-# Lines from which the separator is found.
+# Lines from which the separator is detected.
 SAMPLE_LINES = 200
 
 # Excel's first line, which names the separator.
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\s]*', re.IGNORECASE)
 
-# Distinct values of a column that are remembered, and quoted fields of several lines that are checked against them.
+# Distinct values stored per column, and multi-line rows checked against them.
 MOST_VALUES, MOST_CHECKED = 10_000, 1_000
 
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
-# The default is too little for long texts.
+# The default is too small for long texts.
 csv.field_size_limit(LONGEST_LINE)
 
-PLAIN_MARKS = "--quoting none reads quotation marks as plain text"
+PLAIN_MARKS = "use --quoting none to read quotation marks as plain text"
 
 
 class Dialect(NamedTuple):
-    """How the lines of a file are cut into fields."""
+    """How the lines of a file are split into fields."""
 
     separator: str
     quoting: int = csv.QUOTE_MINIMAL
     skips_spaces: bool = False
 
     def rows(self, lines: Iterator[str] | Sequence[str], strict: bool) -> Iterator[list[str]]:
-        """The fields of each row; `line_num` of the result counts the lines."""
+        """Yield the fields of each row; `line_num` of the result counts the lines."""
         return csv.reader(
             lines,
             delimiter=self.separator,
@@ -51,13 +51,13 @@ class Dialect(NamedTuple):
 def delimited_rows(
     file: str, kind: str, columns: Sequence[str], file_format: FileFormat
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV or TSV file, each with the number of its first line, counted from 1.
+    """Yield the rows of a CSV or TSV file, each with the number of its first line, counted from 1.
 
     Args:
         file: Path or URL.
-        kind: ".csv" or ".tsv", which gives the usual separator.
-        columns: Columns that are wanted, by which the separator is recognised.
-        file_format: What is not to be found in the file.
+        kind: ".csv" or ".tsv", which sets the default separator.
+        columns: The wanted columns, which help to recognise the separator.
+        file_format: Overrides for the detected file format.
 
     Raises:
         ValueError: A row has more fields than the header, or a quotation mark is stray.
@@ -77,14 +77,14 @@ def delimited_rows(
 def find_dialect(
     file: str, kind: str, lines: Sequence[str], columns: Sequence[str], file_format: FileFormat, named: str = ""
 ) -> Dialect:
-    """The dialect that a file's first lines show; anything but the plain one is said on stderr.
+    """Detect a file's dialect from its first lines; note an unusual one on stderr.
 
     Args:
-        file: Its name, for the note.
+        file: The file's name, for the note.
         kind: ".csv" or ".tsv".
         lines: The first lines, the header first.
-        columns: Columns that are wanted.
-        file_format: The separator and quoting that are given.
+        columns: The wanted columns.
+        file_format: The separator and quoting that the user gives.
         named: The separator that the file itself names.
     """
     if file_format.quoting not in QUOTINGS:
@@ -95,7 +95,7 @@ def find_dialect(
     if len(separator) > 1 or separator in ('"', "\n", "\r"):
         raise UserError(f"--separator must be {', '.join(SEPARATORS)} or one character, not {separator!r}.")
     if not separator:
-        # The usual one comes first, so that it wins where several fit equally well.
+        # The usual separator comes first, so that it wins ties.
         candidates = [named] if named else [usual, *(char for char in SEPARATORS.values() if char != usual)]
         separator = max(candidates, key=lambda char: _fit(Dialect(char, quoting), lines, columns))
         if not _fit(Dialect(separator, quoting), lines, columns)[0]:
@@ -108,12 +108,12 @@ def find_dialect(
         say(f"{file} has spaces before quotation marks; spaces at the start of its cells are left out.")
     if not file_format.separator and separator != usual:
         name = next((name for name, char in SEPARATORS.items() if char == separator), repr(separator))
-        say(f"{file} is read with the separator {name} (--separator names another).")
+        say(f"{file} is read with the separator {name} (--separator overrides it).")
     return found
 
 
 def _fit(dialect: Dialect, lines: Sequence[str], columns: Sequence[str]) -> tuple[bool, bool, float]:
-    """Whether the header has several columns and the wanted ones, and the share of rows with as many fields."""
+    """Rate a dialect: header has several columns, header has the wanted ones, share of rows as long as the header."""
     header, *rows = list(_loose_rows(dialect, lines)) or [[]]
     names = {name.strip() for name in header}
     if len(header) < 2:
@@ -133,7 +133,7 @@ def _checked_rows(
     file: str, dialect: Dialect, lines: Iterator[str], skipped: int, trusts_quotes: bool
 ) -> Iterator[tuple[int, dict[str, str]]]:
     header: list[str] = []
-    check = QuotedRows(dialect.separator)
+    quoted = QuotedRows(dialect.separator)
     blank = 0
     for first, last, row in _numbered_rows(dialect, lines, skipped):
         if not row:
@@ -145,7 +145,7 @@ def _checked_rows(
             if any(cell.strip() for cell in row[len(header) :]):
                 raise ValueError(
                     f"line {first:,} has {len(row)} fields, more fields than the header, which has {len(header)}; "
-                    "quote text that has the separator, or name another with --separator"
+                    "quote text that contains the separator, or give another --separator"
                 )
             del row[len(header) :]
         if len(header) > 1 and not any(cell.strip() for cell in row):
@@ -153,18 +153,18 @@ def _checked_rows(
             continue
         row += [""] * (len(header) - len(row))
         if not trusts_quotes:
-            check.add(first, last, row)
+            quoted.add(first, last, row)
         yield first, dict(zip(header, row, strict=True))
-    check.refuse_swallowed_rows()
-    if check.multiline and len(header) == 1:
-        first, last = check.multiline
+    quoted.refuse_swallowed_rows()
+    if quoted.multiline and len(header) == 1:
+        first, last = quoted.multiline
         say(f"{file} has texts of several lines, the first from line {first:,} to {last:,}; {PLAIN_MARKS}.")
     if blank:
-        say(f"{file} has {blank:,} rows without any content; they are left out.")
+        say(f"{file} has {blank:,} rows without any content; they are skipped.")
 
 
 def _numbered_rows(dialect: Dialect, lines: Iterator[str], skipped: int) -> Iterator[tuple[int, int, list[str]]]:
-    """Each row with the numbers of its first and last line."""
+    """Yield each row with the numbers of its first and last line."""
     reader = dialect.rows(lines, strict=True)
     last = skipped
     while True:
@@ -179,15 +179,15 @@ def _numbered_rows(dialect: Dialect, lines: Iterator[str], skipped: int) -> Iter
             if not any(word in str(error) for word in ("expected after", "unexpected end", "field limit")):
                 raise ValueError(f"{where} is damaged ({error})") from None
             raise ValueError(
-                f"{where} has a stray quotation mark: one opens a cell and none closes it before a separator; "
-                f"write it twice inside quotes, or {PLAIN_MARKS}"
+                f"{where} has a stray quotation mark: it opens a cell, but none closes the cell before a separator; "
+                f"double the mark inside quotes, or {PLAIN_MARKS}"
             ) from None
         last = skipped + reader.line_num  # type: ignore[attr-defined]
         yield first, last, row
 
 
 def _column_names(file: str, header: list[str]) -> list[str]:
-    """Distinct names: empty ones are numbered, repeated ones get a suffix, as pandas does it."""
+    """Make column names distinct as pandas does: number empty ones, and add a suffix to repeated ones."""
     names: list[str] = []
     for place, name in enumerate(cell.strip() for cell in header):
         if name in names:
@@ -199,11 +199,11 @@ def _column_names(file: str, header: list[str]) -> list[str]:
 
 
 class QuotedRows:
-    """Finds quoted cells that swallow rows: their lines, read as rows, have the values of the other columns.
+    """Detects quoted cells that swallow rows.
 
-    A stray quotation mark at the start of a cell quotes everything up to the next one. What it swallows is told from
-    a text of several lines by the other columns: values there occur elsewhere in the column, or are numbers as all
-    others are.
+    A stray quotation mark at the start of a cell quotes everything up to the next mark. Such a cell differs from a
+    genuine multi-line text: its lines, split into fields, give values that occur elsewhere in their columns, or
+    numbers in columns of numbers.
     """
 
     def __init__(self, separator: str):
@@ -213,7 +213,7 @@ class QuotedRows:
         self._suspects: list[tuple[int, int, list[tuple[int, str]]]] = []
 
     def add(self, first: int, last: int, row: list[str]) -> None:
-        """Notes a row that stands on the lines from `first` to `last`."""
+        """Record a row that spans the lines `first` to `last`."""
         swallowed: list[tuple[int, str]] = []
         if last > first:
             self.multiline = self.multiline or (first, last)
@@ -227,7 +227,7 @@ class QuotedRows:
                 self._values[place].add(cell)
 
     def _as_rows(self, place: int, cell: str, width: int) -> list[tuple[int, str]]:
-        """The values of other columns in a cell's lines, by column; none unless all lines are cut as rows are."""
+        """Return the values of other columns in a cell's lines, by column; none unless every line splits as a row."""
         start, *middle, end = (line.split(self._separator) for line in cell.split("\n"))
         if len(start) != width - place or len(end) != place + 1 or any(len(line) != width for line in middle):
             return []
@@ -236,14 +236,14 @@ class QuotedRows:
         return values + list(enumerate(end[:-1]))
 
     def refuse_swallowed_rows(self) -> None:
-        """Raises a ValueError that names the lines of the first cell that swallows rows."""
+        """Raise a ValueError that names the lines of the first cell that swallows rows."""
         for first, last, values in self._suspects:
             times = Counter(values)
             known = sum(times[value] > 1 or self._is_known(*value) for value in values if value[1].strip())
             if known and 2 * known >= sum(bool(value.strip()) for _, value in values):
                 raise ValueError(
                     f"a quotation mark that opens in line {first:,} and closes in line {last:,} swallows the rows "
-                    f"between; {PLAIN_MARKS}, and --quoting double takes the cell as one text"
+                    f"between; {PLAIN_MARKS}, or --quoting double to read the cell as one text"
                 )
 
     def _is_known(self, column: int, value: str) -> bool:

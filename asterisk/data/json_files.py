@@ -1,4 +1,4 @@
-"""JSON files: an object per line, a list of objects, a list inside an object, or columns."""
+"""JSON files: one object per line, a list of objects, a list inside an object, or columns."""
 
 import json
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ from asterisk.data.text_files import bounded_lines, open_text
 
 
 def json_rows(file: str, kind: str, encoding: str) -> Iterator[tuple[int | None, dict[str, Any]]]:
-    """The objects of a file, each with the number of its line where the file has one object per line.
+    """Yield the objects of a file, each with its line number if the file has one object per line.
 
     Args:
         file: Path or URL.
-        kind: ".jsonl", or ".json", which may also hold one value that is read whole.
-        encoding: Name of a codec; found in the file if empty.
+        kind: ".jsonl", or ".json", which may also hold a single value.
+        encoding: Name of a codec; detected if empty.
 
     Raises:
-        UserError: A line or item is no JSON object.
-        ValueError: The file is no JSON.
+        UserError: A line or item is not a JSON object.
+        ValueError: The file is not JSON.
     """
     with open_text(file, encoding, may_be_legacy=False) as (text, start):
         if kind == ".json" and not _has_object_per_line(start):
@@ -36,11 +36,7 @@ def json_rows(file: str, kind: str, encoding: str) -> Iterator[tuple[int | None,
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        ValueError: The text is no JSON, or a string holds half of a surrogate pair, which cannot be stored.
-    """
+    """Parse JSON; raise a ValueError for invalid JSON, or for a lone surrogate, which cannot be stored."""
     value = json.loads(text)
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode()
@@ -48,30 +44,30 @@ def parse_json(text: str) -> Any:
 
 
 def _has_object_per_line(start: str) -> bool:
-    """Whether a file that starts so has an object per line, as far as can be seen."""
+    """Guess from the start of a file whether it has one object per line."""
     start = start.lstrip()
     if start[:1] not in ("[", "{"):
-        return True  # no table at all; line 1 is refused
+        return True  # not a table; line 1 is refused later
     if start[0] == "[":
         return False
     first, _, rest = start.partition("\n")
     try:
         value = json.loads(first)
     except (ValueError, RecursionError):
-        # An object that is broken over lines, or a broken first line among others that are whole.
+        # Either one object spans several lines, or only the first line is damaged.
         return rest.lstrip().startswith("{")
     return bool(rest.strip()) or not isinstance(_table_in(value), list)
 
 
 def _items(file: str, value: Any) -> list[Any]:
-    """The rows of a file that holds one value."""
+    """Return the rows of a file that holds one value."""
     if isinstance(value, dict):
         value = _table_in(value) or [value]
     return value
 
 
 def _table_in(value: dict[str, Any]) -> list[Any] | None:
-    """The rows of an object that holds a table, such as {"data": [...]}, or columns as pandas writes them."""
+    """Return the rows of a table inside an object, such as {"data": [...]}, or of columns as pandas writes them."""
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
         return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
     lists = [items for items in value.values() if isinstance(items, list)]

@@ -1,4 +1,4 @@
-"""The labels in a column's values: classes, lists of them, vectors of zeros and ones, or numbers."""
+"""Parse a column's values as labels: classes, lists of classes, vectors of zeros and ones, or numbers."""
 
 import ast
 import json
@@ -26,12 +26,12 @@ LIST_WITHOUT_COMMAS = re.compile(r"['\"]\s+['\"]|\d\.?\s+\d")
 
 TRUTH_VALUES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
-# The error for a row, given the row and what is wrong with its value.
+# Makes the error for a row from its index and the problem with its value.
 Refuse = Callable[[int, str], UserError]
 
 
 def truth_of(value: Any) -> bool | None:
-    """The truth value of 0, 1, a boolean, or one of them as text; None for any other value."""
+    """Return the truth value of 0, 1, a boolean, or the text of one; None for any other value."""
     return TRUTH_VALUES.get(str(value).strip().lower()) if isinstance(value, (str, Real)) else None
 
 
@@ -45,22 +45,22 @@ def labels_of_values(
     problem_type: str = "",
     has_vectors: bool | None = None,
 ) -> tuple[str, list[Any], bool]:
-    """The labels in a column's values.
+    """Parse a column's values as labels.
 
     Args:
-        values: A value per row.
-        refuse: Gives the error for a row.
+        values: One value per row.
+        refuse: Makes the error for a row.
         separator: Separator of the classes in a string that holds several.
-        names: Names of the labels that vectors of zeros and ones stand for, in order.
+        names: Names of the labels in vectors of zeros and ones, in order.
         is_written: Whether the values come from a CSV file, where numbers are text.
-        problem_type: The type that the labels must have; by default the labels tell it.
-        has_vectors: Whether the labels must be vectors of zeros and ones; by default the labels tell it.
+        problem_type: The required problem type; inferred by default.
+        has_vectors: Whether the labels must be vectors of zeros and ones; inferred by default.
 
     Returns:
-        The problem type, a label per row, and whether the values are vectors of zeros and ones.
+        The problem type, one label per row, and whether the values are vectors of zeros and ones.
 
     Raises:
-        UserError: A value is no label of that type.
+        UserError: A value is not a label of that type.
     """
     values = _parse_lists(values, refuse)
     if separator:
@@ -84,7 +84,7 @@ def labels_of_values(
 
 
 def _parse_lists(values: list[Any], refuse: Refuse) -> list[Any]:
-    """The values, with a list for every string that holds one, such as "['billing']", or a tuple or set."""
+    """Parse strings that hold a list, tuple or set, such as "['billing']"; keep other values."""
     parsed, first = [], None
     for row, value in enumerate(values):
         if isinstance(value, str) and LIST_AS_TEXT.fullmatch(value):
@@ -109,9 +109,10 @@ def _parse_list(text: str) -> list[Any] | None:
 
 
 def _are_vectors(values: Sequence[Any]) -> bool:
-    """Whether values look like vectors of zeros and ones, not like lists of classes.
+    """Return whether values look like vectors of zeros and ones rather than lists of classes.
 
-    Lists of classes hold no booleans or decimal numbers, repeat no class, and differ in length or content.
+    A list of classes holds no booleans or decimal numbers and repeats no class. Such lists differ in length, or hold
+    other items than 0 and 1.
     """
     if not all(isinstance(value, list) for value in values):
         return False
@@ -126,7 +127,7 @@ def _are_vectors(values: Sequence[Any]) -> bool:
 
 
 def _read_vectors(values: list[Any], names: Sequence[str], refuse: Refuse) -> list[list[str]]:
-    """The names of the labels whose entries are 1, for each row."""
+    """Return, for each row, the names of the labels whose entries are 1."""
     width = len(names) or max(len(value) for value in values if isinstance(value, list))
     labels = []
     for row, value in enumerate(values):
@@ -186,5 +187,5 @@ def _label(value: Any, problem_type: str, refuse: Refuse, row: int) -> str | lis
 
 def _class(value: Any, refuse: Refuse, row: int) -> str:
     if not isinstance(value, (str, Integral)) or not str(value).strip():
-        raise refuse(row, f"holds {short(value)} instead of a label, a word or a whole number")
+        raise refuse(row, f"holds {short(value)} instead of a label (a word or a whole number)")
     return str(value).strip()

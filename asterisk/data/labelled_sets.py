@@ -1,4 +1,4 @@
-"""Classification sets in a folder of Parquet files, with the number of samples that MTEB's protocol draws."""
+"""Classification sets in a folder of Parquet files, with MTEB's number of samples per label."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from asterisk.core.errors import UserError
 from asterisk.data.readers import place, read_columns, short
 
-# Samples per label as MTEB's tasks set them; the default is that of its class AbsTaskClassification. JigsawBalanced
-# stands for ToxicConversations.
+# Samples per label in MTEB's tasks; the default is that of AbsTaskClassification. JigsawBalanced stands for
+# ToxicConversations.
 SAMPLES_PER_LABEL = {
     "AmazonCounterfactual": 32,
     "Emotion": 16,
@@ -23,7 +23,7 @@ SAMPLES_PER_LABEL = {
 MTEB_SAMPLES_PER_LABEL = 8
 MTEB_SEED = 42
 
-# Share of a set without splits that is kept for testing.
+# Test share of a set without splits.
 TEST_SHARE = 0.2
 
 SPLITS = ("train", "dev", "test", "all")
@@ -33,9 +33,8 @@ SPLITS = ("train", "dev", "test", "all")
 class ClassificationSet:
     """Labelled texts for training and testing.
 
-    `classes` are the sorted classes of the whole set, so that a sample of it is no easier. A set without training
-    texts serves zero-shot classification only. `descriptions` maps a class to words that stand for it there, instead
-    of its name.
+    `classes` lists the sorted classes of the whole set, so that a sample is no easier than the set. A set without
+    training texts is for zero-shot classification only, where `descriptions` replaces the names of classes.
     """
 
     name: str
@@ -60,7 +59,7 @@ class LocalSet:
 def read_labelled(
     source: str, text_column: str = "text", label_column: str = "label", split: str = "train"
 ) -> tuple[list[str], list[str]]:
-    """Texts and their labels, from a table.
+    """Read texts and their labels from a table.
 
     Args:
         source: As for [`asterisk.data.readers.read_columns`].
@@ -83,14 +82,14 @@ def read_labelled(
 
 def _label(value: Any, where: str) -> str:
     if not isinstance(value, (str, Integral)) or not str(value).strip():
-        raise UserError(f"{where} holds {short(value)} instead of a label, a word or a whole number.")
+        raise UserError(f"{where} holds {short(value)} instead of a label (a word or a whole number).")
     return str(value)
 
 
 def local_sets(folder: Path) -> dict[str, LocalSet]:
-    """The labelled sets of a folder by name: files NAME.SPLIT.parquet with a column `text` and columns of labels.
+    """Find the labelled sets of a folder, by name: files NAME.SPLIT.parquet with a column `text` and label columns.
 
-    A file without a column `label` holds one set, named NAME-COLUMN, per other column.
+    Without a column `label`, every other column forms a set named NAME-COLUMN.
 
     Raises:
         UserError: The folder has no such file, or one cannot be read or has no column of labels.
@@ -114,7 +113,7 @@ def _label_columns(files: dict[str, Path]) -> list[str]:
     path = next(iter(files.values()))
     try:
         columns = pq.read_schema(path).names
-    except (OSError, ValueError) as error:  # pyarrow's own errors are of these two kinds
+    except (OSError, ValueError) as error:  # pyarrow's errors derive from these two
         raise UserError(f"{path} cannot be read: {error}.") from None
     labels = ["label"] if "label" in columns else [column for column in columns if column != "text"]
     if not labels:
@@ -123,13 +122,13 @@ def _label_columns(files: dict[str, Path]) -> list[str]:
 
 
 def read_set(local: LocalSet, max_test_texts: int | None = None, seed: int = MTEB_SEED) -> ClassificationSet:
-    """Reads a set: training texts from `train`, test texts from `test`; `dev` adds only its classes.
+    """Read a set: training texts from `train`, test texts from `test`; `dev` adds only its classes.
 
-    A set without splits is shuffled with the seed, and a fifth of it is kept for testing.
+    A set without splits is shuffled with the seed and split: a fifth is for testing.
 
     Args:
         local: An item of [`local_sets`].
-        max_test_texts: Largest number of test texts, drawn with the seed; all classes stay.
+        max_test_texts: Maximum number of test texts, drawn with the seed; `classes` stays complete.
         seed: Seed of both draws.
 
     Raises:
@@ -150,7 +149,7 @@ def read_set(local: LocalSet, max_test_texts: int | None = None, seed: int = MTE
 
 
 def _split(texts: list[str], labels: list[str], seed: int) -> list[tuple[list[str], list[str]]]:
-    """A training and a test part."""
+    """Split a set into training and test parts."""
     order = np.random.default_rng(seed).permutation(len(texts))
     test = max(1, round(TEST_SHARE * len(texts)))
     return [(_at(texts, rows), _at(labels, rows)) for rows in (order[test:], order[:test])]

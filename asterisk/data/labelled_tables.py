@@ -1,4 +1,4 @@
-"""Labelled tables: which files and columns hold texts and labels, and reading them."""
+"""Read labelled tables, and guess which files and columns hold texts and labels."""
 
 import itertools
 import re
@@ -24,7 +24,7 @@ from asterisk.data.readers import (
 )
 from asterisk.data.text_files import say
 
-# Names of columns that are taken for texts and labels if none is given, the most likely first.
+# Column names tried for texts and labels if none is given, the most likely first.
 TEXT_NAMES = (
     *("text", "sentence", "content", "message", "review", "utterance", "query", "question", "tweet", "comment"),
     *("document", "body", "description", "title"),
@@ -38,14 +38,14 @@ INDEX_NAME = re.compile(r"__index_level_\d+__|(.*_)?(id|idx|index)", re.IGNORECA
 # Columns without a name in a CSV file; they are never guessed.
 UNNAMED = re.compile(r"Unnamed: \d+")
 
-# Words in file names that tell the split of a folder's files.
+# Words in file names that identify a split.
 SPLIT_WORDS = {
     "train": {"train", "training"},
     "validation": {"dev", "development", "valid", "validation"},
     "test": {"test"},
 }
 
-# Rows from which columns are guessed.
+# Rows read to guess columns.
 GUESS_ROWS = 100
 
 
@@ -60,23 +60,23 @@ def read_labelled_texts(
     file_format: FileFormat | None = None,
     like: LabelledTexts | None = None,
 ) -> LabelledTexts:
-    """Reads a CSV, TSV, JSONL, JSON or Parquet file, a folder of them, or a Hub dataset's split.
+    """Read labelled texts from a CSV, TSV, JSONL, JSON or Parquet file, a folder of them, or a Hub dataset.
 
     Args:
         source: As for [`asterisk.data.readers.files_of`].
         text_column: Column of strings; guessed from names and contents if empty.
-        label_column: Column of words or whole numbers (classes), lists of them, vectors of zeros and ones, or other
-            numbers (regression); or A,B,C, one column of zeros and ones per label; guessed if empty.
+        label_column: Column of classes (words or whole numbers), lists of classes, vectors of zeros and ones, or other
+            numbers (regression); or A,B,C for one column of zeros and ones per label; guessed if empty.
         separator: Separator of the classes in a string that holds several.
-        split: "train", "validation" or "test": the split of a Hub dataset, if `source` names none, and of a folder
-            whose file names tell splits apart.
-        label_names: Names of the labels that vectors of zeros and ones stand for, in order.
-        file_format: How files are read, beyond what they show.
-        like: Texts that were read before, whose columns and type of labels apply.
+        split: "train", "validation" or "test", for a Hub dataset if `source` names no split, and for a folder whose
+            file names contain splits.
+        label_names: Names of the labels in vectors of zeros and ones, in order.
+        file_format: Overrides for the detected file format.
+        like: Texts read before, whose columns and problem type apply.
 
     Raises:
         UserError: The source is missing, cannot be read, has no rows or no such columns; columns cannot be guessed; or
-            a row has no text or no label of its type.
+            a row has no text or no label of the right type.
     """
     text_column = text_column or (like.text_column if like else "")
     label_column = label_column or (like.label_column if like else "")
@@ -126,12 +126,12 @@ def read_labelled_texts(
 def read_unlabelled_texts(
     source: str, text_column: str = "", file_format: FileFormat | None = None
 ) -> tuple[list[str], str]:
-    """Texts of a table or of files with a text per line, and their column; "" if there is none.
+    """Read texts from tables or text files; return them and the text column, which is "" for text files.
 
     Args:
         source: As for [`read_labelled_texts`].
-        text_column: Guessed from names and contents if empty.
-        file_format: How files are read, beyond what they show.
+        text_column: Column of strings; guessed from names and contents if empty.
+        file_format: Overrides for the detected file format.
 
     Raises:
         UserError: The source is missing, cannot be read, has no rows or no such column.
@@ -147,7 +147,7 @@ def read_unlabelled_texts(
 
 
 def split_files(source: str, split: str) -> list[str]:
-    """The files of a source; those of one split where names in a folder, such as test.csv, tell splits apart."""
+    """List the files of a source; if names in a folder tell splits apart, as test.csv does, only those of `split`."""
     files = files_of(source, split)
     if not Path(source).is_dir() or (Path(source) / "dataset_dict.json").is_file():
         return files
@@ -163,10 +163,10 @@ def split_files(source: str, split: str) -> list[str]:
 def guess_columns(
     file: str, split: str, text: str, label: str | None, file_format: FileFormat | None = None
 ) -> tuple[str, str]:
-    """The columns of texts and labels; a label of None asks for no column, which is then "".
+    """Guess the columns of texts and labels; if `label` is None, guess no label column and return "" for it.
 
-    A column with a known name wins, above all `text` and `label`, whatever its first rows hold. Otherwise the longest
-    strings are the texts, and the only column left, or all columns of zeros and ones, are the labels.
+    A column with a known name wins, `text` whatever its first rows hold. Otherwise the column with the longest strings
+    holds the texts; the only other column, or all columns of zeros and ones, hold the labels.
     """
     kind = kind_of(file)
     wanted = [name for name in (text, label) if name]
@@ -177,7 +177,7 @@ def guess_columns(
     free = [column for column in columns if column not in (text, label) and not UNNAMED.fullmatch(column)]
     if not text:
         strings = {column: [row[column] for row in rows if isinstance(row.get(column), str)] for column in free}
-        # A few rows may hold something else; they are refused by number later.
+        # A few rows may hold something else; the reader refuses them with their row number.
         mostly = [column for column in free if 2 * len(strings[column]) >= len(rows)]
         text = "text" if "text" in free else _known_name(TEXT_NAMES, mostly)
         text = text or max(mostly, key=lambda column: sum(map(len, strings[column])), default="")
@@ -186,7 +186,7 @@ def guess_columns(
     for name, found in (("text", text), ("label", label)):
         if found == "":
             raise UserError(
-                f"Which column of {file} holds the {name}s cannot be guessed; name one of {', '.join(columns)} with "
+                f"The {name} column of {file} cannot be guessed; name one of {', '.join(columns)} with "
                 f"--{name}_column."
             )
     return text, label or ""
@@ -205,7 +205,7 @@ def _guess_labels(file: str, rows: list[dict[str, Any]], columns: list[str]) -> 
 
 
 def _label_columns(row: dict[str, Any], label_column: str) -> list[str]:
-    """The columns that --label_column names: one, or several between commas."""
+    """Split --label_column at commas, unless a column has that name."""
     if label_column in row or "," not in label_column:
         return [label_column]
     return [name.strip() for name in label_column.split(",")]

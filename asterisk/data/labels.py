@@ -1,6 +1,6 @@
 """Labelled texts: each has a class, several classes or a number.
 
-The kind is named as in transformers: `single_label_classification`, `multi_label_classification` or `regression`.
+The problem types are those of transformers: `single_label_classification`, `multi_label_classification`, `regression`.
 """
 
 import dataclasses
@@ -23,9 +23,9 @@ REGRESSION = "regression"
 
 @dataclass
 class LabelledTexts:
-    """Texts with their labels: by `problem_type` a class (str), several (list of str) or a number (float) each.
+    """Texts and their labels: a class (str), several classes (list of str) or a number (float), by `problem_type`.
 
-    `has_vectors` says that the labels were vectors of zeros and ones, or one column per label.
+    `has_vectors` is true if the labels were vectors of zeros and ones, or one column per label.
     """
 
     source: str
@@ -40,17 +40,17 @@ class LabelledTexts:
         return len(self.texts)
 
     def at(self, rows: Sequence[int] | np.ndarray) -> "LabelledTexts":
-        """The texts and labels of some rows."""
+        """Select rows."""
         texts, labels = [self.texts[row] for row in rows], [self.labels[row] for row in rows]
         return dataclasses.replace(self, texts=texts, labels=labels)
 
     def content_hash(self) -> str:
-        """SHA-256 of texts and labels, as hexadecimal digits."""
+        """Compute the SHA-256 of texts and labels, as hexadecimal digits."""
         return hashlib.sha256(json.dumps([self.texts, self.labels]).encode()).hexdigest()
 
 
 def class_names(data: LabelledTexts) -> list[str]:
-    """The classes that occur, sorted, as numbers if all are numbers; the column's name for a regression."""
+    """Return the sorted classes, in numeric order if all are numbers; for a regression, the label column's name."""
     if data.problem_type == REGRESSION:
         return [data.label_column]
     names = {name for classes in classes_of(data) for name in classes}
@@ -59,14 +59,14 @@ def class_names(data: LabelledTexts) -> list[str]:
 
 
 def classes_of(data: LabelledTexts) -> list[list[str]]:
-    """The classes of each text as a list, even if there can be only one; empty lists for a regression."""
+    """Return a list of classes for each text, even if there is only one; empty lists for a regression."""
     if data.problem_type == MULTI:
         return data.labels
     return [[label] if data.problem_type == SINGLE else [] for label in data.labels]
 
 
 def label_array(data: LabelledTexts, names: Sequence[str]) -> np.ndarray:
-    """The targets of a loss.
+    """Convert labels to the targets of a loss.
 
     Returns:
         (texts,) int64 class numbers; for texts with several classes (texts, classes) float32 zeros and ones; for a
@@ -97,22 +97,22 @@ def label_array(data: LabelledTexts, names: Sequence[str]) -> np.ndarray:
 
 
 def check_training(data: LabelledTexts) -> list[str]:
-    """Refuses labels that cannot be learned; returns warnings about labels that can hardly be learned.
+    """Refuse labels that cannot be learned; return warnings about labels that are hard to learn.
 
     Raises:
         UserError: All texts have the same label.
     """
     distinct: set[Any] = {tuple(label) if isinstance(label, list) else label for label in data.labels}
     if len(distinct) < 2:
-        what = "number" if data.problem_type == REGRESSION else "label"
+        kind = "number" if data.problem_type == REGRESSION else "label"
         raise UserError(
-            f"All {len(data):,} texts of {data.source} have one {what} in column {data.label_column!r}, "
+            f"All {len(data):,} texts of {data.source} have one {kind} in column {data.label_column!r}, "
             f"{data.labels[0]!r}; give texts of at least two."
         )
     if data.problem_type == REGRESSION:
         if len(distinct) <= 20 and all(float(number).is_integer() for number in distinct):
             return [
-                f"the labels of {data.source} are numbers with a decimal point, so that numbers are predicted; write "
+                f"the labels of {data.source} are numbers with a decimal point, so the head predicts numbers; write "
                 "them as whole numbers if they are classes"
             ]
         return []
@@ -127,11 +127,7 @@ def check_training(data: LabelledTexts) -> list[str]:
 
 
 def without_empty(data: LabelledTexts) -> LabelledTexts:
-    """The texts that hold more than white space.
-
-    Raises:
-        UserError: All are empty.
-    """
+    """Drop texts that are empty or white space; raise a [`UserError`] if none is left."""
     rows = [row for row, text in enumerate(data.texts) if text.strip()]
     if not rows:
         raise UserError(f"All texts of {data.source} in column {data.text_column!r} are empty; give another column.")
@@ -139,7 +135,7 @@ def without_empty(data: LabelledTexts) -> LabelledTexts:
 
 
 def split_off_label(data: LabelledTexts, label: str) -> tuple[LabelledTexts, list[str]]:
-    """The data without a label, and the texts that have it; all data and no texts if `label` is empty."""
+    """Return the data without a label, and the texts that have this label; an empty `label` removes nothing."""
     if not label:
         return data, []
     rows = [row for row, name in enumerate(data.labels) if name != label]

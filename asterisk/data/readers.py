@@ -1,4 +1,4 @@
-"""Texts and tables of any kind: files, compressed or not, folders, glob patterns, URLs and Hub datasets."""
+"""Read texts and tables from files (compressed or not), folders, glob patterns, URLs and Hub datasets."""
 
 import glob
 import re
@@ -24,20 +24,20 @@ DELIMITED = (".csv", ".tsv")
 TABLES = (".parquet", *DELIMITED, ".jsonl", ".json")
 SUFFIXES = (".txt", *TABLES)
 
-# The files of a folder that `save_to_disk` of `datasets` wrote; they are read through it alone.
+# Arrow files are read only from a folder that `save_to_disk` of `datasets` wrote.
 ARROW = ".arrow"
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[^:/]*){0,2}")
 
-# A row with the number of its line, in files that have a line per row.
+# A row and its line number, which is None unless the file has one row per line.
 NumberedRow = tuple[int | None, dict[str, Any]]
 
 
 def read_texts(file: str, text_column: str, file_format: FileFormat | None = None) -> Iterator[str]:
-    """The texts of one file or Hub dataset, in order; a null is an empty text.
+    """Yield the texts of one file or Hub dataset, in order; a null becomes an empty text.
 
     Raises:
-        UserError: The file cannot be read or lacks the column, or a row's text is no string.
+        UserError: The file cannot be read or lacks the column, or a row's text is not a string.
     """
     kind = kind_of(file)
     if kind == ".txt":
@@ -63,14 +63,14 @@ def read_columns(
     numbers: Sequence[str] = (),
     file_format: FileFormat | None = None,
 ) -> dict[str, list[Any]]:
-    """Columns of a table: a file, folder, glob pattern or Hub dataset.
+    """Read columns of a table: a file, folder, glob pattern or Hub dataset.
 
     Args:
         source: As for [`files_of`].
         columns: Names of the columns.
         split: Split of a Hub dataset or saved dataset, if `source` names none.
-        numbers: Columns of CSV files whose cells become numbers where they are; all others stay text.
-        file_format: How CSV files are read.
+        numbers: Columns of CSV files whose numeric cells become floats; all other cells stay text.
+        file_format: Overrides for the detected file format.
 
     Raises:
         UserError: The source is missing, cannot be read or lacks a column.
@@ -86,24 +86,24 @@ def read_columns(
 
 
 def files_of(source: str, split: str = "train") -> list[str]:
-    """The files that a file, folder or glob pattern stands for; a URL or a Hub dataset stands for itself.
+    """Expand a file, folder or glob pattern to a list of files; a URL or Hub dataset is returned unchanged.
 
     Args:
         source: Path, glob pattern, URL or Hub dataset.
-        split: The split that is read of a folder that holds several splits of a dataset, saved by `datasets`.
+        split: The split to read from a folder in which `datasets` saved several.
 
     Raises:
-        UserError: There is no such file, or none of a kind that is read.
+        UserError: There is no such file, or none of a supported kind.
     """
     path = Path(source)
     if source.startswith("hub:") or "://" in source or path.is_file():
         name = source.removeprefix("hub:")
         if name != source and not _HUB_NAME.fullmatch(name):
             raise UserError(
-                f"{source} is no Hub dataset: give hub:owner/name, hub:owner/name:config or …:config:split."
+                f"{source} is not a Hub dataset: give hub:owner/name, hub:owner/name:config or …:config:split."
             )
         if name == source and not kind_of(source):
-            raise UserError(f"{source} is no corpus: give a folder, or a file that ends in {', '.join(SUFFIXES)}.")
+            raise UserError(f"{source} is not a corpus: give a folder, or a file that ends in {', '.join(SUFFIXES)}.")
         return [source]
     if path.is_dir():
         return _saved_dataset(path, split) or _files_in(source)
@@ -115,12 +115,12 @@ def files_of(source: str, split: str = "train") -> list[str]:
     if kind_of(source):
         raise UserError(f"There is no file {source}; give a text file, a folder, a glob pattern or a Hub dataset.")
     if path.exists() or source.startswith((".", "/")) or not _HUB_NAME.fullmatch(source):
-        raise UserError(f"{source} is no corpus: give a folder, or a file that ends in {', '.join(SUFFIXES)}.")
+        raise UserError(f"{source} is not a corpus: give a folder, or a file that ends in {', '.join(SUFFIXES)}.")
     return [source]
 
 
 def _files_in(folder: str) -> list[str]:
-    # A corpus of ours has a manifest beside its shards.
+    # A corpus that Asterisk built has a manifest beside its shards.
     found = [str(file) for file in sorted(Path(folder).rglob("*")) if file.is_file() and file.name != MANIFEST]
     found = [file for file in found if kind_of(file) not in (None, ARROW) and "/." not in file.removeprefix(folder)]
     if not found:
@@ -129,7 +129,7 @@ def _files_in(folder: str) -> list[str]:
 
 
 def _saved_dataset(folder: Path, split: str) -> list[str]:
-    """The Arrow files of a folder that `save_to_disk` of `datasets` wrote; none of another folder."""
+    """List the Arrow files of a folder that `save_to_disk` of `datasets` wrote; none for any other folder."""
     if (folder / "dataset_dict.json").is_file():
         splits = read_json(folder / "dataset_dict.json").get("splits", [])
         if split not in splits:
@@ -146,7 +146,7 @@ def _saved_dataset(folder: Path, split: str) -> list[str]:
 
 
 def kind_of(file: str) -> str | None:
-    """The suffix that tells how to read a file; None if it is none that is read."""
+    """Return the suffix that determines how to read a file; None if it is not supported."""
     if file.startswith("hub:"):
         return None
     path = Path(file.partition("?")[0] if "://" in file else file)
@@ -158,18 +158,14 @@ def kind_of(file: str) -> str | None:
 
 
 def table_kind(file: str) -> str | None:
-    """The kind of a file that must be a table; None for a Hub dataset.
-
-    Raises:
-        UserError: It is a file of lines.
-    """
+    """Return the kind of a table, None for a Hub dataset; raise a [`UserError`] for a text file."""
     if (kind := kind_of(file)) == ".txt":
         raise UserError(f"{file} has no columns; give a table: {', '.join(TABLES)}.")
     return kind
 
 
 def read_lines(file: str, file_format: FileFormat | None = None) -> Iterator[str]:
-    """The lines of a text file or URL, compressed or not.
+    """Yield the lines of a text file or URL, compressed or not.
 
     Raises:
         UserError: The file cannot be read.
@@ -180,7 +176,7 @@ def read_lines(file: str, file_format: FileFormat | None = None) -> Iterator[str
                 yield line.rstrip("\n")
     except UserError:
         raise
-    except Exception as error:  # each kind of compression has errors of its own
+    except Exception as error:  # each compression library raises its own errors
         raise _unreadable(file, error) from None
 
 
@@ -193,18 +189,18 @@ def read_rows(
     *,
     names_classes: bool = True,
 ) -> Iterator[NumberedRow]:
-    """The rows of a table; all cells of CSV files are text.
+    """Yield the rows of a table; all cells of CSV files are text.
 
     Args:
         file: File, URL or Hub dataset.
         kind: The result of [`kind_of`].
-        split: Split of a Hub dataset that names none.
-        columns: The columns that are wanted, if they are known: all that is read of a Parquet file if it is one.
-        file_format: How a CSV file is read, beyond what it shows.
-        names_classes: Whether the class numbers of `datasets`' ClassLabel columns become names.
+        split: Split of a Hub dataset, if `file` names none.
+        columns: The wanted columns, if known. A single one is all that is read from a Parquet file.
+        file_format: Overrides for the detected file format.
+        names_classes: Whether the class numbers in ClassLabel columns of `datasets` become names.
 
     Raises:
-        UserError: The file cannot be read, or is not what its name says.
+        UserError: The file cannot be read, or its content does not match its suffix.
     """
     file_format = file_format or FileFormat()
     try:
@@ -224,25 +220,21 @@ def read_rows(
                 yield None, with_class_names(row, names)
     except UserError:
         raise
-    except Exception as error:  # as many kinds as there are formats and places
+    except Exception as error:  # each format and protocol raises its own errors
         raise _unreadable(file, error) from None
 
 
 def _hub_rows(name: str, split: str, names_classes: bool) -> tuple[Iterator[dict[str, Any]], dict[str, list[str]]]:
     from datasets import load_dataset  # takes seconds to import
 
-    name, config, own_split, *_ = [*name.removeprefix("hub:").split(":"), "", ""]
-    dataset = load_dataset(name, config or None, split=own_split or split, streaming=True)
+    name, config, named_split, *_ = [*name.removeprefix("hub:").split(":"), "", ""]
+    dataset = load_dataset(name, config or None, split=named_split or split, streaming=True)
     features = dataset.features.to_dict() if names_classes and dataset.features else {}
     return iter(dataset), class_names_of(features)
 
 
 def cell(row: dict[str, Any], column: str, file: str, number: int, line: int | None) -> Any:
-    """The value of a column.
-
-    Raises:
-        UserError: The row lacks it.
-    """
+    """Return the value of a column; raise a [`UserError`] if the row lacks it."""
     if column in row:
         return row[column]
     if number:
@@ -251,17 +243,17 @@ def cell(row: dict[str, Any], column: str, file: str, number: int, line: int | N
 
 
 def place(file: str, number: int, column: str) -> str:
-    """Where a value is, for a sentence; rows are counted from 0."""
+    """Describe the position of a value, for a message; rows are counted from 0."""
     return f"{file}: row {number} of column {column!r}"
 
 
 def at_line(line: int | None) -> str:
-    """The end of a sentence that names the line of a row, if it is known."""
+    """Format a line number, if known, for the end of a message."""
     return f" (line {line:,})" if line else ""
 
 
 def short(value: Any) -> str:
-    """A value for a sentence."""
+    """Format a value for a message, in about 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:80] + "…"
 
@@ -275,8 +267,8 @@ def _number(text: str) -> Any:
 
 def _unreadable(file: str, error: Exception) -> UserError:
     if isinstance(error, (UnicodeDecodeError, UnicodeEncodeError)):
-        is_not = f"{file} is not {error.encoding.upper()} text ({error.reason})"
-        return UserError(f"{is_not}; name its encoding with --encoding, such as cp1252.")
+        problem = f"{file} is not {error.encoding.upper()} text ({error.reason})"
+        return UserError(f"{problem}; name its encoding with --encoding, such as cp1252.")
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if kind_of(file) is None:
         hint = "" if file.startswith("hub:") else f"There is no file or folder {file}, and "

@@ -1,4 +1,4 @@
-"""Selection of a corpus's sentences, and the texts that are made of them, as one stream.
+"""Select a corpus's sentences, and add texts made from them, as one stream.
 
 Split (option) → drop blank, too long and too short ones → drop duplicates and benchmark sentences → each source's
 share (option) → documents of successive sentences (option) → phrases and crossings (option).
@@ -21,17 +21,17 @@ from asterisk.data.recombination import make_crossings, make_phrases
 # Longer lines are binary or minified data; a student reads at most a few hundred tokens.
 LONGEST_TEXT = 20_000
 
-# Sentences of a document: from a pair to about 256 tokens.
+# Range of sentences in a document; twelve are about 256 tokens.
 DOCUMENT_SENTENCES = (2, 12)
 
-# The names of the counts. Those dropped and kept add up to "sentences" where texts are split, and to "read"
-# elsewhere, apart from the texts that are made of sentences.
+# Names of the counts. The dropped and kept texts, without added and recombined ones, add up to "sentences" if texts
+# are split, else to "read".
 DROPPED = ("blank", "too long", "too short", "in a benchmark", "duplicate", "beyond the source's share")
 ADDED, RECOMBINED = "put together", "recombined"
 
 
 def sentence_splitter(language: str) -> Callable[[str], list[str]]:
-    """A function that splits a text into sentences by the rules of a language (en, de, …), with single spaces.
+    """Return a function that splits a text into sentences by the rules of a language (en, de, …), with single spaces.
 
     Raises:
         UserError: The package sentencex (https://github.com/wikimedia/sentencex) is not installed.
@@ -44,12 +44,10 @@ def sentence_splitter(language: str) -> Callable[[str], list[str]]:
 
 
 class Reservoir:
-    """A uniform sample of the texts it is offered, in their order (reservoir sampling: Vitter 1985, algorithm R).
-
-    The same texts are drawn every time.
+    """A reproducible uniform sample of the offered texts, in order (reservoir sampling: Vitter 1985, algorithm R).
 
     Attributes:
-        size: Largest number of texts drawn.
+        size: Maximum number of texts drawn.
         offered: Number of texts offered so far.
     """
 
@@ -59,7 +57,7 @@ class Reservoir:
         self._drawn: list[tuple[int, str]] = []
 
     def add(self, text: str) -> None:
-        """Offers a text."""
+        """Offer a text."""
         position = self.offered
         self.offered += 1
         if position < self.size:
@@ -76,7 +74,7 @@ class Reservoir:
 
 @dataclass
 class Share:
-    """Largest numbers of texts taken from a source: sentences (0: all), and texts made of them."""
+    """Maximum numbers of texts from a source: sentences (0: all), and texts made from them."""
 
     sentences: int = 0
     documents: int = 0
@@ -93,16 +91,16 @@ def select_sentences(
     counts: dict[str, int],
     file_format: FileFormat,
 ) -> Iterator[str]:
-    """The texts of a corpus: file by file the sentences and documents, then all phrases and crossings.
+    """Yield the texts of a corpus: the sentences and documents of each file, then all phrases and crossings.
 
     Args:
         shares: The files or Hub datasets in order, each with its share.
         text_column: Column of tables that holds the text.
         split: Splits a text into sentences; None takes texts as they are.
         excluded: Keys of sentences to leave out.
-        min_words: Words below which a sentence is left out.
-        counts: Increased for every text, by the names in DROPPED and the like.
-        file_format: How files are read.
+        min_words: Sentences with fewer words are left out.
+        counts: Incremented for every text, under the names in DROPPED and the like.
+        file_format: Overrides for the detected file format.
     """
     seen = SeenKeys()
     pools = []
@@ -123,7 +121,7 @@ def select_sentences(
         for pool, share in pools:
             sampled = list(pool)
             made = itertools.chain(make_phrases(sampled, share.phrases), make_crossings(sampled, share.crossings))
-            # The counts of dropped texts are of those that were read.
+            # The counts of dropped texts cover only texts that were read.
             for text in _distinct(made, excluded, seen, 1, dict.fromkeys(DROPPED, 0)):
                 counts[RECOMBINED] += 1
                 yield text
@@ -170,7 +168,7 @@ def _sample(sentences: Iterable[str], number: int, counts: dict[str, int]) -> It
 
 
 def _collect_documents(sentences: Iterable[str], documents: Reservoir) -> Iterator[str]:
-    """The sentences, unchanged; runs of successive ones are joined and offered as documents."""
+    """Pass sentences through; join runs of successive ones and offer them as documents."""
     generator = random.Random(0)
     parts: list[str] = []
     wanted = generator.randint(*DOCUMENT_SENTENCES)
@@ -184,7 +182,7 @@ def _collect_documents(sentences: Iterable[str], documents: Reservoir) -> Iterat
 
 
 def _collect(sentences: Iterable[str], reservoir: Reservoir) -> Iterator[str]:
-    """The sentences, unchanged; each is also offered to the reservoir."""
+    """Pass sentences through; offer each to the reservoir."""
     for sentence in sentences:
         reservoir.add(sentence)
         yield sentence

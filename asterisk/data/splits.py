@@ -29,7 +29,7 @@ DEVELOPMENT_STEP = 10
 
 @dataclass
 class HeadData:
-    """The texts that a head is trained, stopped and tested on; `names` are the classes in training order.
+    """The texts for training, early stopping and testing of a head; `names` lists the classes in training order.
 
     `development_none` and `test_none` are texts that have none of these classes.
     """
@@ -48,13 +48,13 @@ class HeadData:
 
 
 def read_head_data(arguments: DataArguments, none_label: str, samples_per_label: int | None, seed: int) -> HeadData:
-    """Reads and checks the labelled texts; every label of development and test occurs in training.
+    """Read and check the labelled texts; refuse development or test labels that do not occur in training.
 
     Args:
         arguments: The files and columns.
         none_label: Label of texts that have none of the other labels, or empty.
-        samples_per_label: If set, the development split is drawn with as many texts per label as training is.
-        seed: Seed of the development split and that draw.
+        samples_per_label: If set, reduce the development split to this many texts per label, as for training.
+        seed: Seed for both the development split and its reduction.
 
     Raises:
         UserError: A table cannot be read, or nothing can be learned from it.
@@ -75,16 +75,12 @@ def read_head_data(arguments: DataArguments, none_label: str, samples_per_label:
         train, development = split_development(train, seed)
     train, unused = split_off_label(train, none_label)
     if unused:
-        print(f"{len(unused):,} texts of the label {none_label!r} are not learned from.")
+        print(f"{len(unused):,} texts of the label {none_label!r} are not trained on.")
     return _head_data(train, development, test, names, none_label, samples_per_label, seed)
 
 
 def read_unlabelled(arguments: DataArguments) -> LabelledTexts:
-    """The distinct training texts, without labels.
-
-    Raises:
-        UserError: They cannot be read, or all are empty.
-    """
+    """Read the distinct training texts, without labels; raise a [`UserError`] if all are empty."""
     texts, column = read_unlabelled_texts(arguments.train_file, arguments.text_column, arguments)
     distinct = list(dict.fromkeys(texts))
     found = LabelledTexts(arguments.train_file, column, "", SINGLE, distinct, [""] * len(distinct))
@@ -99,7 +95,7 @@ def head_data_of(
     samples_per_label: int | None,
     seed: int,
 ) -> HeadData:
-    """The result of [`read_head_data`] for training texts with labels from elsewhere, which are `names`."""
+    """Do the same as [`read_head_data`] for training texts whose labels, `names`, come from elsewhere."""
     development, test = _read_other_parts(arguments, train)
     if development is None:
         train, development = split_development(train, seed)
@@ -143,15 +139,15 @@ def _head_data(
             "ten or more training texts."
         )
     if not development:
-        warn("there are too few texts to set some aside; training goes on to its last pass, without early stopping")
+        warn("there are too few texts for a development split; training runs all its passes, without early stopping")
     if samples_per_label and development:
-        # As few labels for early stopping as for training (Gao et al. 2021, arXiv:2012.15723).
+        # Early stopping gets as few labels as training (Gao et al. 2021, arXiv:2012.15723).
         development = draw(development, samples_per_label, seed)
     return HeadData(train, development or None, test or None, names, development_none, test_none)
 
 
 def _read_part(arguments: DataArguments, source: str, split: str, train: LabelledTexts | None = None) -> LabelledTexts:
-    """One table, without its empty texts; columns and type of labels are those of training."""
+    """Read one table without its empty texts, with the columns and problem type of training."""
     found = read_labelled_texts(
         source,
         (train.text_column if train else "") or arguments.text_column,
@@ -169,18 +165,18 @@ def _read_part(arguments: DataArguments, source: str, split: str, train: Labelle
 
 
 def warn(sentence: str) -> None:
-    """Prints a warning on stderr."""
+    """Print a warning on stderr."""
     print(f"warning: {sentence}.", file=sys.stderr)
 
 
 def count_shared(data: LabelledTexts, other: LabelledTexts) -> int:
-    """The number of texts in `data` that occur in `other`, ignoring surrounding white space."""
+    """Count the texts in `data` that occur in `other`, ignoring surrounding white space."""
     known = {text.strip() for text in other.texts}
     return sum(text.strip() in known for text in data.texts)
 
 
 def split_development(data: LabelledTexts, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
-    """Training and development texts: a tenth is development, stratified by label and drawn with the seed.
+    """Split off a tenth for development, stratified by label and drawn with the seed.
 
     Texts that occur more than once, and texts whose label occurs once, stay in training.
 
@@ -195,7 +191,7 @@ def split_development(data: LabelledTexts, seed: int) -> tuple[LabelledTexts, La
         for row in order
         if copies[data.texts[row].strip()] == 1 and (data.problem_type == REGRESSION or counts[strata[row]] > 1)
     ]
-    # Sorted by label and random within a label; every tenth is taken.
+    # Sort by label, keeping the random order within a label, and take every tenth.
     rows.sort(key=lambda row: strata[row])  # type: ignore[arg-type, return-value]
     development = set(rows[DEVELOPMENT_STEP - 1 :: DEVELOPMENT_STEP])
     train = [row for row in range(len(data)) if row not in development]
@@ -203,7 +199,7 @@ def split_development(data: LabelledTexts, seed: int) -> tuple[LabelledTexts, La
 
 
 def _strata(data: LabelledTexts) -> list[Hashable]:
-    """The label of each text, or the rarest of several, by which texts are stratified."""
+    """Return the label of each text, or the rarest of several, for stratification."""
     if data.problem_type != MULTI:
         return data.labels
     counts = Counter(name for labels in data.labels for name in labels)
@@ -211,10 +207,9 @@ def _strata(data: LabelledTexts) -> list[Hashable]:
 
 
 def draw(data: LabelledTexts, samples_per_label: int, seed: int) -> LabelledTexts:
-    """A sample with at most `samples_per_label` texts of each class, drawn with the seed, in the order of `data`.
+    """Draw up to `samples_per_label` texts per class with the seed; refuse labels that are numbers.
 
-    Raises:
-        UserError: The labels are numbers.
+    A text with several classes is drawn if any of them still needs texts. The order of `data` is kept.
     """
     if data.problem_type == REGRESSION:
         raise UserError(f"--samples_per_label draws texts of classes, but the labels of {data.source} are numbers.")

@@ -1,4 +1,4 @@
-"""Open text files: decompression, one size limit, the encoding, and lines of bounded length."""
+"""Open text files: decompression with a size limit, encoding detection, and lines of bounded length."""
 
 import codecs
 import functools
@@ -21,10 +21,10 @@ COMPRESSIONS = (".xz", ".gz", ".bz2", ".zst")
 # A longer line is neither a sentence nor a row of a table.
 LONGEST_LINE = 1 << 24
 
-# Text compresses about ten times. A file that expands more is refused, unless it stays below FREE_BYTES.
+# Text compresses about 10:1. A file that expands more than MAX_EXPANSION times and above FREE_BYTES is refused.
 MAX_EXPANSION, FREE_BYTES = 200, 1 << 24
 
-# The first bytes of a file, from which its encoding and separator are found.
+# Bytes at the start of a file from which its encoding and separator are detected.
 SAMPLE_BYTES = 1 << 20
 
 BYTE_ORDER_MARKS = {
@@ -34,28 +34,28 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# Encodings of text whose words consist of non-ASCII bytes; other text that is not UTF-8 is taken for cp1252.
+# Encodings tried for text whose words consist of non-ASCII bytes; other text that is not UTF-8 is read as cp1252.
 NON_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949", "euc_jp"]
 MAGIC = {b"PK\x03\x04": "an Excel workbook or ZIP archive", b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file"}
 
 
 class SizeLimit:
-    """Refuses content that expands too far for the bytes that are stored: a likely decompression bomb."""
+    """Refuses content that expands far beyond its stored size: a likely decompression bomb."""
 
     def __init__(self, stored: int):
-        self.most = max(FREE_BYTES, MAX_EXPANSION * stored)
+        self.max_bytes = max(FREE_BYTES, MAX_EXPANSION * stored)
 
     def check(self, size: int) -> None:
-        """Raises a ValueError if the content takes more than the allowed bytes."""
-        if size > self.most:
+        """Raise a ValueError if the size exceeds the limit."""
+        if size > self.max_bytes:
             raise ValueError(
-                f"it expands to more than {self.most:,} bytes, over {MAX_EXPANSION} times its own size: a likely "
+                f"it expands to more than {self.max_bytes:,} bytes, over {MAX_EXPANSION} times its own size: a likely "
                 "decompression bomb"
             )
 
 
 class _Decompressed(io.RawIOBase):
-    """The decompressed bytes of a file, until they exceed the limit."""
+    """A stream of decompressed bytes that enforces the size limit."""
 
     def __init__(self, content: IO[bytes], limit: SizeLimit | None):
         self._content, self._limit, self._total = content, limit, 0
@@ -64,7 +64,7 @@ class _Decompressed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        # Fills the buffer, so that one peek sees the whole sample.
+        # Fill the buffer, so that one peek sees the whole sample.
         size = 0
         while size < len(buffer) and (part := self._content.read(len(buffer) - size)):
             buffer[size : size + len(part)] = part
@@ -77,32 +77,32 @@ class _Decompressed(io.RawIOBase):
 
 @functools.cache
 def say(sentence: str) -> None:
-    """Prints a note on stderr, once, since a file may be opened several times."""
+    """Print a note on stderr; only once, since a file may be opened several times."""
     print(f"note: {redact(sentence)}", file=sys.stderr)
 
 
 @contextmanager
 def open_text(file: str, encoding: str = "", *, may_be_legacy: bool = True) -> Iterator[tuple[IO[str], str]]:
-    """Opens a file or URL, compressed or not.
+    """Open a file or URL, compressed or not.
 
     Args:
         file: Path or URL.
-        encoding: Name of a codec; found in the first bytes if empty.
-        may_be_legacy: Whether text that is not Unicode is read as cp1252 or the like; JSON never is.
+        encoding: Name of a codec; detected if empty.
+        may_be_legacy: Whether other encodings than Unicode, such as cp1252, are detected; JSON never uses them.
 
     Yields:
-        The text, with line breaks as newlines, and the complete lines among its first SAMPLE_BYTES.
+        The text, with newlines as line breaks, and the complete lines among its first SAMPLE_BYTES.
     """
     is_zstd = file.lower().endswith(".zst")
     with fsspec.open(file, "rb", compression=None if is_zstd else "infer") as stored:
-        # fsspec would use zstandard, which takes a truncated file for a complete one.
+        # fsspec would use zstandard, which accepts truncated files.
         content = pa.CompressedInputStream(stored, "zstd") if is_zstd else stored
         is_compressed = file.lower().endswith(COMPRESSIONS) and Path(file).is_file()
         limit = SizeLimit(Path(file).stat().st_size) if is_compressed else None
         raw = io.BufferedReader(_Decompressed(content, limit), SAMPLE_BYTES)
         sample = raw.peek(SAMPLE_BYTES)
         if kind := next((kind for start, kind in MAGIC.items() if sample.startswith(start)), None):
-            raise ValueError(f"it is {kind}, not text; save it as CSV or give it the right ending")
+            raise ValueError(f"it is {kind}, not text; save it as CSV or give it the right suffix")
         encoding = _checked(encoding) if encoding else _find_encoding(file, sample, may_be_legacy)
         start = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
         start = start.replace("\r\n", "\n").replace("\r", "\n")
@@ -113,11 +113,7 @@ def open_text(file: str, encoding: str = "", *, may_be_legacy: bool = True) -> I
 
 
 def bounded_lines(text: IO[str], hint: str = "break it up") -> Iterator[str]:
-    """The lines of a text with their line breaks.
-
-    Raises:
-        ValueError: A line is longer than LONGEST_LINE.
-    """
+    """Yield the lines of a text with their line breaks; raise a ValueError for a line that reaches LONGEST_LINE."""
     for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), 1):
         if len(line) == LONGEST_LINE and line[-1] != "\n":
             raise ValueError(f"line {number:,} has more than {LONGEST_LINE:,} characters; {hint}")
@@ -126,14 +122,14 @@ def bounded_lines(text: IO[str], hint: str = "break it up") -> Iterator[str]:
 
 def _checked(encoding: str) -> str:
     try:
-        # Skips a byte order mark, which the plain codec takes for text.
+        # utf-8-sig skips a byte order mark, which utf-8 reads as text.
         return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     except LookupError:
         raise UserError(f"There is no encoding {encoding!r}; give --encoding utf-8, cp1252 or the like.") from None
 
 
 def _find_encoding(file: str, sample: bytes, may_be_legacy: bool) -> str:
-    """The encoding that the first bytes of a file show."""
+    """Detect the encoding of a file from its first bytes."""
     found = next((name for mark, name in BYTE_ORDER_MARKS.items() if sample.startswith(mark)), "")
     if not found:
         even, odd = (sample[start::2].count(0) / max(1, len(sample) // 2) for start in (0, 1))
@@ -142,14 +138,14 @@ def _find_encoding(file: str, sample: bytes, may_be_legacy: bool) -> str:
         found = _legacy_encoding(sample)
         word = re.search(r"\w*[^\W\x00-\x7f]\w*", sample.decode(found, "replace"))
         shown = f", with words such as {word[0][:20]!r}" if word else ""
-        say(f"{file} is not UTF-8 text; it is read as {found}{shown} (--encoding names another).")
+        say(f"{file} is not UTF-8 text; it is read as {found}{shown} (--encoding overrides it).")
     elif found and found != "utf-8-sig":
-        say(f"{file} is read as {found} text (--encoding names another).")
+        say(f"{file} is read as {found} text (--encoding overrides it).")
     return found or "utf-8-sig"
 
 
 def _is_utf8(sample: bytes) -> bool:
-    """Whether bytes are UTF-8, or mostly so: damaged UTF-8 is refused later, not taken for another encoding."""
+    """Return whether bytes are at least mostly UTF-8: damaged UTF-8 is refused later, not read as another encoding."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample, final=len(sample) < SAMPLE_BYTES)
         return True

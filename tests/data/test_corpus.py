@@ -479,7 +479,7 @@ def test_corpus_is_read_once_and_another_ones_folder_refused(tmp_path: Path) -> 
         ("unquoted.csv", b"text\nApples, pears\n", "more fields than the header"),
         ("ragged.csv", b"text,id\nOne apple.,1\nTwo pears.,2,3,4\n", "cannot be read"),
         ("broken.parquet", b"PAR1", "cannot be read"),
-        ("image.png", b"\x89PNG", "is no corpus"),
+        ("image.png", b"\x89PNG", "is not a corpus"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_left_behind(

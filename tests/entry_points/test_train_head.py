@@ -137,7 +137,7 @@ def test_none_of_these_is_told_by_its_own_label(model: Path, tmp_path: Path, run
     flags: dict[str, object] = {"--model": model, "--mode": "full", "--train_file": train, "--test_file": test}
     status, said, errors = run({**flags, "--none_label": "none", "--output_dir": tmp_path / "out"})
     assert status == 0, errors
-    assert "36 texts of the label 'none' are not learned from" in said
+    assert "36 texts of the label 'none' are not trained on" in said
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     config = json.loads((tmp_path / "out" / "model" / "config.json").read_text())
     assert list(config["id2label"].values()) == ["food", "sport"]
@@ -238,7 +238,7 @@ def test_what_is_odd_but_usable_gets_a_line_and_a_model(model: Path, tmp_path: P
         "duplicates": (rows, [*topic_rows(20, seed=1), *rows[:3]], "3 of the 23 texts"),
         "single": ([*rows, ("one more", "once")], rows[:0], "1 of the 3 labels have a single text"),
         "singles": ([(text, text) for text, _ in rows], rows[:0], "100 labels for 100 texts"),
-        "few": (rows[:8], rows[:0], "too few texts to set some aside"),
+        "few": (rows[:8], rows[:0], "too few texts for a development split"),
     }
     for name, (train, test, message) in cases.items():
         flags: dict[str, object] = {"--model": model, "--num_epochs": 2, "--output_dir": tmp_path / name}
