@@ -1,14 +1,14 @@
-"""Measures each choice of the released model: one change at a time, at an equal, small budget.
+"""Measure each choice of the released model: one change at a time, at an equal, small budget.
 
     python -m benchmarks.ablation --data_dir ../shared/data --runs runs/ablation
     python -m benchmarks.ablation --data_dir ../shared/data --runs runs/ablation --only batch_128 no_positions
     python -m benchmarks.ablation --page_only
 
 Each row runs `train_distill.py` with the options in ROWS, on the text of the release unless the row names another.
-Only development data decide: STS-B dev, SICK dev and the cosine to the teacher on held-out text. Finished rows are not
-repeated, and interrupted ones continue. All tokenizers are timed in one run at the end. The results go to
-results/ablation.json and .md; the page also lists the options that were deleted, with the figures that decided it.
---page_only writes the page from the existing results.
+The choice depends on development data only: STS-B dev, SICK dev and the cosine to the teacher on held-out text.
+Finished rows are not repeated; interrupted rows continue. All tokenizers are timed in one run at the end. The results
+go to results/ablation.json and .md. The page also lists the deleted options, with the figures behind each decision;
+--page_only writes it from the existing results.
 """
 
 import argparse
@@ -38,7 +38,7 @@ TURNS = 5
 ROWS: dict[str, list[str]] = {
     "baseline": [],
     "another_seed": ["--seed", "1"],
-    # Both train on the same number of texts, and on the same number of each source; compare "all_text" with this row.
+    # Compare "all_text" with this row: both train on equally many texts, and equally many of each source.
     "nothing_recombined": [
         *("--store_dir", "{runs}/store-open", "--sentences_per_source", "10000", "--documents_per_source", "250")
     ],
@@ -78,14 +78,14 @@ ROWS: dict[str, list[str]] = {
 }
 
 
-# Options that were deleted. The ablation's row that decided it, if there is one; and the reason.
+# Deleted options: the ablation row behind the decision, if any, and the reason.
 DELETED = (
     ("--ema_decay", "ema", "averaging the weights over the steps lowers the mean"),
     ("--contrastive_epochs", "", "contrastive training of a head gains nothing and takes twice the time"),
     ("--search", "", "no recorded result shows a gain of the settings search over the default settings"),
     ("--near_duplicates", "", "no recipe used it, and no recorded result shows a gain"),
 )
-# The head's row that decided about --contrastive_epochs, and the one it is compared with.
+# The row of the heads' record behind the deletion of --contrastive_epochs, and the row it is compared with.
 CONTRAST = ("8 of each label", "full with contrast", "full")
 
 
@@ -234,7 +234,7 @@ def gain(results: dict[str, Any], name: str) -> float:
 
 
 def deleted_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: an option, the result that decided about it, and the reason."""
+    """Head and rows: an option, the result behind its deletion, and the reason."""
     setting, method, other = CONTRAST
     means = json.loads((RESULTS / "heads_means.json").read_text())["means"]
     accuracy = {line["method"]: line["accuracy"] for line in means if line["setting"] == setting}

@@ -1,4 +1,4 @@
-"""Gives every poisoned artefact of tests/support/poisoned.py to its reader; records message, time and memory.
+"""Give every poisoned artefact of tests/support/poisoned.py to its reader; record message, time and memory.
 
 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m benchmarks.artefacts
 

@@ -1,4 +1,4 @@
-"""Compares classification with a model and with its teacher: zero-shot, linear probe, few-shot and fine-tuned (FEET).
+"""Compare classification with a model and with its teacher: zero-shot, linear probe, few-shot and fine-tuned (FEET).
 
     python -m benchmarks.classification --model release/asterisk --data_dir ../shared/data/eval --runs_dir R
     python -m benchmarks.classification --model M --data_dir D --runs_dir R --fine_tune SNIPS Emotion

@@ -1,9 +1,9 @@
-"""Measures the first embedding of a new process: import, load, embed one sentence.
+"""Measure the first embedding of a new process: import, load, embed one sentence.
 
     python -m benchmarks.cold_start --folder runs/hub/asterisk
 
-FOLDER is published. Each way is started --repetitions times, offline, in turns with the others, after one start that
-brings its files into the system's cache. The medians of the lifetime of the process and of its peak memory go to
+FOLDER is a published folder. Each way of loading starts --repetitions times, offline, in turns with the others.
+One start before that fills the system's file cache. The medians of the processes' run time and peak memory go to
 results/cold_start.json and .md.
 """
 
@@ -33,7 +33,7 @@ vector = SentenceTransformer("{folder}", trust_remote_code=True, device="cpu").e
 
 
 def programs(folder: Path) -> dict[str, str]:
-    """The program of each way."""
+    """The program for each way of loading."""
     ways = {}
     for file in sorted((folder / "onnx").glob("*.onnx")):
         ways[f"ONNX, {file.name}, without torch"] = ONNX.format(file=file.resolve(), text=TEXT)

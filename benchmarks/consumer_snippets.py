@@ -1,4 +1,4 @@
-"""Code that users of each consumer write, run in an environment of the consumer's own.
+"""The code that users of each consumer write; consumers.py runs it in that consumer's environment.
 
 A Python snippet receives `folder`, `form` (one of FORMS in consumers.py, or an ONNX file in the folder), `remote`
 (whether code of the folder may run) and `texts`, and sets `vectors`; a JavaScript snippet receives all but `remote`.
@@ -92,7 +92,7 @@ const vectors = [];
 for (const text of texts) vectors.push([...(await extract(text, { pooling: "mean", normalize: true })).data]);
 """
 
-# What stands before and after each.
+# Frames around the snippets: they read the arguments and write the answer.
 PYTHON_FRAME = """
 import json
 import sys

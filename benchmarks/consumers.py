@@ -1,4 +1,4 @@
-"""Checks that a published folder gives the same vectors in every consumer, each in its own environment.
+"""Check that a published folder gives the same vectors in every consumer, each in its own environment.
 
     python publish.py runs/demo/model --output_dir release/demo
     python publish.py runs/demo/model --output_dir release/demo-native --native
@@ -60,7 +60,7 @@ class ConsumerFailure(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment of packages; those in `absent` must not be installed with them."""
+    """An environment of packages; it must not contain those in `absent`."""
 
     name: str
     requirements: tuple[str, ...]
@@ -74,7 +74,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Consumer:
-    """A library that reads the folder; `forms` lists the forms of the folder by environment."""
+    """A library that reads the folder; `forms` lists the forms that it reads in each environment."""
 
     name: str
     package: str
@@ -83,7 +83,7 @@ class Consumer:
 
 
 def pinned(package: str) -> str:
-    """The requirement with which requirements/constraints.txt pins a package."""
+    """The requirement that pins a package in requirements/constraints.txt."""
     constraints = (REPOSITORY / "requirements" / "constraints.txt").read_text(encoding="utf-8")
     return re.findall(rf"^{package}==\S+$", constraints, re.MULTILINE)[0]
 
@@ -98,7 +98,7 @@ def oldest(package: str) -> str:
 
 
 def transformers_js() -> str:
-    """The requirement with which the demo page pins transformers.js."""
+    """The requirement that pins transformers.js in the demo page."""
     name = "@huggingface/transformers"
     return f"{name}@{read_json(REPOSITORY / 'demo' / 'package.json')['devDependencies'][name]}"
 
@@ -113,11 +113,11 @@ ENVIRONMENTS = {
         Environment("oldest-torch", (oldest("torch"), oldest("transformers"))),
         Environment("newest-torch", ("torch==2.15.0", pinned("transformers"))),
         Environment("transformers-4", (TORCH, "transformers==4.57.6", "sentence-transformers==5.1.2")),
-        # It needs huggingface_hub 1.
+        # langchain-huggingface needs huggingface_hub 1.
         Environment("langchain", (*NEWEST, "langchain-huggingface==1.2.3")),
         Environment("llama-index", (*NEWEST, "llama-index-embeddings-huggingface==0.8.0")),
         Environment("onnxruntime", (pinned("onnxruntime"), pinned("tokenizers")), ("torch", "transformers")),
-        # It needs huggingface_hub 1, too.
+        # fastembed also needs huggingface_hub 1.
         Environment("fastembed", ("fastembed==0.9.1",), ("torch", "transformers")),
         Environment("node", (transformers_js(),)),
     )
@@ -146,10 +146,10 @@ CONSUMERS = {
 
 
 def build(environment: Environment, folder: Path) -> list[str]:
-    """The command that runs code in an environment, which is made unless it is there.
+    """Create an environment if it is missing, and return the command that runs code in it.
 
     Raises:
-        ConsumerFailure: Its packages cannot be installed.
+        ConsumerFailure: The packages cannot be installed.
     """
     interpreter = folder / "bin" / "python"
     command = ["node", "--input-type=module", "-e"] if environment.is_node else [str(interpreter), "-P", "-c"]
@@ -163,7 +163,7 @@ def build(environment: Environment, folder: Path) -> list[str]:
         npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
         _run([*npm, *environment.requirements], cwd=folder)
     else:
-        # pip, since it knows the machine's own indexes; little of what it installs is ever imported, so not compiled.
+        # pip knows the indexes that this machine uses. Few of the files are imported, so nothing is compiled.
         _run([sys.executable, "-m", "venv", str(folder)], cwd=folder)
         pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile"]
         _run([*pip, *environment.requirements], cwd=folder)
@@ -174,25 +174,25 @@ def build(environment: Environment, folder: Path) -> list[str]:
 def answer(
     command: list[str], frame: str, snippet: str, folder: Path, form: str, texts: list[str], cwd: Path | None = None
 ) -> tuple[dict[str, str], np.ndarray]:
-    """What a snippet makes of texts: the versions of the packages it ran with; vectors (texts, dimensions), float64.
+    """Run a snippet; return the versions of its packages and its vectors (texts, dimensions), float64.
 
     Args:
-        command: What runs code that is its next argument.
-        frame: What stands before and after the snippet.
-        snippet: Of consumer_snippets.py.
+        command: A command that runs the code in its next argument.
+        frame: The code around the snippet.
+        snippet: A snippet of consumer_snippets.py.
         folder: The published folder.
-        form: Of the folder.
-        texts: What is embedded.
-        cwd: Where it runs; an empty folder by default.
+        form: A form of the folder.
+        texts: The texts to embed.
+        cwd: The working directory; an empty folder by default.
 
     Raises:
-        ConsumerFailure: It fails.
+        ConsumerFailure: The snippet fails.
     """
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "texts.json", Path(scratch) / "answer.json"
         source.write_text(json.dumps(texts), encoding="utf-8")
         settings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        # A cache of its own for remote code, so that none of another folder's is run.
+        # A fresh cache of remote code, so that no other folder's code runs.
         settings |= {"HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": f"{scratch}/modules", "HF_HOME": f"{scratch}/hub"}
         code = frame.format(snippet=snippet)
         _run([*command, code, str(folder), form, str(source), str(target)], cwd=cwd or Path(scratch), env=settings)
@@ -211,7 +211,7 @@ def _run(command: list[str], **settings: Any) -> None:
 
 
 def compare(vectors: np.ndarray, expected: np.ndarray, form: str, texts: list[str]) -> dict[str, Any]:
-    """The distance of vectors from the expected ones, both (texts, dimensions), and whether it is small enough."""
+    """Compare vectors with the expected ones, both (texts, dimensions); the verdict says whether they agree."""
     if vectors.shape != expected.shape:
         raise ConsumerFailure(f"it gives vectors of shape {vectors.shape}, not {expected.shape}")
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(expected, axis=1)
@@ -228,7 +228,7 @@ def compare(vectors: np.ndarray, expected: np.ndarray, form: str, texts: list[st
 
 
 def real_texts(count: int) -> list[str]:
-    """Sentences drawn evenly from the demo corpus, the odd texts, and many sentences joined to one text."""
+    """Sentences drawn evenly from the demo corpus, the odd texts, and one text of many sentences."""
     sources = sorted((REPOSITORY / "recipes" / "demo_corpus").glob("*.txt.xz"))
     texts: list[str] = []
     for index, path in enumerate(sources):
@@ -242,7 +242,7 @@ def check_folder(folder: Path, native: bool) -> None:
     """Refuse a folder that publish.py did not write.
 
     Raises:
-        UserError: The folder is not a published embedding model, or of the other kind.
+        UserError: The folder is not a published embedding model of this kind.
     """
     kind = "publish.py --native" if native else "publish.py"
     if not (folder / "forms.json").exists() or not (folder / "modules.json").exists():
@@ -256,7 +256,7 @@ def check_folder(folder: Path, native: bool) -> None:
 def measure(
     consumer: Consumer, environment: Environment, options: argparse.Namespace, texts: list[str], expected: np.ndarray
 ) -> list[dict[str, Any]]:
-    """Results of a consumer, one for each form that it reads in an environment."""
+    """Measure a consumer in an environment: one result for each form that it reads there."""
     records = []
     place = options.venvs.resolve() / environment.name
     frame = JAVASCRIPT_FRAME if environment.is_node else PYTHON_FRAME

@@ -1,4 +1,4 @@
-"""Measures the speed and the memory of building a corpus from text.
+"""Measure the speed and the memory of building a corpus from text.
 
     python -m benchmarks.corpus 'COLLECTION/*.txt.zst'
     python -m benchmarks.corpus 'COLLECTION/*.txt.zst' --split_sentences en

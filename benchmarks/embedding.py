@@ -1,4 +1,4 @@
-"""Compares the teacher's embedding speed with `SentenceTransformer.encode`, in one run.
+"""Compare the teacher's embedding speed with `SentenceTransformer.encode`, in one run.
 
     python -m benchmarks.embedding --texts recipes/demo_corpus
     python -m benchmarks.embedding --texts '../shared/data/corpus/open/*.txt.zst'
@@ -29,7 +29,7 @@ BATCH_SIZES = (8, 16, 32, 64, 128, 256)
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """The seconds that a call takes."""
+    """The duration of a call in seconds."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

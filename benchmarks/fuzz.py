@@ -1,11 +1,12 @@
-"""Fuzzes every reader of outside input, guided by coverage: each case must end in an answer or in one sentence.
+"""Fuzz every reader of outside input, guided by coverage: each case must end in an answer or a one-sentence refusal.
 
     HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m benchmarks.fuzz --cases 1000000
 
-The targets are those of tests/support/fuzz_targets.py. libFuzzer, through atheris, mutates the seeds of a target to
-reach more of the project's code. Each target has its own process. A failure is any other exception, a number that is
-not finite, a case of more than a minute, or more than two gigabytes of memory. It is printed with its traceback and
-its bytes, once per line of code; the exit status is then 1, and nothing is recorded. To repeat the bytes of a file:
+tests/support/fuzz_targets.py defines the targets. libFuzzer, through atheris, mutates the seeds of a target to reach
+more of the project's code. Each target has its own process. A failure is any other exception, a number that is not
+finite, a case of more than a minute, or more than two gigabytes of memory. The program prints a failure with its
+traceback and its bytes, once per line of code; the exit status is then 1, and nothing is recorded. To try the bytes
+of a file:
 
     python -m benchmarks.fuzz --targets NAME --only FILE
 
@@ -27,7 +28,7 @@ import atheris
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Of all cases: each target has about the same time, so that what takes a hundred times as long has fewer.
+# Share of the cases for each target. Slower targets get fewer, so that all take about the same time.
 SHARES = {
     "body": 0.636,
     "lines": 0.2,
@@ -39,7 +40,7 @@ SHARES = {
     "encode": 0.01,
 }
 
-# What the words of each target's dictionary are: bytes alone seldom come to them.
+# The words of each target's dictionary; mutation alone seldom finds them.
 WORDS = {
     "encode": ["soup", "\u200b", "\u202e", "\x1e", "\ud83e", "\u0301"],
     "lines": ['{"text": "', '"}', "\\ud800", "\r\n", "\ufeff", "\u2028", "NaN", "[", "null", "1e999"],
@@ -79,11 +80,11 @@ HEAD = ("target", "cases", "of them answered", "branches of the seeds", "branche
 
 
 def fuzz(targets: Any, name: str, cases: int, seed: int) -> dict[str, Any]:
-    """Tries so many cases on a target.
+    """Try a number of cases on a target.
 
     Returns:
-        `cases`; `answered`, the others being refused; `seed_branches` and `branches` of the project that the seeds and
-        all cases reached; `per_second`; and `failures`, what was said of each.
+        `cases`; `answered`, the number of cases that were not refused; `seed_branches` and `branches`, the project's
+        branches that the seeds and all cases reached; `per_second`; and `failures`, the report of each.
     """
     with tempfile.TemporaryDirectory() as work:
         folder, seeds = Path(work), targets.seeds(name)
@@ -99,7 +100,7 @@ def fuzz(targets: Any, name: str, cases: int, seed: int) -> dict[str, Any]:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         log = (folder / "log").read_text(encoding="utf-8", errors="replace")
         failures = re.findall(r"^FAILED .*?^END$", log, re.DOTALL | re.MULTILINE)
-        # What it was forked from had threads, for which the end of a process looks in vain.
+        # The parent had threads that the child lacks, so the child's exit status says nothing; its log does.
         if f"Done {cases} runs" not in log:
             left = [path.read_bytes() for path in folder.glob("*-*")]
             return {"failures": [*failures, f"It ended with {status}:\n{log[-3_000:]}\n{left}"]}
@@ -117,7 +118,7 @@ def fuzz(targets: Any, name: str, cases: int, seed: int) -> dict[str, Any]:
 def _become_fuzzer(
     attempt: Callable[[bytes], bool], seeds: list[bytes], cases: int, options: list[str], log: Path
 ) -> None:
-    """Hands this process over to libFuzzer, which ends it."""
+    """Let libFuzzer take over this process and end it."""
     answered, tried = 0, 0
     failed = set()
 
@@ -138,7 +139,7 @@ def _become_fuzzer(
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     try:
-        for content in seeds:  # what is imported or made but once is in no case's time
+        for content in seeds:  # imports and caches, so that no case's time includes them
             assert attempt(content), f"{content!r} was refused."
         atheris.Setup([sys.argv[0], *options], try_case)
         atheris.Fuzz()
@@ -163,15 +164,15 @@ def _write_dictionary(path: Path, name: str) -> Path:
 
 
 def main() -> None:
-    """Tries all, and writes the results."""
+    """Try the cases and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=1_000_000, help="of all targets together (default: 1000000)")
-    parser.add_argument("--seed", type=int, default=1, help="of what is drawn at random (default: 1)")
-    parser.add_argument("--targets", nargs="+", choices=SHARES, default=list(SHARES), help="which (default: all)")
-    parser.add_argument("--only", type=Path, metavar="FILE", help="try these bytes alone")
-    parser.add_argument("--unrecorded", action="store_true", help="print the results alone")
+    parser.add_argument("--cases", type=int, default=1_000_000, help="cases in all (default: 1000000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random draws (default: 1)")
+    parser.add_argument("--targets", nargs="+", choices=SHARES, default=list(SHARES), help="default: all")
+    parser.add_argument("--only", type=Path, metavar="FILE", help="try only the bytes of this file")
+    parser.add_argument("--unrecorded", action="store_true", help="print the results and record nothing")
     options = parser.parse_args()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # for processes are forked
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # because processes are forked
     with atheris.instrument_imports(include=INSTRUMENTED):
         from tests.support.fuzz_targets import Targets
     results: dict[str, dict[str, Any]] = {}

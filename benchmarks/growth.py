@@ -1,10 +1,10 @@
-"""Measures time and memory of embed.py on files of a thousand to a million texts.
+"""Measure time and memory of embed.py on files of a thousand to a million texts.
 
     python -m benchmarks.growth --model release/asterisk --corpus ../shared/data/corpus/open
 
 Each file holds sentences of the corpus in the order of a fixed draw, repeated as often as necessary. embed.py embeds
-it in its own process. The time of a single text is subtracted. The memory is the peak of the process; the vectors are
-written to disk and not included. Small files are measured five times, and the median counts. The results go to
+it in its own process. The time for a single text is subtracted. The memory is the peak of the process, without the
+vectors on disk. Small files are measured five times, and the median counts. The results go to
 results/growth.json and .md.
 """
 
@@ -35,7 +35,7 @@ def sentences(corpus: str) -> list[str]:
 
 
 def embed(texts: Path, output: Path, model: str, nothing: float) -> dict[str, float]:
-    """Seconds, minus `nothing` (those of one text), and peak megabytes of a process that embeds a file."""
+    """Seconds, minus `nothing` (those for one text), and peak megabytes of a process that embeds a file."""
     command = [sys.executable, "embed.py", str(texts), "--model", model, "--output_file", str(output)]
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Compares candidate settings of each head mode on texts split off from the training splits; reads no test text.
+"""Compare candidate settings of each head mode on texts split off from the training splits, without any test text.
 
     python -m benchmarks.head_defaults --model runs/demo/model --data_dir ../shared/data/eval/classification
     python -m benchmarks.head_defaults --model M --data_dir D --modes frozen --sets Banking77 SNIPS

@@ -1,10 +1,10 @@
-"""Measures the whole head command: from a table of 1,000 labelled texts to a classifier and its report.
+"""Measure the whole head command: from a table of 1,000 labelled texts to a classifier and its report.
 
     python -m benchmarks.head_seconds --model release/asterisk --data_dir ../shared/data/eval/classification
 
 train_head.py runs with its defaults on 1,000 training texts of a set: it loads, embeds, trains with early stopping,
-evaluates and saves. A process that only imports the packages is measured for comparison. The medians of --repetitions
-runs, after one for warm-up, and the peak memory go to results/head_seconds.json and .md.
+evaluates and saves. For comparison, a process only imports the packages. The medians of --repetitions runs, after
+one for warm-up, and the peak memory go to results/head_seconds.json and .md.
 """
 
 import argparse

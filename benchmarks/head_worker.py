@@ -1,4 +1,4 @@
-"""Trains SetFit or fastText for benchmarks/heads.py, in a Python environment without this project.
+"""Train SetFit or fastText for benchmarks/heads.py, in a Python environment without this project.
 
 V/bin/python benchmarks/head_worker.py request.json answer.json
 """

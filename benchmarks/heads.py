@@ -1,4 +1,4 @@
-"""Compares Asterisk's classification heads, in each mode, with other classifiers trained on the same texts.
+"""Compare Asterisk's classification heads, in each mode, with other classifiers trained on the same texts.
 
     python -m benchmarks.heads --setfit_python V/bin/python --fasttext_python W/bin/python
     python -m benchmarks.heads --model M --data_dir D --runs_dir R --sets Banking77 SNIPS --methods frozen tf-idf
@@ -43,7 +43,7 @@ WORKER = Path(__file__).with_name("head_worker.py")
 # Setting → training texts (0: all), texts of each label (0: any number), draws.
 SETTINGS = {"1,000 texts": (1000, 0, 1), "all texts": (0, 0, 1), "8 of each label": (0, 8, 3)}
 OURS = ("frozen", "lora", "full")
-# The reference of the column of shares.
+# The reference for the column of shares.
 REFERENCE = "teacher + logistic regression"
 OTHERS = (REFERENCE, "model2vec + logistic regression", "SetFit", "fastText", "tf-idf")
 # The record's order. Contrastive training before `full` was measured and removed; its lines stay in the record.
@@ -274,8 +274,8 @@ def write(folder: Path) -> None:
 def write_means(lines: list[dict[str, Any]]) -> None:
     """Write the means of each method in each setting, over the sets that all methods of a group have finished.
 
-    Methods that train the backbone take longest. If they have finished fewer sets than the others, the means of all
-    methods over these sets follow those of the others over more sets. SetFit's row has its own number of sets.
+    Methods that train the backbone take longest. If they finished fewer sets, the other methods' means over all their
+    sets come first, and the means of all methods over the common sets follow. SetFit's row has its own number of sets.
     """
     means, rows = [], []
     for setting in SETTINGS:

@@ -1,13 +1,13 @@
-"""Measures embedding speed and latency beside the teacher, a static model and the tokenizer alone.
+"""Measure embedding speed and latency beside the teacher, a static model and the tokenizer alone.
 
     python -m benchmarks.inference --folder release/asterisk --data_dir ../shared/data/eval
 
-FOLDER is published and holds the ONNX files. All paths embed the same 20,000 real sentences (queries, captions, news
-and reviews, a quarter each), from strings to an array, in turns, --repetitions times, on the same threads; each uses
-the batch size that was fastest on a tenth of the texts. Then each embeds single queries on one thread. The teacher's
-ONNX file runs twice: as sentence-transformers runs it, and in Asterisk's embedder, which separates the gain of the
-model from that of the embedder. The results go to results/inference.json, .md and .png, and the ratios beside their
-targets to inference_ratios.json and .md.
+FOLDER is a published folder with ONNX files. All paths embed the same 20,000 real sentences (queries, captions, news
+and reviews, a quarter each), from strings to an array, in turns, --repetitions times, on the same threads. Each path
+uses the batch size that was fastest on a tenth of the texts. Then each embeds single queries on one thread. The
+teacher's ONNX file runs twice, to separate the gain of the model from that of the embedder: as sentence-transformers
+runs it, and in Asterisk's embedder. The results go to results/inference.json, .md and .png, and the ratios beside
+their targets to inference_ratios.json and .md.
 """
 
 import argparse

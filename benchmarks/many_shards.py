@@ -1,4 +1,4 @@
-"""Measures opening and resuming a store of 100,000 shards.
+"""Measure opening and resuming a store of 100,000 shards.
 
     python -m benchmarks.many_shards --folder /var/tmp/many_shards
 
@@ -34,7 +34,7 @@ PHASES = {"open": "open the complete store", "complete": "embed again: complete"
 
 
 class NoTeacher:
-    """A teacher that is never asked."""
+    """A teacher that is never called."""
 
     name, precision, fingerprint = "none", "float32", "0"
     tokenizer = max_length = None

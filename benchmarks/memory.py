@@ -1,4 +1,4 @@
-"""Measures the memory of embedding a corpus and of training from its store as the corpus doubles.
+"""Measure the memory of embedding a corpus and of training from its store as the corpus doubles.
 
     python -m benchmarks.memory --folder /var/tmp/memory
 

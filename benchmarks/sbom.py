@@ -1,4 +1,4 @@
-"""Lists the packages of .venv with their licences: results/sbom.cdx.json (CycloneDX 1.6) and results/licences.md.
+"""List the packages of .venv with their licences: results/sbom.cdx.json (CycloneDX 1.6) and results/licences.md.
 
 make sbom
 """
@@ -59,7 +59,7 @@ def component(package: Distribution) -> dict[str, Any]:
 
 
 def sbom() -> dict[str, Any]:
-    """The software bill of materials, without a date, so that it is the same at every call."""
+    """The software bill of materials, without a date, so that every call gives the same file."""
     known = {name: distribution(name) for name in pinned()}
     # The installed metadata may be older than pyproject.toml.
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]

@@ -1,11 +1,11 @@
-"""Measures serve.py under many clients, beyond its limits, and with malformed requests.
+"""Measure serve.py under many clients, beyond its limits, and with malformed requests.
 
     python -m benchmarks.service_load --clients 200 --seconds 60
 
 The service runs the release's ONNX file; clients and service share this machine's processors and its loopback. First,
-each client requests vectors continuously. Then the limits are tested: more concurrent requests than may wait, too
-large a body, too many texts, invalid JSON, invalid HTTP, a body that never arrives (for half a minute), and clients
-that disconnect before the answer, after which the full number of requests must be accepted again at once. The results
+each client requests vectors continuously. Then the limits are tested: too many concurrent requests, too large a body,
+too many texts, invalid JSON, invalid HTTP, a body that does not arrive within half a minute, and clients that
+disconnect before the answer. After that, the full number of concurrent requests must be accepted again. The results
 go to results/service_load.json and .md.
 """
 
@@ -58,7 +58,7 @@ async def ask(http: httpx2.AsyncClient, tally: Tally, content: bytes) -> None:
 
 
 def clients(url: str, number: int) -> httpx2.AsyncClient:
-    """A client with so many concurrent connections."""
+    """An HTTP client with this many concurrent connections."""
     return httpx2.AsyncClient(base_url=url, limits=httpx2.Limits(max_connections=number), timeout=60)
 
 
@@ -110,7 +110,7 @@ async def status_of(url: str, sent: bytes) -> str:
 
 
 async def room(url: str, number: int, seconds: float = 60) -> bool:
-    """Whether so many requests are accepted at once, after some seconds at the latest."""
+    """Whether this many concurrent requests are accepted, within `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if await at_once(url, number, b'{"input": "Rain"}') == {"200": number}:
@@ -119,12 +119,12 @@ async def room(url: str, number: int, seconds: float = 60) -> bool:
 
 
 async def press(url: str, max_waiting: int = MAX_WAITING, slow: bool = True) -> dict[str, Any]:
-    """What is answered beyond the limits; and whether, after clients that went away, there is room for all again.
+    """Exceed each limit; return the answers, and whether all requests are accepted again after clients disconnect.
 
     Args:
-        url: Of the service.
-        max_waiting: The requests that may wait.
-        slow: Whether to wait half a minute for what is said of a body that never comes.
+        url: The address of the service.
+        max_waiting: The number of requests that may wait.
+        slow: Whether to wait half a minute for the answer to a body that never arrives.
     """
     long = json.dumps({"input": ["rain " * 200] * 8}).encode()
     found: dict[str, Any] = {
@@ -167,7 +167,7 @@ def texts() -> list[str]:
 
 @contextlib.contextmanager
 def served(folder: Path, *options: object) -> Iterator[tuple[str, int]]:
-    """Start a service of the folder; yields its address and its process id."""
+    """Start a service of the folder; yield its address and its process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="duration of the load")
     options = parser.parse_args()
     with served(options.folder) as (url, process):
-        # What is loaded at the first requests does not count as growth.
+        # Memory allocated by the first requests does not count as growth.
         asyncio.run(sustain(url, options.clients, options.seconds / 10, texts()))
         before = memory(process)
         started = time.perf_counter()

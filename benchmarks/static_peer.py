@@ -1,4 +1,4 @@
-"""Trains a static model for comparison: model2vec distilled from the same teacher, then tokenlearn on the same store.
+"""Train a static model for comparison: model2vec distilled from the same teacher, then tokenlearn on the same store.
 
     pip install --no-deps tokenlearn==0.2.1
     python -m benchmarks.static_peer --store_dir runs/release_first/store --output_dir runs/static_peer

@@ -1,4 +1,4 @@
-"""Compares the training speed from a finished store with that of sentence-transformers' trainer, in one run.
+"""Compare the training speed from a finished store with that of sentence-transformers' trainer, in one run.
 
     python -m benchmarks.training --store_dir runs/demo/store
 
@@ -42,7 +42,7 @@ class FixedLength:
 
     def __init__(self, texts: list[str], tokenizer: PreTrainedTokenizerFast, count: int, length: int):
         ids = np.concatenate([np.array(row, dtype=np.int64) for row in tokenizer(texts)["input_ids"]])
-        # Repeats the text if there is too little.
+        # Repeat the text if it is too short.
         self.ids = np.resize(ids, (count, length))
         self.lengths = np.full(count, length, dtype=np.int32)
 
@@ -81,7 +81,7 @@ def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps
     arguments = LoopArguments(
         batch_size=batch_size,
         max_steps=steps + WARM_UP,
-        # Two measured windows: the warm-up and the rest.
+        # The loop measures two windows: the warm-up and the rest.
         eval_steps=WARM_UP,
         heldout=1,
         checkpoint_steps=10**9,
@@ -100,7 +100,7 @@ def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps
 
 
 class Clock(TrainerCallback):
-    """Records the ends of the warm-up and of the last step."""
+    """A callback that records the ends of the warm-up and of the last step."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called by the trainer."""

@@ -1,10 +1,10 @@
-"""Breaks down the time of `encode` and of the ONNX path on one thread, and measures what each optimisation gained.
+"""Break down the time of `encode` and of the ONNX path on one thread, and measure the gain of each optimisation.
 
     python -m benchmarks.where_time_goes --folder runs/hub/asterisk --data_dir ../shared/data/eval
 
-FOLDER is published. The texts are a quarter of those of inference.py. Tokenisation is timed separately; the profilers
-of torch and onnxruntime attribute the rest to their operators. The ceiling is the speed of one thread that only
-tokenises and multiplies matrices, at the rates measured here. The results go to results/where_time_goes.json and .md;
+FOLDER is a published folder. The texts are a quarter of those of inference.py. Tokenisation is timed separately; the
+profilers of torch and onnxruntime attribute the rest to their operators. The ceiling is the speed of one thread that
+only tokenises and multiplies matrices, at the rates measured here. The results go to results/where_time_goes.json and .md;
 where_time_goes.md beside this program explains them.
 """
 
@@ -51,7 +51,7 @@ def kind_of(operator: str) -> str:
 
 
 def shares(seconds: dict[str, float], total: float) -> dict[str, float]:
-    """The share of each kind in `total` seconds; the rest includes what no profiler sees, mostly Python."""
+    """The share of each kind in `total` seconds; the rest includes time that no profiler sees, mostly Python."""
     known = {kind: seconds.get(kind, 0.0) / total for kind in (TOKENISING, *KINDS)}
     return {**known, REST: 1 - sum(known.values())}
 
@@ -78,7 +78,7 @@ def profile_torch(model: AsteriskModel, texts: list[str], repetitions: int) -> d
         profiled = time.perf_counter() - start
     for event in found.key_averages():
         kind = kind_of(event.key)
-        # The profiler takes time too, which is removed in proportion.
+        # Remove the profiler's own time in proportion.
         seconds[kind] = seconds.get(kind, 0.0) + event.self_cpu_time_total / 1e6 * total / profiled
     return result(seconds, total, len(texts))
 
@@ -113,7 +113,7 @@ def result(seconds: dict[str, float], total: float, number: int) -> dict[str, An
 
 
 def in_order(model: AsteriskModel, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
-    """Forward passes as `AsteriskModel._passes` gives them, but of texts in the order given."""
+    """Forward passes of texts batched in the given order, in the format of `AsteriskModel._passes`."""
     for start in range(0, len(lengths), batch_size):
         yield sorted(range(start, min(start + batch_size, len(lengths))), key=lengths.__getitem__, reverse=True)
 
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5, help="runs; the median counts")
     options = parser.parse_args()
     texts = [text for own in read_mixes(options.data_dir, options.sentences).values() for text in own]
-    # The Rust tokenizer reads the variable at its first batch.
+    # The Rust tokenizer reads this variable at its first batch.
     os.environ["RAYON_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     quantized = options.folder / "onnx" / "model_quantized.onnx"

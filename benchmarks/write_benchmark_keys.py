@@ -1,10 +1,10 @@
-"""Writes the keys of the benchmarks' sentences, so that everybody's corpus can leave those out without having them.
+"""Write the keys of the benchmarks' sentences, so that any corpus can leave those out without the texts.
 
     python -m benchmarks.write_benchmark_keys ../shared/data/eval
 
-SNLI's development sentences are not among them: no model is chosen by them, and recipes/release.yaml trains on them.
-
-A key is eight bytes of a hash of the words; no text can be had from it. They go to asterisk/benchmark_keys.npy.
+A key is eight bytes of a hash of the words, from which the text cannot be recovered. The keys go to
+asterisk/data/benchmark_keys.npy. SNLI's development sentences are not included: no model is chosen by them, and
+recipes/release.yaml trains on them.
 """
 
 import argparse
@@ -19,7 +19,7 @@ TRAINED_ON = "SNLI.dev.parquet"
 
 
 def main() -> None:
-    """Reads every test and development file and writes the keys, sorted."""
+    """Read every test and development file and write the keys, sorted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds sts/, classification/, pairs/, clustering/ and retrieval/")
     files = [file for pattern in benchmark_patterns(parser.parse_args().folder) for file in sorted(glob.glob(pattern))]

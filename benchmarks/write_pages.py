@@ -1,4 +1,4 @@
-"""Fills the documentation's tables from result files, and writes the page of options from the programs themselves.
+"""Fill the documentation's tables from result files, and write the page of options from the programs.
 
     python -m benchmarks.write_pages
 
@@ -67,7 +67,7 @@ def meaning(field: dataclasses.Field) -> str:
 
 
 def main() -> None:
-    """Rewrites all pages."""
+    """Rewrite all pages."""
     OPTIONS.write_text(options_page(), encoding="utf-8")
     for page in pages():
         page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
