@@ -130,7 +130,7 @@ def check_arguments(arguments: LoopArguments, dimensions: int, has_teacher: bool
         has_teacher: Whether there are teacher vectors to learn from.
 
     Raises:
-        UserError: An argument is out of range; the message names it and what would be right.
+        UserError: An argument is out of range; the message names it and its range.
     """
     positive = ("batch_size", "gradient_accumulation_steps", "average_checkpoints", "heldout", "eval_steps")
     for name in (*positive, "checkpoint_steps"):

@@ -23,13 +23,13 @@ from asterisk.teachers.store import EmbeddingStore
 from asterisk.teachers.token_store import TokenStore
 from modeling_asterisk import AsteriskModel
 
-# Tokens, padding included, per forward pass: 256 texts of 128 tokens. A longer batch passes in parts, which gives the
-# same gradient in less memory.
+# Tokens per forward pass, padding included: 256 texts of 128 tokens. A larger batch is split, which gives the same
+# gradient in less memory.
 TOKENS_PER_PASS = 32_768
 
 
 class BatchLoss:
-    """Computes the loss of rows of a store."""
+    """The loss of a batch of rows of a store."""
 
     def __init__(
         self,
@@ -42,10 +42,10 @@ class BatchLoss:
         pairs: Pairs | None = None,
         scored_pairs: ScoredPairs | None = None,
     ):
-        """Collects what the loss depends on.
+        """Hold the inputs of the loss.
 
         Args:
-            accelerator: Knows the device.
+            accelerator: Provides the device.
             model: The student, as Accelerate prepared it.
             tokens: The sentences, as the student's token ids.
             store: The teacher's vectors of the same rows, or None without a teacher.
@@ -57,7 +57,7 @@ class BatchLoss:
         self.model, self.tokens, self.store, self.projection = model, tokens, store, projection
         self.arguments, self.device = arguments, accelerator.device
         self.pairs, self.scored_pairs = pairs, scored_pairs
-        # Training reads the pooled output alone, so an Asterisk need not project every token.
+        # Training reads only the pooled output, so an Asterisk skips the projection of every token.
         is_asterisk = isinstance(accelerator.unwrap_model(model), AsteriskModel)
         self._options = {"project_tokens": False} if is_asterisk else {}
 
@@ -73,7 +73,7 @@ class BatchLoss:
 
         Args:
             rows: Rows of the store.
-            turn: Counts batches over steps, processes and accumulation; selects the pairs.
+            turn: Number of the batch over all steps, processes and accumulation; it selects the pairs.
         """
         arguments = self.arguments
         terms = []
@@ -103,7 +103,7 @@ class BatchLoss:
         return teacher, teacher @ self.projection
 
     def _teacher_losses(self, embeddings: torch.Tensor, rows: np.ndarray) -> list[torch.Tensor]:
-        """One loss per truncation; their sum is the mean over the truncations."""
+        """Return a share of the loss for each truncation; their sum is the mean over the truncations."""
         weights = self.arguments
         teacher, target = self.teacher_vectors(rows)
         dimensions = [embeddings.shape[1], *weights.matryoshka_dims]
@@ -119,8 +119,7 @@ class BatchLoss:
 
     def _pair_loss(self, pairs: Pairs, batch_size: int, turn: int) -> torch.Tensor:
         selected = self._select_pairs(len(pairs.anchors), batch_size, turn)
-        columns = [column for column in (pairs.anchors, pairs.positives, pairs.negatives) if column is not None]
-        rows = np.concatenate([column[selected] for column in columns])
+        rows = np.concatenate([column[selected] for column in pairs.columns])
         count = len(selected)
         embeddings = self.embed(rows)
         excluded = None

@@ -1,4 +1,4 @@
-"""Which rows of a store make which batch. All functions are pure, so that a resumed run repeats the same batches."""
+"""The rows of each batch. All functions are pure, so a resumed run repeats the same batches."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ def split_rows(count: int, heldout: int, seed: int) -> tuple[np.ndarray, np.ndar
 def length_batches(lengths: np.ndarray, rows: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """Return the batches of one epoch, in random order; the rows of one batch have nearly the same length.
 
-    Each row occurs once. The last rows, too few for a batch, are left out.
+    Each row occurs at most once: rows that do not fill the last batch are left out.
 
     Args:
         lengths: Tokens per row of the store.
@@ -65,6 +65,6 @@ def pair_batch(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
 
 
 def sorted_parts(lengths: np.ndarray, rows: np.ndarray, size: int = 256) -> list[np.ndarray]:
-    """Return all rows, sorted by length, in parts of about `size` rows: for evaluation."""
+    """Sort rows by length, and split them into parts of about `size` rows for evaluation."""
     by_length = rows[np.argsort(lengths[rows], kind="stable")]
     return np.array_split(by_length, max(1, len(rows) // size))

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: save, resume, average. A checkpoint appears whole or not at all."""
+"""The checkpoints of a run: save, resume, average. A checkpoint is written atomically."""
 
 import shutil
 from dataclasses import asdict, dataclass
@@ -17,12 +17,12 @@ PROGRESS = "progress.json"
 
 @dataclass
 class Progress:
-    """How far a run has got."""
+    """The progress of a run, which each checkpoint records."""
 
     step: int = 0
     """Steps done."""
     seconds: float = 0.0
-    """Seconds spent on training, over all processes that resumed the run."""
+    """Training time in seconds, including the time before each resumption."""
     best: float = float("-inf")
     """The highest decisive score so far."""
 
@@ -31,11 +31,11 @@ class Checkpoints:
     """The folders `step-NNNNNNN` of one run. Every process of the run calls every method."""
 
     def __init__(self, folder: Path, accelerator: Accelerator, keep: int):
-        """Opens the folder.
+        """Refer to a folder, which may not exist yet.
 
         Args:
             folder: The folder of all checkpoints; `save` creates it.
-            accelerator: Knows the model, the optimizers and the random states.
+            accelerator: Holds the model, the optimizers and the random states.
             keep: The number of checkpoints to keep.
         """
         self.folder, self.accelerator, self.keep = folder, accelerator, keep
@@ -82,7 +82,7 @@ class Checkpoints:
             record = read_json(paths[-1] / PROGRESS)
             progress = Progress(record["step"], record["seconds"], record["best"])
             self.accelerator.load_state(str(paths[-1]))
-        except Exception as error:  # each file format raises errors of its own
+        except Exception as error:  # each file format raises its own errors
             raise UserError(
                 f"The checkpoint {paths[-1]} cannot be loaded: {' '.join(str(error).split())[:300]} "
                 "Delete it to continue from the checkpoint before it, or from the start."
@@ -90,7 +90,7 @@ class Checkpoints:
         return progress
 
     def average(self) -> dict[str, torch.Tensor]:
-        """Return the mean of the weights of all checkpoints kept, by parameter name."""
+        """Return the weights by parameter name, averaged over the checkpoints kept."""
         weights = [load_file(path / "model.safetensors") for path in _checkpoints(self.folder)[-self.keep :]]
         return {name: torch.stack([part[name] for part in weights]).mean(dim=0) for name in weights[0]}
 

@@ -11,7 +11,7 @@ Point = dict[str, Any]
 
 
 def read_curves(path: Path) -> list[Point]:
-    """Return the points of a run in order, without a last line that a crash cut short."""
+    """Return the points of a run in order; a last line that a crash cut short is dropped."""
     points = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -28,7 +28,7 @@ def write_curves(points: list[Point], path: Path) -> None:
 
 
 def append_point(point: Point, path: Path) -> None:
-    """Append one point to those of a run."""
+    """Append one point."""
     with report_write_errors(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(point) + "\n")
 

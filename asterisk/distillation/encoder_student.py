@@ -60,16 +60,16 @@ class EncoderStudent(nn.Module):
         activation: str = "tanh",
         max_length: int = 128,
     ):
-        """Loads the encoder; torch's seed decides the initial weights of a projection.
+        """Load the encoder; torch's seed determines the initial weights of a projection.
 
         Args:
-            encoder: A transformers or sentence-transformers encoder: a folder, a Hub id or `package:NAME`. The pooling
-                and the projection of a sentence-transformers model are not used.
-            keep_layers: The layers to keep, counted from 0, in rising order; none means all.
+            encoder: A transformers or sentence-transformers encoder: a folder, a Hub id or `package:NAME`. A
+                sentence-transformers model loses its pooling and projection.
+            keep_layers: The layers to keep, counted from 0, in ascending order; none means all.
             pooling: "mean", "cls" or "max" over the tokens.
-            average_layers: The number of last layers whose outputs are averaged into token vectors (DistilFACE: 4);
-                the token table counts as one.
-            projection_dim: Dimensions of a dense layer after the pooling (HPD: 128); 0 for no such layer.
+            average_layers: The number of last layers to average into token vectors (DistilFACE: 4); the token table
+                counts as one.
+            projection_dim: Dimensions of a dense layer after the pooling (HPD: 128); 0 means no such layer.
             activation: Activation of that layer: "tanh" (HPD) or "linear".
             max_length: Maximum text length in tokens; the encoder's limit applies if it is lower.
 
@@ -79,7 +79,7 @@ class EncoderStudent(nn.Module):
         super().__init__()
         _check(pooling, projection_dim, activation)
         transformer = _load_transformer(encoder)
-        assert transformer.tokenizer is not None  # _load_transformer
+        assert transformer.tokenizer is not None  # checked by _load_transformer
         if keep_layers:
             transformer.model = _with_layers(transformer.model, list(keep_layers), encoder)
         tokenizer = portable_tokenizer(
@@ -88,7 +88,7 @@ class EncoderStudent(nn.Module):
         # Padding is masked, so any token will do.
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
         self.tokenizer = transformer.processor = tokenizer
-        # Nothing reads BERT's pooler. Distributed training fails on trainable weights without a gradient.
+        # BERT's pooler is unused, and distributed training fails on trainable weights without a gradient.
         for name, weight in transformer.model.named_parameters():
             weight.requires_grad_(not name.startswith("pooler."))
 
@@ -144,7 +144,7 @@ class EncoderStudent(nn.Module):
             batch_size: Texts per forward pass.
             truncate_dim: The number of first dimensions to keep.
             show_progress_bar: Show a progress bar.
-            tokenizer: Ignored, because an encoder has its own; both kinds of student accept it.
+            tokenizer: Ignored, because an encoder has its own; an Asterisk needs it.
 
         Returns:
             Unit-norm float32 embeddings: (dimensions,) for one string, (number of texts, dimensions) for many.
@@ -222,7 +222,7 @@ def _load_transformer(name: str) -> Transformer:
 
 
 def _with_layers(model: PreTrainedModel, kept: list[int], name: str) -> PreTrainedModel:
-    """The model with only the kept layers, rebuilt from its changed config, so that it equals what loads later."""
+    """Keep some layers, and rebuild the model from its changed config, as loading it later would."""
     config = model.config
     count = config.num_hidden_layers
     stacks = [path for path, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == count]
@@ -230,7 +230,8 @@ def _with_layers(model: PreTrainedModel, kept: list[int], name: str) -> PreTrain
         raise UserError(f"The layers of {name} ({type(model).__name__}) cannot be identified; keep all of them.")
     if kept != sorted(set(kept)) or kept[0] < 0 or kept[-1] >= count:
         raise UserError(
-            f"The layers to keep of {name} must be distinct numbers from 0 to {count - 1} in rising order, not {kept}."
+            f"The layers to keep of {name} must be distinct numbers from 0 to {count - 1} in ascending order, "
+            f"not {kept}."
         )
     layers = cast(nn.ModuleList, model.get_submodule(stacks[0]))
     model.set_submodule(stacks[0], nn.ModuleList([layers[index] for index in kept]))
@@ -240,13 +241,13 @@ def _with_layers(model: PreTrainedModel, kept: list[int], name: str) -> PreTrain
     rebuilt = type(model)(config)
     try:
         rebuilt.load_state_dict(model.state_dict())
-    except RuntimeError:  # ModernBERT's first layer has other weights than the rest
-        raise UserError(f"The layers {kept} of {name} do not fit the places they would move to; keep 0 too.") from None
+    except RuntimeError:  # ModernBERT's first layer differs from the rest
+        raise UserError(f"The layers {kept} of {name} do not fit their new positions; keep layer 0 too.") from None
     return rebuilt.eval()
 
 
 def _layer_average(transformer: Transformer, count: int, name: str) -> WeightedLayerPooling:
-    """The unweighted mean of the last `count` layers."""
+    """Make a module for the unweighted mean of the last `count` layers."""
     layers = transformer.config.num_hidden_layers
     if not 1 <= count <= layers + 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The distillation loop, on Accelerate: a store's sentences and teacher vectors in, a trained student out."""
+"""The distillation loop, on Accelerate: it trains a student on a store's sentences and teacher vectors."""
 
 import math
 import time
@@ -51,20 +51,20 @@ class Distillation:
         evaluate: Callable[[Any], dict[str, float]] | None = None,
         is_trained: bool = False,
     ):
-        """Prepares a run.
+        """Prepare a run.
 
         Args:
             student: A module whose output for `input_ids` and `attention_mask` has a `pooler_output` of unit norm.
             tokens: The sentences, as the student's token ids.
-            store: The teacher's vectors of the same rows; None trains without a teacher, by contrast alone.
+            store: The teacher's vectors of the same rows; None trains by contrast alone, without a teacher.
             arguments: How to train.
             folder: The folder for checkpoints and curves.
             pairs: Labelled pairs for the contrast.
             scored_pairs: Scored pairs for the ranking.
-            evaluate: Returns a student's scores on development sets by name, the decisive one first; called every
-                `eval_steps`.
-            is_trained: Whether the student has already learnt from this teacher; it then keeps the meaning of its
-                dimensions.
+            evaluate: Called every `eval_steps`; returns a student's scores on development sets by name, the decisive
+                one first.
+            is_trained: Whether the student has already learnt from this teacher; if so, the projection
+                of the teacher's vectors is aligned with the student's dimensions.
 
         Raises:
             UserError: An argument is out of range or does not fit the student, or there is too little text.
@@ -75,7 +75,7 @@ class Distillation:
         self.tokens, self.store, self.evaluate = tokens, store, evaluate
         self.train_rows, self.heldout_rows = split_rows(len(tokens.lengths), arguments.heldout, arguments.seed)
 
-        # A resumed run keeps its precision, wherever it continues.
+        # A resumed run keeps its precision on any machine.
         precision = resolve_mixed_precision(arguments.mixed_precision, recorded_precision(folder / "checkpoints"))
         log_with = arguments.log_with or None
         self.accelerator = Accelerator(mixed_precision=precision, log_with=log_with, project_dir=folder)
@@ -104,9 +104,11 @@ class Distillation:
             student.set_attn_implementation("eager")
         self.sparse_table = make_table_sparse(student, arguments, device)
         optimizers = make_optimizers(student, self.sparse_table, arguments, precision)
-        # Every process advances the schedules once per step, so they count steps of the run.
+        # Every process advances the schedules once per step, so they count the run's steps.
         warmup = math.ceil(self.num_steps * arguments.warmup_ratio)
-        self.schedules = [get_cosine_schedule_with_warmup(part, warmup, self.num_steps) for part in optimizers]
+        self.schedules = [
+            get_cosine_schedule_with_warmup(optimizer, warmup, self.num_steps) for optimizer in optimizers
+        ]
         if arguments.torch_compile:
             student.compile(dynamic=True)
         # The schedules are not prepared: Accelerate would unpickle their checkpoints without restriction.
@@ -128,10 +130,10 @@ class Distillation:
 
         Args:
             on_best: Called with the student whenever the decisive score reaches a new maximum.
-            on_step: Called with the number of finished steps after each of them, before it is measured and saved.
+            on_step: Called after each step, before measuring and saving, with the number of finished steps.
 
         Returns:
-            Whether any step was left.
+            Whether any step was left to train.
 
         Raises:
             UserError: The loss is not finite, or a checkpoint is damaged.
@@ -159,7 +161,7 @@ class Distillation:
                 self._release_memory()
 
             is_last = progress.step == self.num_steps
-            # The first step shows where the curves begin.
+            # The first step is where the curves begin.
             measures = progress.step == 1 or progress.step % arguments.eval_steps == 0 or is_last
             saves = progress.step % arguments.checkpoint_steps == 0 or is_last
             if progress.step % CHECK_STEPS == 0 or measures or saves:
@@ -190,13 +192,13 @@ class Distillation:
         for schedule in self.schedules:
             schedule.last_epoch = progress.step
         if self.accelerator.is_main_process:
-            # The steps after the checkpoint are measured again.
+            # Drop the points after the checkpoint, because their steps run again.
             curves = self.folder / "curves.jsonl"
             write_curves([point for point in read_curves(curves) if point["step"] <= progress.step], curves)
         return progress
 
     def _step(self, rows: np.ndarray) -> torch.Tensor:
-        """One optimizer step on this process's rows; returns the loss."""
+        """Take one optimizer step on this process's rows, and return the loss."""
         self.model.train()
         accelerator, accumulation = self.accelerator, self.arguments.gradient_accumulation_steps
         first_turn = (self.progress.step * accelerator.num_processes + accelerator.process_index) * accumulation

@@ -13,14 +13,14 @@ COEFFICIENTS = (3.4445, -4.775, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """`torch.optim.Muon` with a choice of the precision of its matrix products.
+    """`torch.optim.Muon` with a choice of precision for its matrix products.
 
     PyTorch's class always multiplies in bfloat16. A processor without bfloat16 instructions emulates them about forty
     times slower than float32. The updates are scaled to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982).
     """
 
     def __init__(self, params: Iterable[torch.nn.Parameter], lr: float, dtype: torch.dtype = torch.float32):
-        """Takes matrices only.
+        """Optimize matrices only.
 
         Args:
             params: Weights of two dimensions.

@@ -14,8 +14,8 @@ def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 def mse_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Return the mean squared error over batch and dimensions.
 
-    The other part of Asterisk*'s loss (Semenov 2024, arXiv 2411.05691): 0.7 · cosine + 0.3 · MSE gives its published
-    values. Alone, and to a teacher reduced by PCA, it is HPD's loss (arXiv 2203.07687).
+    This is the other part of Asterisk*'s loss (Semenov 2024, arXiv 2411.05691): 0.7 · cosine + 0.3 · MSE gives the
+    published values. Alone, with a teacher reduced by PCA, it is HPD's loss (arXiv 2203.07687).
     """
     return functional.mse_loss(student, teacher)
 
@@ -55,7 +55,7 @@ def contrastive_loss(
 
 
 def false_negatives(anchors: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """Return which candidates the teacher finds closer to an anchor than its positive (GISTEmbed, arXiv 2402.16829).
+    """Mark candidates that the teacher finds closer to an anchor than its positive (GISTEmbed, arXiv 2402.16829).
 
     Args:
         anchors: The teacher's vectors: (batch, dimensions).
@@ -98,13 +98,13 @@ def truncations(
 
     Args:
         student: (batch, dimensions).
-        target: (batch, dimensions), the projected teacher vectors, the weightiest dimension first.
+        target: (batch, dimensions), the projected teacher vectors, the most important dimension first.
         dimensions: The numbers of dimensions to keep.
 
     Returns:
         A pair of student and target per entry of `dimensions`.
     """
     return [
-        (functional.normalize(student[:, :kept], dim=-1), functional.normalize(target[:, :kept], dim=-1))
-        for kept in dimensions
+        (functional.normalize(student[:, :size], dim=-1), functional.normalize(target[:, :size], dim=-1))
+        for size in dimensions
     ]

@@ -1,4 +1,4 @@
-"""The optimizers of a student, and gradient clipping that also takes the sparse gradient of a token table."""
+"""The optimizers of a student, and gradient clipping that also handles a token table's sparse gradient."""
 
 from typing import Any
 
@@ -35,8 +35,8 @@ def make_optimizers(
     matrices = []
     if arguments.muon_factor and isinstance(student, AsteriskModel):
         matrices = [weight for weight in student.layers.parameters() if weight.dim() == 2]
-    elsewhere = {id(weight) for weight in [sparse_table, *matrices]}
-    dense = [weight for weight in student.parameters() if id(weight) not in elsewhere]
+    other_ids = {id(weight) for weight in [sparse_table, *matrices]}
+    dense = [weight for weight in student.parameters() if id(weight) not in other_ids]
     groups = parameter_groups(dense, arguments.weight_decay)
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=arguments.learning_rate, fused=True)]
     if matrices:

@@ -1,4 +1,4 @@
-"""Labelled and scored pairs: read from tables as texts, then found again as rows of the corpus."""
+"""Labelled and scored pairs: read from tables as texts, then looked up as rows of the corpus."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ SCORE_COLUMNS = ("sentence1", "sentence2", "score")
 
 @dataclass
 class Pairs:
-    """Labelled pairs: arrays of one length, of texts (object) or of rows of the store (int64)."""
+    """Labelled pairs as arrays of equal length: texts (object) or rows of the store (int64)."""
 
     anchors: np.ndarray
     positives: np.ndarray
@@ -36,7 +36,7 @@ class Pairs:
 
 @dataclass
 class ScoredPairs:
-    """Scored pairs: arrays of one length. Texts (object) or rows of the store (int64), and their scores."""
+    """Scored pairs as arrays of equal length: texts (object) or rows of the store (int64), and their scores."""
 
     first: np.ndarray
     second: np.ndarray
@@ -90,11 +90,11 @@ def read_scored_pairs(sources: Sequence[str]) -> ScoredPairs:
         UserError: A table lacks a column, or a cell holds neither text nor a finite number.
     """
     parts = []
-    for index, given in enumerate(sources):
-        source, _, names = given.partition("#")
+    for index, spec in enumerate(sources):
+        source, _, names = spec.partition("#")
         columns = names.split(",") if names else list(SCORE_COLUMNS)
         if len(columns) != 3:
-            raise UserError(f"{given!r} must name three columns after #: first text, second text, score.")
+            raise UserError(f"{spec!r} must name three columns after #: first text, second text, score.")
         sign = -1 if columns[2].startswith("-") else 1
         score_column = columns[2].removeprefix("-")
         texts = read_pairs([source], columns[:2])
@@ -110,15 +110,15 @@ def read_scored_pairs(sources: Sequence[str]) -> ScoredPairs:
 
 
 def write_pair_texts(pairs: Iterable[Pairs | ScoredPairs], path: Path) -> None:
-    """Write all texts of the pairs, one per line, as a source of the corpus: the teacher embeds them with the rest."""
-    lines = (text for each in pairs for column in each.columns for text in column)
+    """Write all texts of the pairs, one per line, as a corpus source, so that the teacher embeds them."""
+    lines = (text for part in pairs for column in part.columns for text in column)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def find_pairs(pairs: Pairs, corpus: Corpus) -> Pairs:
     """Return the pairs as rows of the corpus.
 
-    A pair is dropped if the corpus left out one of its texts, such as a benchmark's, or if it is one text twice.
+    A pair is dropped if the corpus left out one of its texts, such as a benchmark's, or if both texts are the same.
 
     Raises:
         UserError: No pair is left.
@@ -131,7 +131,7 @@ def find_pairs(pairs: Pairs, corpus: Corpus) -> Pairs:
 
 
 def find_scored_pairs(pairs: ScoredPairs, corpus: Corpus) -> ScoredPairs:
-    """Return the pairs as rows of the corpus; a pair is dropped if the corpus left out one of its texts.
+    """Return the pairs as rows of the corpus; drop pairs with a text that the corpus left out.
 
     Raises:
         UserError: No pair is left.

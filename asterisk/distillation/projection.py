@@ -17,13 +17,13 @@ ALIGNMENT_ROWS = 20_000
 
 
 def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, seed: int) -> np.ndarray:
-    """Return the orthonormal map to the directions in which the teacher's vectors are longest (uncentred SVD).
+    """Return the orthonormal map to the principal directions of the teacher's vectors (uncentred SVD).
 
-    No other linear map to as many dimensions keeps more of the vectors. The weightiest dimension comes first.
+    No other map to as many dimensions keeps more of the vectors' norms. The most important dimension comes first.
 
     Args:
         store: The teacher's vectors.
-        dimensions: Dimensions to keep; if the teacher has fewer, the map is a rotation padded with zeros.
+        dimensions: Dimensions to keep; if the teacher has fewer, the map is a rotation, padded with zeros.
         rows: The rows to fit on; a sample is drawn if they are many.
         seed: Seed of the sample.
 

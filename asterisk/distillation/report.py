@@ -1,4 +1,4 @@
-"""The results of a finished distillation: a table of scores, and the report on agreement with the teacher."""
+"""The results of a finished distillation: the table of scores and the agreement report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ MIN_REPORT_TEXTS = 100
 def report_results(
     folder: Path, teacher: str, encoder: str, distillation: Distillation, benchmarks: Sequence[SentencePairs]
 ) -> None:
-    """Print the results of a finished run; measure them first unless the folder holds them.
+    """Print the results of a finished run, and measure them first if the folder lacks them.
 
     Args:
         folder: The folder of the run; the student is in `model`.
@@ -39,26 +39,26 @@ def report_results(
     model, results, page = folder / "model", folder / "results.json", folder / "report" / "report.html"
     measured = read_json(results) if results.exists() else []
     measured_names = list(measured[0]["sts"]) if measured else []
-    with_teacher = distillation.store is not None and len(distillation.heldout_rows) >= MIN_REPORT_TEXTS
-    if [pairs.name for pairs in benchmarks] != measured_names or (with_teacher and not page.exists()):
+    has_report = distillation.store is not None and len(distillation.heldout_rows) >= MIN_REPORT_TEXTS
+    if [pairs.name for pairs in benchmarks] != measured_names or (has_report and not page.exists()):
         measurements = measure_models(model, teacher, encoder, benchmarks) if benchmarks else []
         if benchmarks:
             with atomic_file(folder / "results.md") as temporary:
                 temporary.write_text(sts_table(measurements) + "\n", encoding="utf-8")
             write_json(results, [line.numbers() for line in measurements])
-        if with_teacher:
+        if has_report:
             write_agreement_report(page.parent, model, teacher, distillation, measurements, benchmarks)
     if benchmarks:
         print(f"\n{(folder / 'results.md').read_text(encoding='utf-8')}")
     print(f"Student: {model}\nCurves: {folder / 'curves.png'}")
-    if with_teacher:
+    if has_report:
         print(f"Agreement with the teacher on held-out text: {page}")
 
 
 def measure_models(
     student: Path, teacher: str, encoder: str, benchmarks: Sequence[SentencePairs]
 ) -> list[Measurement]:
-    """Measure the student and what to compare it with.
+    """Measure the student and the models to compare it with.
 
     Args:
         student: The folder of the trained student.
@@ -67,8 +67,8 @@ def measure_models(
         benchmarks: At least one.
 
     Returns:
-        The student last. Before it the teacher and the teacher's untrained static model; or the encoder it started
-        from, without a teacher; or nothing, if the teacher cannot be measured.
+        The student, preceded by the teacher and the teacher's untrained static model. Without a teacher, the encoder
+        before training precedes it; if the teacher cannot be measured, nothing does.
     """
     trained = measure("student", load_encoder(str(student.absolute())), benchmarks)
     if not teacher:

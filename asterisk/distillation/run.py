@@ -1,4 +1,4 @@
-"""A whole distillation: corpus, teacher vectors, student, training and results; every step can be resumed."""
+"""A whole distillation: corpus, teacher vectors, student, training and results. Every step can be resumed."""
 
 import dataclasses
 import platform
@@ -41,8 +41,8 @@ from asterisk.teachers.teacher import has_tokenizer, load_teacher
 from asterisk.teachers.token_store import tokenize_corpus
 from modeling_asterisk import AsteriskModel
 
-# Fields that may change when a run is resumed: they say where things are or what is measured, not what is trained.
-NOT_THE_RUN = ("output_dir", "store_dir", "resume", "sts_test", "api_batch_size")
+# Arguments that may change when a run is resumed, because they do not affect the training.
+NOT_IN_RECIPE = ("output_dir", "store_dir", "resume", "sts_test", "api_batch_size")
 
 
 def distil(arguments: DistillationArguments) -> None:
@@ -52,7 +52,9 @@ def distil(arguments: DistillationArguments) -> None:
         UserError: An argument or an input is wrong.
     """
     folder, state = Path(arguments.output_dir), this_process()
-    recipe = redact({name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_THE_RUN})
+    recipe = redact(
+        {name: value for name, value in dataclasses.asdict(arguments).items() if name not in NOT_IN_RECIPE}
+    )
 
     # Read and check all input before anything is written.
     for name in ("corpus", "output_dir"):
@@ -85,11 +87,11 @@ def distil(arguments: DistillationArguments) -> None:
     store_dir = arguments.store_dir or folder / "store"
     store_folder = RemoteFolder(store_dir).local
     corpus = _make_corpus(arguments, store_folder / "corpus", pairs, scored_pairs)
-    # An impossible tokenizer must fail before the teacher embeds anything, which may cost hours or money.
+    # An invalid tokenizer must fail before the teacher embeds the corpus, which may cost hours or money.
     if encoder is not None:
         tokenizer = encoder[1]
     else:
-        assert teacher is not None  # _check_student
+        assert teacher is not None  # checked by _check_student
         texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
         tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
     store = embed_corpus(corpus, teacher, store_dir) if teacher else None
@@ -146,7 +148,7 @@ def distil(arguments: DistillationArguments) -> None:
     # Results.
     if state.is_main_process:
         plot = folder / "curves.png"
-        # The plot is written last: if it is there, the model is.
+        # The plot is written last, so where it exists, the model is complete.
         if trained or not (plot.exists() and (folder / "model").exists()):
             plot.unlink(missing_ok=True)
             save_student(distillation.student, tokenizer, folder / "model")
@@ -171,9 +173,9 @@ def _check_student(arguments: DistillationArguments) -> None:
 def _make_corpus(
     arguments: DistillationArguments, folder: Path, pairs: Pairs | None, scored_pairs: ScoredPairs | None
 ) -> Corpus:
-    """The corpus, which includes the texts of the pairs, from disk if it is there."""
+    """Build the corpus, which includes the texts of the pairs, or load it from disk."""
     benchmarks = [_name_and_source(text)[1] for text in [*arguments.sts_dev, *arguments.sts_test]]
-    all_pairs = [each for each in (pairs, scored_pairs) if each is not None]
+    all_pairs = [part for part in (pairs, scored_pairs) if part is not None]
     # Every process writes its own copy of the pairs' texts; the corpus identifies them by their content.
     with tempfile.TemporaryDirectory() as scratch:
         pair_texts = Path(scratch) / "pairs.txt"
@@ -189,14 +191,14 @@ def _make_corpus(
     this_process().print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
     if included := [source for source in benchmarks if not corpus.leaves_out(source)]:
         _warn(
-            f"{folder} was built before {redact(', '.join(included))} was to be measured, so it may contain their "
-            "sentences; give another --store_dir to leave them out."
+            f"{folder} may contain sentences of {redact(', '.join(included))}, because it was built without these "
+            "benchmarks; give another --store_dir to leave the sentences out."
         )
     return corpus
 
 
 def _sts_scores(model: Any, tokenizer: PreTrainedTokenizerFast, benchmarks: list[SentencePairs]) -> dict[str, float]:
-    """Spearman correlation × 100 on each benchmark."""
+    """Return benchmark → Spearman correlation × 100."""
 
     def encode(texts: list[str]) -> np.ndarray:
         return model.encode(texts, tokenizer=tokenizer)
@@ -217,7 +219,7 @@ def _warn(message: str) -> None:
 
 
 def _versions() -> dict[str, str]:
-    """The software and machine of this run, for its record."""
+    """Return the versions and the machine to record."""
     packages = ("accelerate", "datasets", "sentence-transformers", "torch", "transformers")
     return {
         "python": platform.python_version(),

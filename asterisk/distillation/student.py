@@ -55,12 +55,12 @@ def new_student(config: AsteriskConfig, teacher: Teacher | None, tokenizer: PreT
     teacher's, it is the embedding of the token's string. A token without a string gets zeros, which is the mean.
 
     Raises:
-        UserError: The teacher embeds no texts but those of its corpus.
+        UserError: The teacher can embed only the texts of its corpus.
     """
     model = AsteriskModel(config)
     if teacher is not None:
         vectors, known = token_vectors(teacher, tokenizer)
-        table = torch.from_numpy(_reduce(vectors, config.hidden_size))
+        table = torch.from_numpy(_principal_components(vectors, config.hidden_size))
         rows = torch.from_numpy(np.flatnonzero(known))
         with torch.no_grad():
             weight = model.embeddings.embed_tokens.weight
@@ -76,10 +76,10 @@ def token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tuple
         The vectors (known tokens, teacher's dimensions), and which tokens are known (tokens,), boolean.
 
     Raises:
-        UserError: The teacher embeds no texts but those of its corpus.
+        UserError: The teacher can embed only the texts of its corpus.
     """
     teacher_tokenizer: Any = getattr(teacher, "tokenizer", None)
-    # A token of the teacher is embedded by its id, because "##ing" is not "ing" to it.
+    # The teacher's own tokens are embedded by id, because its "##ing" differs from the text "ing".
     extends_teacher = teacher_tokenizer is not None and (
         teacher_tokenizer.get_vocab().items() <= tokenizer.get_vocab().items()
     )
@@ -105,7 +105,7 @@ def token_vectors(teacher: Teacher, tokenizer: PreTrainedTokenizerFast) -> tuple
 def token_strings(tokenizer: PreTrainedTokenizerFast) -> list[str]:
     """Return the string of each token by id, without leading space.
 
-    It is empty for special tokens, white space and parts of a character.
+    Special tokens, white space and parts of a character get an empty string.
     """
     backend = tokenizer.backend_tokenizer
     prefix = getattr(backend.model, "continuing_subword_prefix", None) or ""
@@ -119,7 +119,7 @@ def token_strings(tokenizer: PreTrainedTokenizerFast) -> list[str]:
 
 
 def views_are_equal(student: Any) -> bool:
-    """Return whether two training passes give the same embeddings, as without dropout. SimCSE then teaches nothing."""
+    """Return whether two training passes give the same embeddings, from which SimCSE can learn nothing."""
     token_ids = torch.tensor([[1, 2]] * 64)
     was_training = student.training
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -128,7 +128,7 @@ def views_are_equal(student: Any) -> bool:
     return torch.equal(first, second)
 
 
-def _reduce(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+def _principal_components(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """The first principal components of the rows: (rows, at most `dimensions`), float32."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     return (centred @ principal_directions(centred.T @ centred, dimensions)).astype(np.float32)

@@ -25,9 +25,9 @@ GPT2_FILES = (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt"))
 GPT2_END = "<|endoftext|>"
 GPT2_SIZE = 50_257
 
-# The tokens added to a tokenizer built here, in the order of their ids.
+# Tokens added to a GPT-2 or trained tokenizer, in the order of their ids.
 ADDED = {"mask_token": "[MASK]", "pad_token": "[PAD]"}
-SMALLEST_TRAINED = 256 + len(ADDED)
+MIN_TRAINED_SIZE = 256 + len(ADDED)
 
 NO_TOKENIZER = (
     "The teacher {} has no tokenizer to give its student; choose another --tokenizer: gpt2, trained:VOCAB_SIZE, or a "
@@ -41,9 +41,9 @@ def student_tokenizer(
     """Return the student's tokenizer: with a pad token, without truncation, loadable by any transformers release.
 
     Args:
-        teacher: The teacher. Its tokenizer is the source for "teacher" and "extended", and decides whether "trained"
-            ignores case.
-        max_length: Maximum text length in tokens, `model_max_length`.
+        teacher: Its tokenizer is the source for "teacher" and "extended", and decides whether "trained" ignores
+            case.
+        max_length: Maximum text length in tokens; it becomes `model_max_length`.
         spec: One of:
             - "teacher": the teacher's tokenizer.
             - "extended:VOCAB_SIZE": the teacher's WordPiece plus the most frequent words of `texts` that it splits. No
@@ -61,9 +61,9 @@ def student_tokenizer(
     if kind == "gpt2":
         return wrapped_tokenizer(_gpt2(value), max_length, eos_token=GPT2_END, **ADDED)
     if kind == "trained":
-        if not value.isdigit() or int(value) < SMALLEST_TRAINED:
+        if not value.isdigit() or int(value) < MIN_TRAINED_SIZE:
             raise UserError(
-                f"--tokenizer trained:VOCAB_SIZE takes a whole number of at least {SMALLEST_TRAINED}, not {value!r}."
+                f"--tokenizer trained:VOCAB_SIZE takes a whole number of at least {MIN_TRAINED_SIZE}, not {value!r}."
             )
         trained = _trained(int(value), texts, ignore_case=_ignores_case(getattr(teacher, "tokenizer", None)))
         return wrapped_tokenizer(trained, max_length, add_prefix_space=True, **ADDED)
@@ -87,7 +87,7 @@ def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def _gpt2(folder: str) -> Tokenizer:
-    """GPT-2's byte-level BPE with the added tokens, from a folder, or from the Hub if `folder` is empty."""
+    """Load GPT-2's byte-level BPE from a folder, or from the Hub if `folder` is empty, and add tokens."""
     vocabulary, merges = _gpt2_files(folder)
     try:
         tokenizer = _byte_level(BPE.from_file(str(vocabulary), str(merges)), add_prefix_space=False)
@@ -119,10 +119,10 @@ def _gpt2_files(folder: str) -> tuple[Path, Path]:
 
 
 def _trained(vocab_size: int, texts: Iterable[str], ignore_case: bool) -> Tokenizer:
-    """A byte-level BPE of at most `vocab_size` entries.
+    """Train a byte-level BPE of at most `vocab_size` entries.
 
-    BPE rather than WordPiece, because WordPiece's trainer gives another vocabulary in every run. A byte-level
-    vocabulary has no unknown token. A word is the same token at the start of a text and within it.
+    The model is BPE, because WordPiece's trainer gives another vocabulary in every run. A byte-level vocabulary has no
+    unknown token. A word is the same token at the start of a text and within it.
     """
     tokenizer = _byte_level(BPE(), add_prefix_space=True)
     if ignore_case:
@@ -131,7 +131,7 @@ def _trained(vocab_size: int, texts: Iterable[str], ignore_case: bool) -> Tokeni
         vocab_size=vocab_size, special_tokens=list(ADDED.values()), initial_alphabet=ByteLevel.alphabet()
     )
     tokenizer.train_from_iterator(texts, trainer)
-    if tokenizer.get_vocab_size() <= SMALLEST_TRAINED:
+    if tokenizer.get_vocab_size() <= MIN_TRAINED_SIZE:
         raise UserError("There is too little text to train a tokenizer on; give a corpus of sentences.")
     return tokenizer
 
@@ -140,8 +140,8 @@ def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str
     """A WordPiece of at most `size` entries: the tokenizer's, followed by whole words.
 
     A word that is one token starts from the teacher's vector of that word. Two layers cannot compose that vector from
-    word pieces, as a deep teacher does. No separator follows a text: it carries no information there, and not every
-    consumer appends it to a truncated text.
+    word pieces, as a deep teacher does. No separator follows a text, because it carries no information there, and not
+    every consumer appends it to a truncated text.
     """
     backend = tokenizer.backend_tokenizer
     settings = json.loads(backend.to_str())
@@ -164,7 +164,7 @@ def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str
     if len(vocabulary) != len(tokenizer):
         raise UserError(
             f"--tokenizer extended:VOCAB_SIZE cannot extend the teacher's vocabulary: "
-            f"{len(tokenizer) - len(vocabulary)} of its tokens were added beside it; choose trained:VOCAB_SIZE."
+            f"{len(tokenizer) - len(vocabulary)} of its tokens lie outside that vocabulary; choose trained:VOCAB_SIZE."
         )
     new = [word for word, _ in by_frequency if word not in vocabulary and len(word) <= longest]
     vocabulary.update((word, len(tokenizer) + index) for index, word in enumerate(new[: int(size) - len(tokenizer)]))
@@ -186,5 +186,5 @@ def _byte_level(model: BPE, add_prefix_space: bool) -> Tokenizer:
 
 
 def _ignores_case(tokenizer: PreTrainedTokenizerBase | None) -> bool:
-    """Whether the teacher's tokenizer ignores case; its student then ignores it as well."""
+    """Return whether a tokenizer ignores case."""
     return tokenizer is not None and tokenizer("Rain")["input_ids"] == tokenizer("rain")["input_ids"]

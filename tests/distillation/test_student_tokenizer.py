@@ -86,7 +86,7 @@ def test_extended_size_must_exceed_the_teachers(size: str) -> None:
 def test_only_wordpiece_vocabularies_are_extended(sentences: list[str]) -> None:
     teacher = WordPieceTeacher()
     teacher.tokenizer.add_tokens(["<entity>"])
-    with pytest.raises(UserError, match="1 of its tokens were added beside it"):
+    with pytest.raises(UserError, match="1 of its tokens lie outside that vocabulary"):
         student_tokenizer(cast(Any, teacher), 64, "extended:500", TEXTS)
     teacher.tokenizer = student_tokenizer(cast(Any, teacher), 64, "trained:400", sentences)
     with pytest.raises(UserError, match="the teacher's is BPE"):

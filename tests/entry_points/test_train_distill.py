@@ -126,7 +126,7 @@ def test_store_may_lie_at_a_url_and_benchmarks_that_are_measured_are_left_out(
     assert status == 0, errors
     warnings = [line for line in errors.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 2, errors
-    assert "late.jsonl was to be measured" in warnings[0]
+    assert "late.jsonl, because it was built without these benchmarks" in warnings[0]
     assert "this student has no dropout; set --dropout 0.1" in warnings[1]
 
 
