@@ -1,1 +1,1 @@
-"""From labelled texts to a trained, calibrated and reported classification head."""
+"""Training, calibration and reports of classification heads."""

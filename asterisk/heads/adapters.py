@@ -64,7 +64,7 @@ def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Mod
 
 
 def adapters_folder(folder: Path) -> Path:
-    """The folder of the adapters of a training; it outlives the training's folder."""
+    """Return the folder of a training's adapters, which outlives the training's own folder."""
     return folder.with_name(f"{folder.name}-{ADAPTERS}")
 
 
@@ -73,18 +73,18 @@ def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: st
 
     Args:
         model: The finished classifier; its head and configuration are saved.
-        kept: The adapters that were merged into it ([`adapters_folder`]).
-        base: The model that was trained.
-        folder: The new folder; it appears whole or not at all.
+        kept: Folder of the adapters that were merged into the model ([`adapters_folder`]).
+        base: The model that the adapters were trained on.
+        folder: The new folder, written atomically.
     """
     location = resolve_model(base)
     with atomic_folder(folder) as temporary:
-        # The configuration has the classes, the temperature and the thresholds, and comes with its code.
+        # The configuration holds the classes, temperature and thresholds, and is saved with its code.
         model.config.save_pretrained(temporary)
         settings = read_json(kept / "adapter_config.json")
         write_json(temporary / "adapter_config.json", {**settings, "base_model_name_or_path": location})
         weights = load_file(kept / "adapter_model.safetensors")
-        # The head as it is after training: that of a regression is rescaled to the labels.
+        # Save the finished head, because a regression's is rescaled to the labels after training.
         for name, weight in model.classifier.state_dict().items():
             weights[f"base_model.model.{HEAD}.{name}"] = weight.contiguous()
         save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})

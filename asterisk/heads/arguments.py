@@ -8,13 +8,13 @@ from asterisk.core.errors import UserError
 from asterisk.data.arguments import DataArguments
 from asterisk.evaluation.arguments import TEMPLATES
 
-# Joins the templates of --label_template.
+# Separates the templates of --label_template.
 TEMPLATE_SEPARATOR = "|"
 
 
 @dataclass(frozen=True)
 class ModeDefaults:
-    """The settings of a mode for which the user gave none."""
+    """The settings of a mode that replace missing arguments."""
 
     learning_rate: float
     num_epochs: int
@@ -80,9 +80,9 @@ class HeadArguments:
 
 @dataclass
 class HeadSettings:
-    """[`HeadArguments`] after [`resolve_arguments`]: every default that depends on the mode has its value.
+    """[`HeadArguments`], with the mode's defaults filled in by [`resolve_arguments`].
 
-    `samples_per_label` is None for all texts, `dropout` None for the model's.
+    `samples_per_label` None means all texts, and `dropout` None means the model's.
     """
 
     mode: str
@@ -144,7 +144,7 @@ class TrainHeadArguments(DecisionArguments, PseudoLabelArguments, HeadArguments,
 
 
 def resolve_arguments(arguments: HeadArguments) -> HeadSettings:
-    """Replace None by the mode's defaults.
+    """Replace None by the mode's defaults, and check the ranges.
 
     Raises:
         UserError: The mode is unknown, or a number is out of range.

@@ -1,4 +1,4 @@
-"""Probabilities: their temperature and reliability, and the thresholds chosen by them on development texts."""
+"""Calibration of probabilities, its reliability, and thresholds chosen on development texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from asterisk.data.labels import MULTI
 from asterisk.evaluation.metrics.functions import accuracy_and_macro_f1
 
 BINS = 10
-# Outside this range a softmax is flat, or gives zeros and ones only.
+# Outside this range, a softmax is flat or gives only zeros and ones.
 TEMPERATURES = (0.05, 20.0)
 
-# With fewer development texts above it, a threshold is not reliable.
+# A threshold with fewer development texts above it is not reliable.
 MIN_TEXTS_ABOVE = 10
 
 # The threshold of a label without a chosen one.
@@ -31,8 +31,8 @@ def probabilities(logits: np.ndarray, problem_type: str) -> np.ndarray:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> float:
     """Find the divisor of the logits with the lowest cross-entropy (Guo et al. 2017, arXiv:1706.04599).
 
-    A few texts that are all classified correctly would allow any confidence. Therefore the targets are smoothed (Platt
-    1999, section 2.2): with n texts, the label has (n + 1) / (n + 2), and the other classes share the rest.
+    The targets are smoothed, because a few texts that are all classified correctly would allow any confidence (Platt
+    1999, section 2.2). With n texts, the label gets (n + 1) / (n + 2), and the other classes share the rest.
 
     Args:
         logits: (texts, classes).
@@ -70,7 +70,7 @@ def _cross_entropy(logits: np.ndarray, targets: np.ndarray, problem_type: str) -
 
 @dataclass
 class Reliability:
-    """Mean confidence, accuracy (both from 0 to 1) and number of decisions of each bin that is not empty.
+    """Mean confidence, accuracy (both from 0 to 1) and number of decisions of each non-empty bin.
 
     `error` is the expected calibration error: the mean gap between confidence and accuracy, weighted by `counts`.
     """
@@ -84,7 +84,7 @@ class Reliability:
 def reliability(shares: np.ndarray, labels: np.ndarray, problem_type: str) -> Reliability:
     """Compare confidence with accuracy in `BINS` bins of equal width.
 
-    A decision is the most probable label of a text, or each label of each text if a text can have several.
+    A decision is the most probable label of a text; with several labels per text, it is each label of each text.
 
     Args:
         shares: Probabilities (texts, classes).
@@ -104,7 +104,7 @@ def reliability(shares: np.ndarray, labels: np.ndarray, problem_type: str) -> Re
 
 
 def label_thresholds(shares: np.ndarray, labels: np.ndarray) -> list[float]:
-    """The threshold of each class with the highest F1; one half for a class without texts.
+    """Return each class's threshold with the highest F1; one half if all texts or none have the class.
 
     Args:
         shares: Probabilities (texts, classes).
@@ -114,7 +114,7 @@ def label_thresholds(shares: np.ndarray, labels: np.ndarray) -> list[float]:
 
 
 def _best_threshold(shares: np.ndarray, right: np.ndarray) -> float:
-    """The threshold with the highest F1, midway between two texts."""
+    """Return the threshold with the highest F1, midway between the probabilities of two texts."""
     if not right.any() or right.all():
         return HALF
     order = np.argsort(-shares, kind="stable")
@@ -129,30 +129,30 @@ def _best_threshold(shares: np.ndarray, right: np.ndarray) -> float:
 
 @dataclass
 class NoneThreshold:
-    """The probability below which no label should be given, or None, and the reason."""
+    """The probability below which no label should be given, if any, and how it was chosen."""
 
     threshold: float | None
     criterion: str
 
 
 def none_threshold_by_texts(shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray) -> NoneThreshold:
-    """The threshold with the highest macro-F1 over the classes and "none of these".
+    """Choose the threshold with the highest macro-F1 over the classes and "none of these".
 
     Args:
         shares: Probabilities (texts, classes) of texts that have a label.
         labels: Their class numbers.
         none_shares: Probabilities (texts, classes) of texts that have no label.
     """
-    every, truth = _with_none(shares, labels, none_shares)
-    confidence, predicted = every.max(axis=1), every.argmax(axis=1)
+    all_shares, truth = _with_none(shares, labels, none_shares)
+    confidence, predicted = all_shares.max(axis=1), all_shares.argmax(axis=1)
     candidates = np.unique(np.round(np.quantile(confidence, np.linspace(0, 1, 201)), 4))
-    scores = [_macro_f1(np.where(confidence < each, shares.shape[1], predicted), truth) for each in candidates]
+    scores = [_macro_f1(np.where(confidence < value, shares.shape[1], predicted), truth) for value in candidates]
     best = int(np.argmax(scores))
     return NoneThreshold(float(candidates[best]), f"highest macro-F1 on development, {scores[best]:.2f}")
 
 
 def _with_none(shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both kinds of texts together, with "none" as the class after the last."""
+    """Join both kinds of texts, with "none" as an additional last class."""
     return np.concatenate([shares, none_shares]), np.append(labels, np.full(len(none_shares), shares.shape[1]))
 
 
@@ -161,7 +161,7 @@ def _macro_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: float) -> NoneThreshold:
-    """The lowest threshold above which at least the share `target` of the labels is right.
+    """Choose the lowest threshold above which at least the share `target` of the labels is right.
 
     Args:
         shares: Probabilities (texts, classes).
@@ -172,7 +172,7 @@ def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: f
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     ranked = confidence[order]
-    # Texts of equal probability are above a threshold together.
+    # No threshold separates texts of equal probability.
     reaches = np.flatnonzero((accuracy >= target) & np.append(ranked[:-1] != ranked[1:], True))
     if not len(reaches) or reaches[-1] + 1 < MIN_TEXTS_ABOVE:
         return NoneThreshold(
@@ -192,10 +192,10 @@ class NoneScores:
 
     Attributes:
         share: Share of the labelled texts that get a label.
-        accuracy: Accuracy on these; None if there are none.
-        macro_f1: Macro-F1 with "none" as a class; None without texts of that class.
-        none_recall: Share of the texts of no label that get none; None without such texts.
-        none_texts: Number of texts of no label.
+        accuracy: Accuracy on the texts that get a label; None if no text gets one.
+        macro_f1: Macro-F1 with "none" as a class; None if no text belongs to that class.
+        none_recall: Share of the texts without a true label that get no label; None if there are no such texts.
+        none_texts: Number of texts without a true label.
     """
 
     share: float
@@ -208,7 +208,7 @@ class NoneScores:
 def measure_none(
     shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray | None, threshold: float
 ) -> NoneScores:
-    """Measure the effect of a threshold.
+    """Measure the effect of a "none of these" threshold.
 
     Args:
         shares: Probabilities (texts, classes) of texts that have a label.
@@ -220,8 +220,8 @@ def measure_none(
     right = shares.argmax(axis=1) == labels
     scores = NoneScores(100 * float(given.mean()), 100 * float(right[given].mean()) if given.any() else None)
     if none_shares is not None:
-        every, truth = _with_none(shares, labels, none_shares)
-        predicted = np.where(every.max(axis=1) < threshold, shares.shape[1], every.argmax(axis=1))
+        all_shares, truth = _with_none(shares, labels, none_shares)
+        predicted = np.where(all_shares.max(axis=1) < threshold, shares.shape[1], all_shares.argmax(axis=1))
         scores.macro_f1 = _macro_f1(predicted, truth)
         scores.none_recall = 100 * float((none_shares.max(axis=1) < threshold).mean())
         scores.none_texts = len(none_shares)
@@ -229,5 +229,5 @@ def measure_none(
 
 
 def labels_above(shares: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """The labels that each text is given: zeros and ones (texts, classes), int64."""
+    """Return the labels whose thresholds each text reaches: zeros and ones (texts, classes), int64."""
     return (shares >= np.array(thresholds)).astype(np.int64)

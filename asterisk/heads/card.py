@@ -36,9 +36,9 @@ def write_head_card(folder: Path, report: HeadReport, names: list[str]) -> None:
     """Write README.md into the folder of a classifier.
 
     Args:
-        folder: The saved classifier.
-        report: Its report.
-        names: The labels.
+        folder: Folder of the saved classifier.
+        report: Report of the classifier.
+        names: Labels of the classifier.
     """
     data = ModelCardData(
         library_name="transformers",
@@ -74,7 +74,7 @@ def _remarks(report: HeadReport) -> list[str]:
             f"{report.detail} is {100 * entry.after.error:.1f} %, before calibration {100 * entry.before.error:.1f} %."
         )
     if decisions.thresholds:
-        remarks.append("- `config.thresholds` has the probability from which to give each label (best F1).")
+        remarks.append("- `config.thresholds` has the minimum probability for each label (best F1).")
     if decisions.none_threshold:
         remarks.append(
             f"- Give no label below a probability of {decisions.none_threshold:.3f} (`config.none_threshold`): "

@@ -22,7 +22,7 @@ def check_decisions(arguments: DecisionArguments) -> None:
     """Check the range of the target accuracy.
 
     Raises:
-        UserError: It is out of range.
+        UserError: The target accuracy is out of range.
     """
     if not 0 < arguments.target_accuracy <= 1:
         raise UserError(f"--target_accuracy must be above 0 and at most 1, not {arguments.target_accuracy}.")
@@ -33,12 +33,12 @@ def decide(
 ) -> Decisions:
     """Choose the temperature and the thresholds, and set them in the model's configuration.
 
-    A regression, and a model without development texts, stay as they are.
+    A regression or a model without development texts is left unchanged.
     """
-    part, problem_type = training.data.development, training.data.problem_type
-    if part is None or problem_type == REGRESSION:
+    development, problem_type = training.data.development, training.data.problem_type
+    if development is None or problem_type == REGRESSION:
         return Decisions()
-    logits, labels = training.predict(model, part.texts), label_array(part, training.names)
+    logits, labels = training.predict(model, development.texts), label_array(development, training.names)
     temperature = model.config.temperature = fit_temperature(logits, labels, problem_type)
     shares = probabilities(logits / temperature, problem_type)
     if problem_type == MULTI:

@@ -42,7 +42,7 @@ from modeling_asterisk import AsteriskForSequenceClassification
 DAMAGED = (torch.serialization.pickle.UnpicklingError, SafetensorError)
 
 EVALUATION_BATCH_SIZE = 256
-# Decay of the average over the steps. It is lower for the first steps, which are far from the final weights.
+# Decay of the average over the steps. It is lower at first, because early weights are far from the final ones.
 AVERAGE_DECAY = 0.99
 AVERAGE = "average"
 CALIBRATED = "calibrated_loss"
@@ -52,7 +52,7 @@ class HeadTrainer(Trainer):
     """A Trainer with a given loss, layer-wise learning rates and adversarial texts.
 
     With a `perturbation`, the loss is the mean over the texts and the same texts with shifted token vectors. The shift
-    of a text has that norm, in the direction in which its loss rises fastest (Miyato et al. 2017, arXiv:1605.07725).
+    has that norm, and the direction in which the text's loss rises fastest (Miyato et al. 2017, arXiv:1605.07725).
     """
 
     # The loss is a mean over the batch.
@@ -116,7 +116,7 @@ class Averaging(TrainerCallback):
 
     At the learning rate at which a tiny backbone learns fastest, the last weights are far from their mean over the
     last steps. The average is part of the optimizer's state, so checkpoints contain it. During a pass, the model has
-    the weights and the optimizer their average; between passes it is the other way round.
+    the weights and the optimizer their average; between passes, they are exchanged.
     """
 
     def on_epoch_begin(self, *_: Any, **named: Any) -> None:
@@ -151,12 +151,12 @@ class Averaging(TrainerCallback):
 class Checkpoints(TrainerCallback):
     """Writes checksums into each complete checkpoint, and removes checkpoints that are no longer needed.
 
-    The Trainer's own removal goes by the files' times, which can go backwards, and leaves half a checkpoint when the
-    process is killed.
+    The Trainer's own removal relies on file times, which can go backwards, and a killed process leaves half a
+    checkpoint.
     """
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Called after a checkpoint is written."""
+        """Finish the checkpoint that was just written."""
         folder = Path(str(args.output_dir))
         write_checksums(folder / f"checkpoint-{state.global_step}")
         for step, checkpoint in _checkpoints(folder).items():
@@ -165,7 +165,7 @@ class Checkpoints(TrainerCallback):
 
 
 def calibrated_loss(loss: Loss, problem_type: str) -> Callable[[EvalPrediction], dict[str, float]]:
-    """The criterion of early stopping: the development loss at the temperature at which it is lowest.
+    """Return the criterion of early stopping: the development loss at its best temperature.
 
     A temperature is fitted after training anyway (Guo et al. 2017, arXiv:1706.04599), and a fine-tuned model becomes
     overconfident long before its decisions stop improving.
@@ -190,7 +190,7 @@ def make_trainer(
     folder: Path,
     seed: int,
 ) -> HeadTrainer:
-    """A Trainer that keeps the [`Averaging`] weights with the lowest [`calibrated_loss`], and stops after it.
+    """Make a Trainer that keeps the [`Averaging`] weights with the lowest [`calibrated_loss`], with early stopping.
 
     Args:
         model: A classifier; in mode lora [`with_adapters`].
@@ -263,16 +263,16 @@ def fine_tune(
     """
     is_lora = settings.mode == "lora"
     trained = with_adapters(model, settings.lora_rank) if is_lora else model
-    last = last_checkpoint(folder)
+    checkpoint = last_checkpoint(folder)
     # Adapters leave the token table unchanged.
     rows: Any = nullcontext((train, development)) if is_lora else narrowed_table(model, train, development)
     with rows as (train_rows, development_rows):
         trainer = make_trainer(trained, train_rows, development_rows, loss, problem_type, settings, folder, seed)
         try:
             with report_write_errors(folder):
-                trainer.train(resume_from_checkpoint=last)
+                trainer.train(resume_from_checkpoint=checkpoint)
         except DAMAGED as error:
-            raise UserError(f"The checkpoint {last} is damaged; delete it, and run the command again.") from error
+            raise UserError(f"The checkpoint {checkpoint} is damaged; delete it and run the command again.") from error
     name = f"eval_{CALIBRATED}"
     losses = [float(entry[name]) for entry in trainer.state.log_history if name in entry]
     check_finite(model)
@@ -287,12 +287,12 @@ def fine_tune(
 def layered_groups(
     model: AsteriskForSequenceClassification, learning_rate: float, layer_decay: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """AdamW's parameter groups with a lower learning rate for lower layers.
+    """Return AdamW's parameter groups, with lower learning rates for lower layers.
 
     Args:
         model: The classifier.
-        learning_rate: Rate of the head and of everything above the layers.
-        layer_decay: Rate of each layer as a share of that of the layer above. The tables come below the first layer.
+        learning_rate: Rate of the head and of everything else above the layers.
+        layer_decay: A layer's rate as a share of the rate one layer above. The tables come below the first layer.
         weight_decay: Decay of the matrices. Tables, biases and norms have none.
     """
     layers = model.config.num_hidden_layers
@@ -312,7 +312,7 @@ def last_checkpoint(folder: Path) -> str | None:
     """Find the last complete checkpoint, and remove incomplete ones.
 
     Raises:
-        UserError: A complete checkpoint was damaged afterwards.
+        UserError: A complete checkpoint is damaged.
     """
     for checkpoint in _checkpoints(folder).values():
         if (checkpoint / CHECKSUMS).exists():
@@ -324,5 +324,5 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def _checkpoints(folder: Path) -> dict[int, Path]:
-    """Step to checkpoint folder, complete or not."""
+    """Map steps to checkpoint folders, complete or not."""
     return {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*")}

@@ -1,4 +1,4 @@
-"""Training of a head on embeddings that were computed before; it takes seconds, because the backbone is not run."""
+"""Training of a head on precomputed embeddings; it takes seconds, because the backbone does not run."""
 
 import copy
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def train_on_embeddings(
     """Train a head as the Trainer would: AdamW, linear warm-up and decay, and early stopping with development texts.
 
     Args:
-        head: The head. It ends with the weights of the lowest development loss, or else of the last pass.
+        head: Ends with the weights of the lowest development loss; without development texts, of the last pass.
         train: Training examples.
         development: Development examples, for early stopping.
         loss: The mean loss of logits and labels.
@@ -92,7 +92,7 @@ def check_finite(model: nn.Module) -> None:
     """Check the trained weights.
 
     Raises:
-        UserError: One is not finite.
+        UserError: A weight is not finite.
     """
     if not all(torch.isfinite(weight).all() for weight in model.parameters()):
         raise UserError("Training stopped at weights that are not finite; give a lower --learning_rate.")

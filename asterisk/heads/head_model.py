@@ -19,9 +19,8 @@ def load_classifier(
 ) -> tuple[AsteriskForSequenceClassification, PreTrainedTokenizerFast, bool]:
     """Load an Asterisk with a head for the given classes.
 
-    The stored head is kept if its classes match, and then their order is kept too; otherwise a new one is created.
-    The temperature of a kept head is merged into its weights, and its thresholds are dropped: training chooses them
-    again.
+    The stored head and its class order are kept if the classes match; otherwise a new head is created. A kept head's
+    temperature is merged into its weights. Its thresholds are dropped, because training chooses them again.
 
     Args:
         spec: A folder, Hub id or `package:NAME`.
@@ -59,16 +58,12 @@ def load_classifier(
 
 
 def _stored_config(spec: str, location: str) -> dict[str, Any]:
-    """The content of config.json.
-
-    Raises:
-        UserError: It is missing, damaged, or not that of an Asterisk.
-    """
+    """Return the content of config.json, after checking that it is valid and an Asterisk's."""
     try:
         stored = PreTrainedConfig.get_config_dict(location)[0]
         if stored.get("model_type") == AsteriskConfig.model_type:
-            AsteriskConfig.from_dict(dict(stored))  # refuses invalid values, some of which loading would replace
-    except Exception as error:  # reading a foreign configuration can raise anything
+            AsteriskConfig.from_dict(dict(stored))  # refuses invalid values that loading would replace
+    except Exception as error:  # a foreign configuration can raise anything
         raise UserError(f"The model {spec} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     if not stored:
         raise UserError(f"The model folder {spec} has no config.json; give one that train_distill.py wrote.")
@@ -81,7 +76,7 @@ def _stored_config(spec: str, location: str) -> dict[str, Any]:
 
 
 def _stored_names(config: dict[str, Any], problem_type: str) -> list[str]:
-    """The classes of the stored head; empty if there is no head for this problem type."""
+    """Return the classes of the stored head; empty without a head for this problem type."""
     is_classifier = AsteriskForSequenceClassification.__name__ in (config.get("architectures") or [])
     if not is_classifier or config.get("problem_type") != problem_type:
         return []
@@ -96,13 +91,13 @@ def renew_head(model: AsteriskForSequenceClassification) -> None:
 
 @torch.no_grad()
 def shift_outputs(head: nn.Module, shift: float, scale: float) -> None:
-    """Change the last layer so that the outputs are multiplied by `scale` and increased by `shift`."""
+    """Change the last layer so that outputs are multiplied by `scale`, then increased by `shift`."""
     head.out_proj.weight.mul_(float(scale))  # type: ignore[union-attr, operator]
     head.out_proj.bias.mul_(float(scale)).add_(float(shift))  # type: ignore[union-attr, operator]
 
 
 def max_input_length(tokenizer: PreTrainedTokenizerFast, model: AsteriskForSequenceClassification) -> int:
-    """The maximum number of tokens of a text."""
+    """Return the maximum number of tokens of a text."""
     positions = model.config.max_position_embeddings if model.config.position_encoding == "learned" else 1_000_000
     return min(tokenizer.model_max_length, positions)
 
@@ -110,7 +105,7 @@ def max_input_length(tokenizer: PreTrainedTokenizerFast, model: AsteriskForSeque
 def count_truncated(
     texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, model: AsteriskForSequenceClassification
 ) -> int:
-    """The number of texts that are longer than the maximum."""
+    """Count the texts that exceed [`max_input_length`]."""
     longest = max_input_length(tokenizer, model)
     encoded = tokenizer(list(texts), return_attention_mask=False, return_token_type_ids=False)
     return sum(len(ids) > longest for ids in encoded["input_ids"])

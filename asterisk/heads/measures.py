@@ -22,7 +22,7 @@ LATENCY_BATCH = 64
 
 
 def measure_head(training: HeadTraining, model: AsteriskForSequenceClassification) -> HeadMeasures:
-    """Measure the finished model on development and test texts, as far as there are any, and its speed."""
+    """Measure the finished model on the development and test texts, if any, and its speed."""
     data, problem_type = training.data, training.data.problem_type
     texts = (data.test or data.development or data.train).texts
     measures = HeadMeasures(measure_latency(model, training.tokenizer, texts))
@@ -34,7 +34,7 @@ def measure_head(training: HeadTraining, model: AsteriskForSequenceClassificatio
     shares = {name: probabilities(values, problem_type) for name, values in logits.items()}
     for name, values in logits.items():
         uncalibrated = probabilities(values * model.config.temperature, problem_type)
-        before, after = (reliability(each, labels[name], problem_type) for each in (uncalibrated, shares[name]))
+        before, after = (reliability(part, labels[name], problem_type) for part in (uncalibrated, shares[name]))
         measures.calibration[name] = Calibration(before, after)
     split = measures.detail = list(parts)[-1]
     predictions = predicted_labels(logits[split], problem_type)
@@ -59,7 +59,7 @@ def measure_head(training: HeadTraining, model: AsteriskForSequenceClassificatio
 def find_mistakes(
     part: LabelledTexts, shares: np.ndarray, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
 ) -> list[Mistake]:
-    """The most confident mistakes; for several labels per text, missing labels count as mistakes too.
+    """Return the most confident mistakes; with several labels per text, missing labels count too.
 
     Args:
         part: The texts with their labels.
@@ -89,7 +89,7 @@ def find_mistakes(
 def measure_latency(
     model: AsteriskForSequenceClassification, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
 ) -> Latency:
-    """Measure the time from text to logits, with tokenization."""
+    """Measure the time from text to logits, including tokenization."""
 
     def seconds(part: Sequence[str]) -> float:
         start = time.perf_counter()

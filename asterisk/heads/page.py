@@ -24,9 +24,10 @@ from asterisk.reporting.plots import FIRST, SECOND, Plot, add_diagonal, plot_htm
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# More classes cannot be told apart on a screen; the most confused ones are drawn.
+# A screen has no room for more classes, so only the most confused ones are drawn.
 DRAWN_CLASSES = 40
-COUNTED_CLASSES = 20
+# With more classes, the cells have no room for counts.
+MAX_CLASSES_WITH_COUNTS = 20
 LABEL_CHARACTERS = 28
 
 
@@ -171,7 +172,7 @@ def _most_confused(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> l
 
 
 def _confusion_plot(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> "go.Figure":
-    """The colours are shares of the rows, so that frequent labels do not dominate."""
+    """Colour each cell by its share of the row, so that frequent labels do not dominate."""
     import plotly.graph_objects as go
 
     counts = np.array([[matrix.get(label, {}).get(other, 0) for other in names] for label in names])
@@ -186,7 +187,7 @@ def _confusion_plot(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> 
             x=places,
             y=places,
             text=[[f"{count:,}" if count else "" for count in row] for row in counts.tolist()],
-            texttemplate="%{text}" if len(names) <= COUNTED_CLASSES else None,
+            texttemplate="%{text}" if len(names) <= MAX_CLASSES_WITH_COUNTS else None,
             colorscale=[[0, "#ffffff"], [0.15, "#cfe3f1"], [1, FIRST]],
             zmin=0,
             zmax=100,

@@ -19,7 +19,7 @@ REPORT_FILE = "report.json"
 class Repeat:
     """One training, with the scores on the development and test texts, if there are any.
 
-    `losses` has the development loss after each pass; in modes lora and full at the best temperature.
+    `losses` has the development loss after each pass; modes lora and full measure it at the best temperature.
     """
 
     seed: int
@@ -31,13 +31,13 @@ class Repeat:
     test: MetricValues | None
 
     def scores(self, split: str) -> MetricValues | None:
-        """The scores on "development" or "test"; None for every other split."""
+        """Return the scores on "development" or "test"; None for any other split."""
         return {"development": self.development, "test": self.test}.get(split)
 
 
 @dataclass
 class SplitSize:
-    """The number of texts of a split, and the share that is longer than the model's maximum length."""
+    """The number of texts of a split, and the share that the model truncates."""
 
     texts: int
     truncated: float
@@ -45,7 +45,7 @@ class SplitSize:
 
 @dataclass
 class ZeroShotRecord:
-    """How a teacher labelled the training texts, how many were kept, and how right the teacher is on test texts."""
+    """A teacher's labelling of the training texts, the number kept, and the teacher's scores on test texts."""
 
     teacher: str
     labels: str
@@ -62,8 +62,8 @@ class Decisions:
 
     Attributes:
         temperature: Divides the logits.
-        thresholds: For several labels per text: the probability from which each label is given.
-        none_threshold: For one label per text: the probability below which no label should be given.
+        thresholds: The minimum probability for each label, for several labels per text.
+        none_threshold: The probability below which no label should be given, for one label per text.
         criterion: How `none_threshold` was chosen, or why there is none.
     """
 
@@ -104,7 +104,7 @@ class Latency:
 
 @dataclass
 class CurvePoint:
-    """The scores that a number of training texts reaches."""
+    """The scores of a training on `texts` texts."""
 
     texts: int
     scores: MetricValues
@@ -116,10 +116,10 @@ class HeadMeasures:
 
     Attributes:
         detail: The split of `classes`, `confusion` and `mistakes`: test, or else development.
-        calibration: By split.
-        with_thresholds: By split: scores with `Decisions.thresholds` in place of one half.
-        none: By split.
-        confusion: Label to predicted label to number of texts, without zeros.
+        calibration: Split → reliability.
+        with_thresholds: Split → scores with `Decisions.thresholds` instead of one half.
+        none: Split → effect of `Decisions.none_threshold`.
+        confusion: Label → predicted label → number of texts, without zeros.
         mistakes: The most confident ones.
     """
 
@@ -139,10 +139,10 @@ class HeadReport(HeadMeasures):
 
     Attributes:
         model: The model that was trained, as the user named it.
-        settings: The recipe as run.json has it.
-        data: By split.
+        settings: The recipe, as in run.json.
+        data: Split → size.
         saved_repeat: Index of the repeat whose model is saved.
-        mean: By split and metric, over the repeats.
+        mean: Split → metric → mean and deviation over the repeats.
         zero_shot: Present if a teacher labelled the training texts.
         learning_curve: In ascending order of texts; the last point is the saved repeat.
     """
@@ -175,7 +175,7 @@ def read_head_report(path: Path) -> HeadReport:
     """Read a report.json of train_head.py.
 
     Raises:
-        UserError: The file is missing, or a part of the report is.
+        UserError: The file or a part of the report is missing.
     """
     content = read_json(path)
     try:
@@ -187,7 +187,7 @@ def read_head_report(path: Path) -> HeadReport:
 
 
 def _from_json(kind: Any, value: Any) -> Any:
-    """Build dataclasses from JSON by their annotations; keys that they do not know are ignored."""
+    """Build dataclasses from JSON by their annotations; unknown keys are ignored."""
     origin, parameters = typing.get_origin(kind), typing.get_args(kind)
     if value is None:
         return None

@@ -40,7 +40,7 @@ def train_head(arguments: TrainHeadArguments) -> None:
     recipe = _recipe(arguments, settings, data)
     check_run_folder(folder, recipe, arguments.resume)
     if (folder / REPORT_FILE).exists():
-        remove_folder(folder / TRAINING)  # left behind by a run that was killed at its end
+        remove_folder(folder / TRAINING)  # left by a run that was killed at its end
         print(f"{folder} is finished: the model is in {folder / MODEL}, the report in {folder / 'report.html'}.")
         return
     training = HeadTraining(arguments.model, data, settings, folder)
@@ -87,7 +87,7 @@ def _parts(data: HeadData) -> dict[str, LabelledTexts]:
 
 
 def _recipe(arguments: TrainHeadArguments, settings: HeadSettings, data: HeadData) -> dict[str, Any]:
-    """Everything that decides the result: the settings, and a hash of each part of the data."""
+    """Return everything that determines the result: the settings and a hash of each part of the data."""
     recipe = dataclasses.asdict(arguments) | dataclasses.asdict(settings)
     recipe = redact({name: value for name, value in recipe.items() if name not in NOT_IN_RECIPE})
     hashes = {name: part.content_hash() for name, part in _parts(data).items()}
@@ -98,10 +98,10 @@ def _recipe(arguments: TrainHeadArguments, settings: HeadSettings, data: HeadDat
 
 
 def _read_data(arguments: TrainHeadArguments) -> tuple[HeadData, ZeroShotRecord | None]:
-    """The data, and for texts without labels the record of how a teacher labelled them."""
-    few, seed = arguments.samples_per_label, arguments.seed
+    """Read the data; for unlabelled texts, also return the record of the teacher's labelling."""
+    per_label, seed = arguments.samples_per_label, arguments.seed
     if not arguments.zero_shot_labels:
-        return read_head_data(arguments, arguments.none_label, few, seed), None
+        return read_head_data(arguments, arguments.none_label, per_label, seed), None
     if not arguments.teacher:
         print(f"{arguments.model} labels the texts itself; --teacher can name a better model.")
     teacher = ZeroShotTeacher(load_encoder(arguments.teacher or arguments.model), arguments)
@@ -110,7 +110,7 @@ def _read_data(arguments: TrainHeadArguments) -> tuple[HeadData, ZeroShotRecord 
     print(f"{teacher.encoder.name} labelled {len(texts):,} texts; the {len(train):,} most confident labels are kept.")
     if rare := [name for name, count in record.kept_of_label.items() if count < 2]:
         warn(f"{len(rare):,} labels, such as {rare[0]!r}, are nearest to fewer than two texts; describe them in words")
-    data = head_data_of(train, teacher.names, arguments, arguments.none_label, few, seed)
+    data = head_data_of(train, teacher.names, arguments, arguments.none_label, per_label, seed)
     if data.test:
         labels = label_array(data.test, teacher.names)
         record.teacher_on_test = score_labels(teacher.decide(data.test.texts)[0], labels)
@@ -120,7 +120,7 @@ def _read_data(arguments: TrainHeadArguments) -> tuple[HeadData, ZeroShotRecord 
 
 
 def _describe(repeat: Repeat) -> str:
-    """A training in one line."""
+    """Describe a training in one line."""
     scores = [
         f"{split} {name} {value:.2f}"
         for split in ("development", "test")

@@ -9,7 +9,7 @@ import numpy as np
 from asterisk.data.labels import MULTI, REGRESSION
 from asterisk.evaluation.metrics.functions import accuracy_and_macro_f1, load_metric
 
-# Metric to value: accuracy and macro_f1 × 100, or pearson and spearman × 100; None where a metric is undefined.
+# Metric → value × 100: accuracy and macro_f1, or pearson and spearman; None where undefined.
 MetricValues = dict[str, float | None]
 
 # Loading a metric is slow, and every repeat needs it.
@@ -36,7 +36,7 @@ class Spread:
 
 
 def predicted_labels(logits: np.ndarray, problem_type: str) -> np.ndarray:
-    """Class numbers (texts,); for several labels per text zeros and ones (texts, classes); for a regression `logits`.
+    """Return class numbers (texts,); for several labels per text, zeros and ones; for a regression, the logits.
 
     Args:
         logits: (texts, classes).
@@ -91,7 +91,7 @@ def score_classes(predictions: np.ndarray, labels: np.ndarray, names: Sequence[s
 
 
 def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Class to predicted class to number of texts, without zeros: with 10,000 classes most counts are zero."""
+    """Return class → predicted class → number of texts, without zeros, because most are zero with many classes."""
     cells, counts = np.unique(labels * len(names) + predictions, return_counts=True)
     matrix: dict[str, dict[str, int]] = {}
     for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):

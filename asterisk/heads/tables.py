@@ -1,4 +1,4 @@
-"""The tables of a head's report, for the page and for Markdown alike."""
+"""The tables of a head's report, for the page and for Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from asterisk.reporting.page import Table
 
 METRIC_NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "pearson": "Pearson", "spearman": "Spearman"}
 
-# With more classes, the most frequent confusions are listed in place of a matrix.
+# With more classes, the most frequent confusions are listed instead of a matrix.
 MATRIX_CLASSES = 20
 LISTED_CONFUSIONS = 20
 
@@ -36,7 +36,7 @@ class Section:
 
 
 def score_table(report: HeadReport) -> str:
-    """Scores of the saved model, and means over several repeats, as Markdown; "" without development and test."""
+    """Format the saved model's scores and the means over repeats as Markdown; "" if there are no scores."""
     splits = [split for split in ("development", "test") if report.saved.scores(split) is not None]
     if not splits:
         return ""
@@ -75,7 +75,7 @@ def splits_section(report: HeadReport) -> Section:
         if temperature is None
         else f"Logits are divided by a temperature of {temperature:.3f}, fitted on development."
     )
-    return Section("All splits", note, _numbers(["measure", *splits], rows))
+    return Section("All splits", note, _number_table(["measure", *splits], rows))
 
 
 def decision_sections(report: HeadReport) -> list[Section]:
@@ -89,12 +89,12 @@ def decision_sections(report: HeadReport) -> list[Section]:
         )
         sections.append(Section("Source of the labels", note))
     if decisions.thresholds:
-        note = "A label is given from its own threshold, chosen for the best F1 on development, in place of one half."
+        note = "Each label has its own threshold, chosen for the best F1 on development, instead of one half."
         rows = [
             [split, number(scores["accuracy"]), number(scores["macro_f1"])]
             for split, scores in report.with_thresholds.items()
         ]
-        sections.append(Section("Thresholds", note, _numbers(["split", "accuracy", "macro-F1"], rows)))
+        sections.append(Section("Thresholds", note, _number_table(["split", "accuracy", "macro-F1"], rows)))
     if decisions.criterion:
         chosen, table = decisions.none_threshold, None
         note = "No threshold was chosen" if chosen is None else f"Give no label below a probability of {chosen:.4f}"
@@ -102,7 +102,7 @@ def decision_sections(report: HeadReport) -> list[Section]:
             lines = {split: vars(scores) for split, scores in report.none.items()}
             columns = [key for key in NONE_COLUMNS if any(line[key] is not None for line in lines.values())]
             rows = [[split, *(number(line[key]) for key in columns)] for split, line in lines.items()]
-            table = _numbers(["split", *(NONE_COLUMNS[key] for key in columns)], rows)
+            table = _number_table(["split", *(NONE_COLUMNS[key] for key in columns)], rows)
         sections.append(Section("None of these", f"{note}: {decisions.criterion}.", table))
     return sections
 
@@ -118,7 +118,7 @@ def detail_sections(report: HeadReport) -> list[Section]:
             for line in report.classes
         ]
         head = ["label", "precision", "recall", "F1", "texts", *(["threshold"] if thresholds else [])]
-        sections.append(Section(f"Labels on {report.detail}", table=_numbers(head, rows)))
+        sections.append(Section(f"Labels on {report.detail}", table=_number_table(head, rows)))
     if report.mistakes:
         rows = [[line.text, line.label, line.predicted, f"{line.confidence:.3f}"] for line in report.mistakes]
         note = "Some of these texts may be mislabelled, or fit either label."
@@ -134,14 +134,14 @@ def plotted_sections(report: HeadReport) -> list[Section]:
         metrics = list(curve[0].scores)
         rows = [[f"{point.texts:,}", *(number(point.scores[name]) for name in metrics)] for point in curve]
         head = ["training texts", *(METRIC_NAMES[name] for name in metrics)]
-        sections.append(Section("Learning curve", table=_numbers(head, rows)))
+        sections.append(Section("Learning curve", table=_number_table(head, rows)))
     if matrix := report.confusion:
         table = _confusion_table(matrix, [line.label for line in report.classes])
         sections.append(Section(f"Confusion on {report.detail}", table=table))
     latency = report.latency
     head = ["milliseconds per text", f"{latency.device}, {latency.threads} threads"]
     rows = [["alone", f"{latency.one_text_ms:.2f}"], [f"in a batch of {latency.batch}", f"{latency.in_batch_ms:.3f}"]]
-    return [*sections, Section("Speed", table=_numbers(head, rows))]
+    return [*sections, Section("Speed", table=_number_table(head, rows))]
 
 
 def number(value: float | None) -> str:
@@ -152,12 +152,12 @@ def number(value: float | None) -> str:
 def _confusion_table(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> Table:
     if len(names) <= MATRIX_CLASSES:
         rows = [[name, *(str(matrix.get(name, {}).get(other, 0)) for other in names)] for name in names]
-        return _numbers(["label \\ predicted", *names], rows)
+        return _number_table(["label \\ predicted", *names], rows)
     wrong = [(-count, label, other) for label, row in matrix.items() for other, count in row.items() if label != other]
     listed = [[label, other, str(-count)] for count, label, other in sorted(wrong)[:LISTED_CONFUSIONS]]
     return Table(["label", "predicted", "texts"], listed, "llr")
 
 
-def _numbers(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def _number_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """A table whose first column is text and whose other columns are numbers."""
     return Table(head, rows, "l" + "r" * (len(head) - 1))

@@ -1,4 +1,4 @@
-"""Tokenized texts for the Trainer, and a token table reduced to the rows that they need."""
+"""Tokenized texts for the Trainer, and a token table reduced to their rows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,26 +22,26 @@ class TokenizedRows(Dataset):
         return len(self.labels)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        # The Trainer's sampler reads the lengths from it.
+        # The Trainer's sampler reads the lengths from this.
         return {"input_ids": self.token_ids[row]}
 
     def __getitems__(self, rows: list[int]) -> dict[str, torch.Tensor]:
-        """The batch of these rows; PyTorch's data loader calls this method."""
+        """Return the batch of these rows; PyTorch's data loader calls this method."""
         ids = [self.token_ids[row] for row in rows]
         lengths = torch.tensor([len(row) for row in ids])
-        # A text without tokens is one padding position.
+        # A batch of texts without tokens still needs one position.
         mask = torch.arange(max(1, int(lengths.max()))) < lengths[:, None]
         input_ids = torch.zeros(mask.shape, dtype=torch.long)
         input_ids[mask] = torch.tensor([token for row in ids for token in row])
         return {"input_ids": input_ids, "attention_mask": mask.long(), "labels": self.labels[rows]}
 
     def renumbered(self, kept: np.ndarray) -> "TokenizedRows":
-        """The same texts; a token's id is its position in `kept`, the ascending ids in use."""
+        """Return the same texts, with each token's id replaced by its position in `kept` (ascending ids)."""
         return TokenizedRows([np.searchsorted(kept, ids).tolist() for ids in self.token_ids], self.labels)
 
 
 def distinct_tokens(*parts: TokenizedRows | None) -> np.ndarray:
-    """The token ids of the texts, and the padding id 0: (tokens,) int64, ascending."""
+    """Return the token ids of the texts and the padding id 0: (tokens,) int64, ascending."""
     tokens = {token for part in parts if part for ids in part.token_ids for token in ids}
     return np.array(sorted({0, *tokens}), np.int64)
 
@@ -53,7 +53,7 @@ def narrowed_table(
     """Reduce the model's token table to the rows of these texts, and yield the texts with their token ids renumbered.
 
     The other rows would get no gradient, and the table has no weight decay, so the training is the same. Most weights
-    are in the table, so a step becomes much faster. On exit, the learned rows are written into the whole table.
+    are in the table, so a step is much faster. On exit, the learned rows are copied into the whole table.
     """
     kept = distinct_tokens(*parts)
     rows = torch.from_numpy(kept)

@@ -3,8 +3,8 @@
 In mode frozen, the backbone embeds each text once and the head alone is trained on the embeddings
 ([`asterisk.heads.frozen`]). In modes lora and full, the backbone is trained as well ([`asterisk.heads.fine_tuning`]).
 
-Training stops when the development loss stops falling, and keeps the weights with the lowest loss. In modes lora and
-full, it is the loss at the best temperature.
+Training stops when the development loss stops falling, and keeps the weights with the lowest loss. Modes lora and full
+use the loss at the best temperature.
 """
 
 import copy
@@ -43,22 +43,22 @@ from asterisk.heads.token_rows import TokenizedRows
 from asterisk.models.checkpoints import load_asterisk, save_student
 from modeling_asterisk import AsteriskForSequenceClassification
 
-# Folder for everything that resuming needs, and its content.
+# The folder that resuming reads, and its files.
 TRAINING = "training"
 BEST = "best"
 REPEATS = "repeats.json"
 EMBEDDINGS = "embeddings.npy"
 EMBEDDINGS_DIGEST = "embeddings.json"
 
-# Shares of the training texts for the learning curve, besides all of them.
+# Shares of the training texts in the learning curve, besides the full set.
 CURVE_SHARES = (1 / 8, 1 / 4, 1 / 2)
 
-# Mean and standard deviation of the numbers that a regression learns.
+# Mean and standard deviation of a regression's labels.
 Scale = tuple[float, float]
 
 
 class HeadTraining:
-    """All repeats of a training, in a folder from which it can be resumed."""
+    """All repeats of a training, with a folder for resuming."""
 
     def __init__(self, spec: str, data: HeadData, settings: HeadSettings, folder: Path):
         """Load the model and draw the training texts.
@@ -70,7 +70,7 @@ class HeadTraining:
             folder: Folder of the run.
 
         Raises:
-            UserError: The model cannot be loaded, or samples per label are to be drawn from numbers.
+            UserError: The model cannot be loaded, or samples_per_label is set for a regression.
         """
         self.spec, self.data, self.settings, self.folder = spec, data, settings, folder / TRAINING
         self.model, self.tokenizer, self.keeps_head = load_classifier(spec, data.names, data.problem_type)
@@ -86,7 +86,7 @@ class HeadTraining:
         return self.data.train if count is None else draw(self.data.train, count, seed)
 
     def truncated(self, data: LabelledTexts) -> float:
-        """The share of texts that are longer than the model's maximum."""
+        """Return the share of texts that the model truncates."""
         return count_truncated(data.texts, self.tokenizer, self.model) / len(data)
 
     def run(self, on_repeat: Callable[[Repeat], None]) -> list[Repeat]:
@@ -134,11 +134,11 @@ class HeadTraining:
         return adapters_folder(self.folder / f"repeat-{index}")
 
     def learning_curve(self, repeat: Repeat) -> list[CurvePoint]:
-        """Train with the settings of a repeat on parts of its texts.
+        """Train on parts of a repeat's texts, with the same settings.
 
         Returns:
-            The scores on test, or else on development, of each part with at least two labels, and of the repeat;
-            empty without development texts, or if the settings ask for no curve.
+            The scores on test, or else on development, for each part with at least two labels and for all texts.
+            Empty without development texts or if the settings disable the curve.
         """
         if not (self.settings.learning_curve and repeat.development):
             return []
@@ -160,7 +160,7 @@ class HeadTraining:
     def _train(
         self, train: LabelledTexts, seed: int, folder: Path
     ) -> tuple[AsteriskForSequenceClassification, Repeat]:
-        """Train once, from the last checkpoint in the folder if there is one; the folder is removed at the end."""
+        """Train once, from the folder's last checkpoint if there is one, and remove the folder at the end."""
         start = time.perf_counter()
         set_seed(seed)
         mean, deviation = self._label_scale(train)
@@ -180,7 +180,7 @@ class HeadTraining:
         return model, repeat
 
     def _model_to_train(self, scale: Scale) -> AsteriskForSequenceClassification:
-        """A copy of the model on its device; its head is new, unless the model already has one for these classes."""
+        """Copy the model to its device, with a new head unless it already has one for these classes."""
         backbone = self.model.asterisk
         # A frozen backbone is shared, not copied.
         model = copy.deepcopy(self.model, {id(backbone): backbone} if self.settings.mode == "frozen" else {})
@@ -206,8 +206,8 @@ class HeadTraining:
 
         is_small = len(train) < settings.head_first * len(self.names)
         if is_small and not self.keeps_head and last_checkpoint(folder) is None:
-            # A few texts give few steps, and a random head would need most of them before it helps the backbone (Kumar
-            # et al. 2022, arXiv:2202.10054). With many texts, a head fitted to the initial vectors is a hindrance.
+            # Few texts give few steps, and a random head takes most of them before it helps the backbone (Kumar et al.
+            # 2022, arXiv:2202.10054). With many texts, a head fitted to the initial vectors slows learning.
             examples = self._examples(
                 train, scale, lambda texts: torch.from_numpy(model.asterisk.encode(texts, tokenizer=self.tokenizer))
             )
@@ -236,7 +236,7 @@ class HeadTraining:
         return float(labels.mean()), float(labels.std()) or 1.0
 
     def _scaled_labels(self, data: LabelledTexts, scale: Scale) -> torch.Tensor:
-        """Labels from `label_array`; those of a regression with mean 0 and standard deviation 1."""
+        """Return the labels; those of a regression are standardised."""
         labels = label_array(data, self.names)
         if self.data.problem_type == REGRESSION:
             labels = ((labels - scale[0]) / scale[1]).astype(np.float32)
@@ -282,12 +282,12 @@ class HeadTraining:
 
 
 def best_repeat(repeats: Sequence[Repeat]) -> int:
-    """The index of the best repeat on development; the first of equal ones."""
+    """Return the index of the best repeat on development; the first if several are equal."""
     return max(range(len(repeats)), key=lambda index: (_rank(repeats[index]), -index))
 
 
 def _rank(repeat: Repeat) -> tuple[float, float]:
-    """The first score on development, then the negative loss; constant without development texts."""
+    """Return the first development score, then the negative loss; constant without development texts."""
     if repeat.development is None:
         return 0.0, 0.0
     first = next(iter(repeat.development.values()))

@@ -1,8 +1,8 @@
-"""Training texts without labels: a teacher labels them, and the most confident labels are kept.
+"""Labelling of training texts by a teacher, which keeps the most confident labels.
 
-After Kuzman & Ljubešić 2024 ("LLM Teacher-Student Framework for Text Classification With No Manually Annotated Data",
-arXiv:2411.19638), with a sentence encoder as the teacher: a text gets the label whose name has the nearest embedding
-([`asterisk.evaluation.zero_shot.class_embeddings`]).
+The method follows Kuzman & Ljubešić 2024 ("LLM Teacher-Student Framework for Text Classification With No Manually
+Annotated Data", arXiv:2411.19638), but the teacher is a sentence encoder: a text gets the label whose name has the
+nearest embedding ([`asterisk.evaluation.zero_shot.class_embeddings`]).
 """
 
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class ZeroShotTeacher:
         """Find the nearest label of each text.
 
         Returns:
-            Its number (texts,), int64, and the margin of its cosine over that of the second nearest label (texts,).
+            Label numbers (texts,), int64, and margins (texts,): the cosine to that label minus the second highest.
         """
         cosines = self.encoder.encode(list(texts)) @ self.labels.T
         nearest, second = np.sort(cosines, axis=1)[:, :-3:-1].T
@@ -68,7 +68,7 @@ class ZeroShotTeacher:
             text_column: Their column in it.
 
         Raises:
-            UserError: Every text that is kept has the same label.
+            UserError: All kept texts have the same label.
         """
         numbers, margins = self.decide(texts)
         rows = most_confident(numbers, margins, len(self.names), self.arguments.keep_share)
@@ -91,7 +91,7 @@ class ZeroShotTeacher:
 
 
 def most_confident(numbers: np.ndarray, margins: np.ndarray, classes: int, share: float) -> np.ndarray:
-    """The rows with the largest margins, ascending: the same number for each class, or all rows of a rarer class.
+    """Return the rows with the largest margins, ascending: equally many per class, or all rows of a rarer class.
 
     Args:
         numbers: Class numbers (texts,).
