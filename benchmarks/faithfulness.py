@@ -39,7 +39,7 @@ class FaithfulnessArguments:
     """The data and the tasks."""
 
     data_dir: str = option("../shared/data", "holds eval/ and published_scores.json")
-    runs_dir: str = option("runs/faithfulness", "where MTEB's own results go")
+    runs_dir: str = option("runs/faithfulness", "folder of MTEB's result files")
     tasks: str = option("", "tasks and groups to run now (default: all)")
     precision: str = option("float32", "float32, bfloat16 or auto")
 

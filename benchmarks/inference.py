@@ -156,11 +156,11 @@ def make_paths(folder: Path, static_model: str, quantized: Path, threads: int) -
     alone = Tokenizer.from_file(str(folder / "tokenizer.json"))
     static = load_encoder(static_model)
 
-    def ours(dtype: torch.dtype) -> Encode:
+    def asterisk_path(dtype: torch.dtype) -> Encode:
         model = AsteriskModel.from_pretrained(folder, dtype=dtype)
         return lambda texts, size: model.encode(texts, batch_size=size)
 
-    def theirs(dtype: torch.dtype) -> Encode:
+    def teacher_path(dtype: torch.dtype) -> Encode:
         model = SentenceTransformer(teacher, device="cpu", model_kwargs={"dtype": dtype})
         return lambda texts, size: model.encode(texts, batch_size=size)
 
@@ -177,15 +177,15 @@ def make_paths(folder: Path, static_model: str, quantized: Path, threads: int) -
     paths: dict[str, Encode] = {
         "tokenizer alone": lambda texts, size: alone.encode_batch_fast(texts),
         "static model (model2vec)": lambda texts, size: static.encode(texts, batch_size=1024),
-        "asterisk, float32": ours(torch.float32),
+        "asterisk, float32": asterisk_path(torch.float32),
         "asterisk, ONNX": onnx_path(folder / "onnx" / "model.onnx", threads),
         "asterisk, ONNX int8": onnx_path(folder / "onnx" / "model_quantized.onnx", threads),
-        "teacher, float32": theirs(torch.float32),
+        "teacher, float32": teacher_path(torch.float32),
         **of_teacher,
     }
     if faster_dtype("cpu") is torch.bfloat16:
-        paths["asterisk, bfloat16"] = ours(torch.bfloat16)
-        paths["teacher, bfloat16"] = theirs(torch.bfloat16)
+        paths["asterisk, bfloat16"] = asterisk_path(torch.bfloat16)
+        paths["teacher, bfloat16"] = teacher_path(torch.bfloat16)
     return paths
 
 

@@ -62,7 +62,7 @@ class Line:
 
 
 def evaluate(options: argparse.Namespace, model: Path, tasks: str, name: str, *more: str) -> dict[str, Any]:
-    """Run evaluate_mteb.py; return its summary, a copy of which is kept in RUNS_DIR/release-NAME."""
+    """Run evaluate_mteb.py; return its summary and keep a copy in RUNS_DIR/release-NAME."""
     folder = options.runs_dir / f"release-{name}"
     command = ["evaluate_mteb.py", "--model", str(model), "--tasks", tasks, "--data_dir", str(options.data_dir)]
     command += ["--output_dir", str(options.runs_dir), *more]
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument(
         "--documents",
         action="store_true",
-        help=f"also run {DOCUMENTS}, without the teacher, whose published score is taken",
+        help=f"also run {DOCUMENTS}, with the published score of the teacher",
     )
     parser.add_argument("--plot", type=Path, help="also draw quality against speed to this file; measures speeds")
     parser.add_argument("--page_only", action="store_true", help="write the tables from the existing results")

@@ -86,7 +86,7 @@ async def at_once(url: str, number: int, content: bytes) -> dict[str, int]:
     return dict(tally.answers)
 
 
-async def go_away(url: str, number: int, content: bytes) -> None:
+async def disconnect(url: str, number: int, content: bytes) -> None:
     """Send requests and close their connections without waiting for an answer."""
     host, port = address(url)
     head = f"POST /v1/embeddings HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n".encode()
@@ -109,7 +109,7 @@ async def status_of(url: str, sent: bytes) -> str:
     return line.decode().split()[1] if line else "closed"
 
 
-async def room(url: str, number: int, seconds: float = 60) -> bool:
+async def accepts_all(url: str, number: int, seconds: float = 60) -> bool:
     """Whether this many concurrent requests are accepted, within `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -118,7 +118,7 @@ async def room(url: str, number: int, seconds: float = 60) -> bool:
     return False
 
 
-async def press(url: str, max_waiting: int = MAX_WAITING, slow: bool = True) -> dict[str, Any]:
+async def exceed_limits(url: str, max_waiting: int = MAX_WAITING, slow: bool = True) -> dict[str, Any]:
     """Exceed each limit; return the answers, and whether all requests are accepted again after clients disconnect.
 
     Args:
@@ -142,8 +142,8 @@ async def press(url: str, max_waiting: int = MAX_WAITING, slow: bool = True) -> 
         found["a body that does not come"] = {await status_of(url, HALF): 1}
     for _, writer in waiting:
         writer.close()
-    await go_away(url, max_waiting, long)
-    found["room for all after clients that went away"] = await room(url, max_waiting)
+    await disconnect(url, max_waiting, long)
+    found["room for all after clients that went away"] = await accepts_all(url, max_waiting)
     return found
 
 
@@ -204,7 +204,7 @@ def main() -> None:
         tally = asyncio.run(sustain(url, options.clients, options.seconds, texts()))
         seconds = time.perf_counter() - started
         after = memory(process)
-        limits = asyncio.run(press(url))
+        limits = asyncio.run(exceed_limits(url))
         last = memory(process)
     from benchmarks.records import machine, write_record
 

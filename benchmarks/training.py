@@ -54,8 +54,8 @@ class FixedLength:
         """See `TokenStore.release`."""
 
 
-class Chosen:
-    """A view of some rows of a store and its tokens, so that both sides train on the same sentences."""
+class StoreRows:
+    """A view of some rows of a store and its tokens, for both sides to train on the same sentences."""
 
     def __init__(self, store: EmbeddingStore, tokens: Any, rows: np.ndarray):
         self.store, self.tokens, self.rows = store, tokens, rows
@@ -76,7 +76,7 @@ class Chosen:
         """See `EmbeddingStore.release`."""
 
 
-def ours(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps: int, bf16: bool) -> float:
+def loop_speed(student: AsteriskModel, tokens: Any, store: Any, batch_size: int, steps: int, bf16: bool) -> float:
     """Sentences per second of the loop of train_distill.py, after a warm-up."""
     arguments = LoopArguments(
         batch_size=batch_size,
@@ -109,7 +109,9 @@ class Clock(TrainerCallback):
         self.ended = time.perf_counter()
 
 
-def theirs(folder: Path, texts: list[str], vectors: np.ndarray, batch_size: int, steps: int, bf16: bool) -> float:
+def trainer_speed(
+    folder: Path, texts: list[str], vectors: np.ndarray, batch_size: int, steps: int, bf16: bool
+) -> float:
     """Sentences per second of sentence-transformers' trainer on the same data, after a warm-up."""
     transformer = Transformer(
         str(folder), model_kwargs={"trust_remote_code": True}, config_kwargs={"trust_remote_code": True}
@@ -161,7 +163,7 @@ def main() -> None:
     # One more row, for the held-out part.
     count = options.batch_size * (options.steps + WARM_UP) + 1
     rows = np.random.default_rng(0).choice(len(store), count, replace=False)
-    chosen = Chosen(store, tokens, rows)
+    chosen = StoreRows(store, tokens, rows)
     texts = store.texts(rows)
     # Targets of the student's width; their values do not affect the speed.
     vectors = store.embeddings(rows)[:, : config.projection_dim].astype(np.float32)
@@ -174,9 +176,11 @@ def main() -> None:
             for precision in ("bf16", "fp32"):
                 size, steps, bf16 = options.batch_size, options.steps, precision == "bf16"
                 measured = {
-                    "ours": ours(AsteriskModel(config), chosen, chosen, size, steps, bf16),
-                    "sentence-transformers": theirs(Path(folder) / "student", texts, vectors, size, steps, bf16),
-                    "ours, 50,259 tokens, length 20": ours(
+                    "ours": loop_speed(AsteriskModel(config), chosen, chosen, size, steps, bf16),
+                    "sentence-transformers": trainer_speed(
+                        Path(folder) / "student", texts, vectors, size, steps, bf16
+                    ),
+                    "ours, 50,259 tokens, length 20": loop_speed(
                         AsteriskModel(AsteriskConfig()), fixed, store, size, steps, bf16
                     ),
                 }

@@ -4,8 +4,8 @@
 
 FOLDER is a published folder. The texts are a quarter of those of inference.py. Tokenisation is timed separately; the
 profilers of torch and onnxruntime attribute the rest to their operators. The ceiling is the speed of one thread that
-only tokenises and multiplies matrices, at the rates measured here. The results go to results/where_time_goes.json and .md;
-where_time_goes.md beside this program explains them.
+only tokenises and multiplies matrices, at the rates measured here. The results go to results/where_time_goes.json
+and .md; where_time_goes.md beside this program explains them.
 """
 
 import argparse
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=1_250, help="sentences of each mix")
     parser.add_argument("--repetitions", type=int, default=5, help="runs; the median counts")
     options = parser.parse_args()
-    texts = [text for own in read_mixes(options.data_dir, options.sentences).values() for text in own]
+    texts = [text for mix in read_mixes(options.data_dir, options.sentences).values() for text in mix]
     # The Rust tokenizer reads this variable at its first batch.
     os.environ["RAYON_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -198,7 +198,7 @@ def main() -> None:
         "static model (model2vec)": seconds_of(lambda: static.encode(texts, batch_size=1024), options.repetitions),
     }
     speeds = {name: len(texts) / seconds for name, seconds in bounds.items()}
-    bought = changes(model, quantized, texts, options.repetitions)
+    speedups = changes(model, quantized, texts, options.repetitions)
     kinds = (TOKENISING, *KINDS, REST)
     rows = [
         [
@@ -210,8 +210,8 @@ def main() -> None:
         for name, own in paths.items()
     ]
     rows += [[name, f"{speed:,.0f}", *[""] * (len(kinds) + 1)] for name, speed in speeds.items()]
-    rows += [[f"{name}: {ratio:.2f} times as fast", *[""] * (len(kinds) + 2)] for name, ratio in bought.items()]
-    record = {"machine": machine(), "paths": paths, "bounds": speeds, "changes": bought, "texts": len(texts)}
+    rows += [[f"{name}: {ratio:.2f} times as fast", *[""] * (len(kinds) + 2)] for name, ratio in speedups.items()]
+    record = {"machine": machine(), "paths": paths, "bounds": speeds, "changes": speedups, "texts": len(texts)}
     write_record("where_time_goes", record, ["one thread", "sentences/s", *kinds, "ceiling"], rows)
 
 

@@ -100,11 +100,11 @@ def _check(checkpoint: Checkpoint) -> None:
 
 
 def _twin_weights(checkpoint: Checkpoint, twin: XLMRobertaXLModel, padding: int) -> dict[str, torch.Tensor]:
-    own = checkpoint.backbone.state_dict()
+    original = checkpoint.backbone.state_dict()
     # Weights without a counterpart (token types, the pooler) are zero, so that published folders are reproducible.
     weights = {name: torch.zeros_like(each) for name, each in twin.state_dict().items()}
-    weights["embeddings.word_embeddings.weight"] = own["embeddings.embed_tokens.weight"]
-    weights["embeddings.position_embeddings.weight"][padding + 1 :] = own["embeddings.embed_positions.weight"]
+    weights["embeddings.word_embeddings.weight"] = original["embeddings.embed_tokens.weight"]
+    weights["embeddings.position_embeddings.weight"][padding + 1 :] = original["embeddings.embed_positions.weight"]
     names = {"norm": "encoder.LayerNorm"}
     for index in range(checkpoint.config.num_hidden_layers):
         source, target = f"layers.{index}", f"encoder.layer.{index}"
@@ -116,10 +116,10 @@ def _twin_weights(checkpoint: Checkpoint, twin: XLMRobertaXLModel, padding: int)
             f"{source}.mlp.down_proj": f"{target}.output.dense",
         }
         for kind in ("weight", "bias"):
-            parts = own[f"{source}.self_attn.qkv_proj.{kind}"].chunk(3)
+            parts = original[f"{source}.self_attn.qkv_proj.{kind}"].chunk(3)
             for name, part in zip(("query", "key", "value"), parts, strict=True):
                 weights[f"{target}.attention.self.{name}.{kind}"] = part
     for source, target in names.items():
         for kind in ("weight", "bias"):
-            weights[f"{target}.{kind}"] = own[f"{source}.{kind}"]
+            weights[f"{target}.{kind}"] = original[f"{source}.{kind}"]
     return weights

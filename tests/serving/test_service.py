@@ -208,7 +208,7 @@ def test_many_clients_are_all_answered_and_cost_no_memory(service: Serving) -> N
 
 def test_every_excess_is_answered_and_vanished_clients_leave_nothing_running(service: Serving) -> None:
     """The limits of this service are far below the load."""
-    found = asyncio.run(service_load.press(service.url, max_waiting=20, slow=False))
+    found = asyncio.run(service_load.exceed_limits(service.url, max_waiting=20, slow=False))
     crowd = found.pop("more at once than may wait")
     assert set(crowd) == {"200", "429"}
     assert crowd["200"] >= 20
