@@ -75,7 +75,7 @@ class OptimizationArguments:
     gradient_accumulation_steps: int = option(1, "batches per process and step")
     learning_rate: float = option(2e-3, "peak learning rate of AdamW")
     warmup_ratio: float = option(0.05, "fraction of the steps for warm-up")
-    weight_decay: float = option(0.01, "weight decay of AdamW, on matrices alone")
+    weight_decay: float = option(0.01, "weight decay of AdamW, for matrices only")
     muon_factor: float = option(
         2.5,
         "Muon (Jordan 2024) trains an Asterisk's layers at this multiple of the learning rate; "

@@ -59,7 +59,7 @@ class BatchLoss:
         self.pairs, self.scored_pairs = pairs, scored_pairs
         # Training reads only the pooled output, so an Asterisk skips the projection of every token.
         is_asterisk = isinstance(accelerator.unwrap_model(model), AsteriskModel)
-        self._options = {"project_tokens": False} if is_asterisk else {}
+        self._forward_options = {"project_tokens": False} if is_asterisk else {}
 
     def split(self, rows: np.ndarray) -> list[np.ndarray]:
         """Split rows into forward passes; rows stay together if an objective compares them with one another."""
@@ -93,7 +93,7 @@ class BatchLoss:
     def embed(self, rows: np.ndarray) -> torch.Tensor:
         """Return the student's embeddings of the rows: (rows, student's dimensions), float32."""
         ids, mask = (torch.from_numpy(array).to(self.device) for array in self.tokens.padded(rows))
-        return self.model(input_ids=ids, attention_mask=mask, **self._options).pooler_output.float()
+        return self.model(input_ids=ids, attention_mask=mask, **self._forward_options).pooler_output.float()
 
     def teacher_vectors(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the teacher's unit vectors of the rows, and their projection to the student's dimensions."""

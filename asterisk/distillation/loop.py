@@ -162,13 +162,13 @@ class Distillation:
 
             is_last = progress.step == self.num_steps
             # The first step is where the curves begin.
-            measures = progress.step == 1 or progress.step % arguments.eval_steps == 0 or is_last
-            saves = progress.step % arguments.checkpoint_steps == 0 or is_last
-            if progress.step % CHECK_STEPS == 0 or measures or saves:
+            should_measure = progress.step == 1 or progress.step % arguments.eval_steps == 0 or is_last
+            should_save = progress.step % arguments.checkpoint_steps == 0 or is_last
+            if progress.step % CHECK_STEPS == 0 or should_measure or should_save:
                 self._refuse_nonfinite(losses[-CHECK_STEPS:])
                 speed = len(losses) * self.batch_size / (time.perf_counter() - window_started)
                 postfix |= {"loss": f"{losses[-1]:.4f}", "speed": f"{speed:,.0f} sentences/s"}
-            if measures:
+            if should_measure:
                 progress.seconds = time.perf_counter() - started
                 point = self._measure(torch.stack(losses).mean(), speed, on_best)
                 postfix |= {name: f"{value:.4f}" for name, value in point["scores"].items()}
@@ -177,7 +177,7 @@ class Distillation:
                     bar.write(describe_point(point, self.num_steps))
                 losses, window_started = [], time.perf_counter()
             bar.set_postfix(postfix, refresh=False)
-            if saves:
+            if should_save:
                 progress.seconds = time.perf_counter() - started
                 self.checkpoints.save(progress)
         bar.close()
@@ -237,7 +237,7 @@ class Distillation:
             rows = ", ".join(map(str, batch[:3]))
             raise UserError(
                 f"The loss is not finite at step {step:,} (batch {index:,} of epoch {epoch}: rows {rows}, ... of the "
-                f"store); lower --learning_rate ({self.arguments.learning_rate}) and go on from the checkpoint in "
+                f"store); lower --learning_rate ({self.arguments.learning_rate}) and continue from the checkpoint in "
                 f"{self.checkpoints.folder} with --resume."
             )
 

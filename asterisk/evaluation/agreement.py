@@ -208,8 +208,8 @@ def _text_cosines(
     needed = 2 * max(shape)
     if len(student) < needed:
         return None, (
-            f"not measured: without the projection of the training run, mapping both models into one space takes "
-            f"{needed:,} texts, and there are {len(student):,}"
+            f"not measured: without the projection of the training run, mapping both models into one space needs "
+            f"{needed:,} texts, but there are {len(student):,}"
         )
     cosines = np.empty(len(student), dtype=np.float32)
     halves = np.array_split(generator.permutation(len(student)), [len(student) // 2])

@@ -114,7 +114,7 @@ class DecisionArguments:
         "label of the texts that belong to no other label; it is not learned, but used to choose the "
         "'none of these' threshold with the best macro-F1 (default: --target_accuracy chooses the threshold)",
     )
-    target_accuracy: float = option(0.95, "accuracy on development texts above the 'none of these' threshold")
+    target_accuracy: float = option(0.95, "minimum accuracy on development texts above the 'none of these' threshold")
 
 
 @dataclass
@@ -128,7 +128,7 @@ class PseudoLabelArguments:
     )
     label_template: str = option(
         TEMPLATE_SEPARATOR.join(TEMPLATES),
-        "text that is embedded for a label, which replaces {}; several texts, separated by |, are averaged",
+        "text to embed for a label, whose name replaces {}; several texts, separated by |, are averaged",
     )
     teacher: str = option("", "model of any kind that labels the texts (default: the model itself)")
     keep_share: float = option(0.5, "share of the texts to keep: the most confident ones, evenly over the labels")

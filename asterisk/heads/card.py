@@ -33,13 +33,7 @@ print(classify("A text.", top_k=3))
 
 
 def write_head_card(folder: Path, report: HeadReport, names: list[str]) -> None:
-    """Write README.md into the folder of a classifier.
-
-    Args:
-        folder: Folder of the saved classifier.
-        report: Report of the classifier.
-        names: Labels of the classifier.
-    """
+    """Write README.md into the folder of a classifier with the labels `names`."""
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-classification",

@@ -193,7 +193,7 @@ def make_trainer(
     """Make a Trainer that keeps the [`Averaging`] weights with the lowest [`calibrated_loss`], with early stopping.
 
     Args:
-        model: A classifier; in mode lora [`with_adapters`].
+        model: A classifier; in mode lora, [`with_adapters`].
         train: Training texts.
         development: Development texts, for early stopping.
         loss: The mean loss of logits and labels.

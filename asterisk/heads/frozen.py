@@ -30,13 +30,8 @@ def train_on_embeddings(
 ) -> tuple[list[float], int]:
     """Train a head as the Trainer would: AdamW, linear warm-up and decay, and early stopping with development texts.
 
-    Args:
-        head: Ends with the weights of the lowest development loss; without development texts, of the last pass.
-        train: Training examples.
-        development: Development examples, for early stopping.
-        loss: The mean loss of logits and labels.
-        settings: Settings of the training.
-        seed: Seed of the order.
+    The head ends with the weights of the lowest development loss; without development texts, with those of the last
+    pass. `loss` is the mean loss of logits and labels, and `seed` determines the order.
 
     Returns:
         The development loss after each pass, and the number of passes.

@@ -61,13 +61,7 @@ class HeadTraining:
     """All repeats of a training, with a folder for resuming."""
 
     def __init__(self, spec: str, data: HeadData, settings: HeadSettings, folder: Path):
-        """Load the model and draw the training texts.
-
-        Args:
-            spec: The model to train.
-            data: Training, development and test texts.
-            settings: Settings of the training.
-            folder: Folder of the run.
+        """Load the model `spec` and draw the training texts; `folder` is that of the run.
 
         Raises:
             UserError: The model cannot be loaded, or samples_per_label is set for a regression.
@@ -90,13 +84,10 @@ class HeadTraining:
         return count_truncated(data.texts, self.tokenizer, self.model) / len(data)
 
     def run(self, on_repeat: Callable[[Repeat], None]) -> list[Repeat]:
-        """Train the repeats that are not finished yet, and save the best model.
+        """Train the unfinished repeats, save the best model, and return all repeats.
 
         Args:
             on_repeat: Called after each training.
-
-        Returns:
-            All repeats.
 
         Raises:
             UserError: An embedding or a weight is not finite.
