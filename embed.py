@@ -5,9 +5,9 @@
     accelerate launch --num_processes 4 embed.py texts.txt --model release/asterisk --output_file vectors.npy
 
 Texts come from text files (a text per line), tables, folders, patterns or Hub datasets, and keep their order; an empty
-line counts as a text. The vectors have unit length: `numpy.load("vectors.npy", mmap_mode="r")`. They are written as
-they are computed, so that memory does not grow with the texts; the file appears when it is complete. To start several
-processes on CPUs, run `ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`.
+line counts as a text. The vectors have unit length; read them with `numpy.load("vectors.npy", mmap_mode="r")`.
+Each batch is written at once, so memory does not grow with the texts. The file appears when it is complete. To start
+several processes on CPUs, run `ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`.
 """
 
 from collections.abc import Iterator

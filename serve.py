@@ -83,7 +83,7 @@ def check(arguments: ServeArguments) -> None:
     if arguments.host not in HOSTS:
         raise UserError(f"--host must be one of {', '.join(HOSTS)}, not {arguments.host!r}.")
     if not 1024 <= arguments.port <= 65535:
-        raise UserError(f"--port must lie between 1024 and 65535, not be {arguments.port}.")
+        raise UserError(f"--port must lie between 1024 and 65535, not {arguments.port}.")
     for name, least in (("threads", 0), ("max_body_bytes", 1), ("max_texts", 1), ("max_waiting", 1)):
         if getattr(arguments, name) < least:
             raise UserError(f"--{name} must be at least {least}, not {getattr(arguments, name)}.")

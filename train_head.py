@@ -6,9 +6,9 @@
     python train_head.py --model M --train_file texts.txt --zero_shot_labels "a,b,c" --teacher T --output_dir O
 
 A table is a CSV, TSV, JSONL, JSON or Parquet file, a folder of them, or a Hub dataset. Labels are words or whole
-numbers; a text has several as a list or with --label_separator. A column of other numbers makes a regression. Without
---dev_file, a tenth of the training texts is set aside for early stopping and calibration. --output_dir gets model/
-(for AutoModelForSequenceClassification and pipeline("text-classification")), adapters/ with --keep_adapters,
+numbers. A text may have several: a list, or a cell that --label_separator splits. Decimal numbers train a regression.
+Without --dev_file, a tenth of the training texts is set aside for early stopping and calibration. --output_dir gets
+model/ (for AutoModelForSequenceClassification and pipeline("text-classification")), adapters/ with --keep_adapters,
 report.html, report.md, report.json and run.json.
 """
 

@@ -51,7 +51,7 @@ def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
         raise HTTPException(400, f"`{first['loc'][0]}` is wrong: {first['msg']}.") from None
     request.input = read_texts(request.input, settings.max_texts)
     if request.dimensions is not None and not 1 <= request.dimensions <= settings.dimensions:
-        sentence = f"`dimensions` must lie between 1 and {settings.dimensions}, not be {request.dimensions}."
+        sentence = f"`dimensions` must lie between 1 and {settings.dimensions}, not {request.dimensions}."
         raise HTTPException(400, sentence)
     return request
 

@@ -122,8 +122,8 @@ def test_simultaneous_requests_each_get_their_own_vectors(
         ('{"input": [1, 2]}', "`input` seems to hold token ids, which differ between models; send texts."),
         ('{"input": [[1, 2]]}', "`input` seems to hold token ids, which differ between models; send texts."),
         (json.dumps({"input": ["a"] * 61}), "`input` may hold at most 60 texts, not 61."),
-        ('{"input": "a", "dimensions": 0}', "`dimensions` must lie between 1 and 256, not be 0."),
-        ('{"input": "a", "dimensions": 257}', "`dimensions` must lie between 1 and 256, not be 257."),
+        ('{"input": "a", "dimensions": 0}', "`dimensions` must lie between 1 and 256, not 0."),
+        ('{"input": "a", "dimensions": 257}', "`dimensions` must lie between 1 and 256, not 257."),
         ('{"input": "a", "dimensions": "64"}', "`dimensions` is wrong: Input should be a valid integer."),
         ('{"input": "a", "encoding_format": ""}', "`encoding_format` is wrong: Input should be 'float' or 'base64'."),
     ],
@@ -162,7 +162,7 @@ def test_unknown_addresses_are_refused_in_openais_form(service: Serving) -> None
 
 
 def test_clients_see_the_sentence(service: Serving) -> None:
-    with pytest.raises(openai.BadRequestError, match="must lie between 1 and 256, not be 1000"):
+    with pytest.raises(openai.BadRequestError, match="must lie between 1 and 256, not 1000"):
         client(service).embeddings.create(model="m", input="Rain", dimensions=1000)
     with pytest.raises(openai.APIStatusError, match="A request may have at most 100,000 bytes") as error:
         client(service).embeddings.create(model="m", input="x" * 20_000_000)
@@ -259,7 +259,7 @@ def test_wrong_arguments_are_refused_in_one_sentence(refusal: Any, published: Pa
     assert "--host must be one of 127.0.0.1, 0.0.0.0, ::, not 'example.org'" in refusal(
         published, "--host", "example.org"
     )
-    assert "--port must lie between 1024 and 65535, not be 80" in refusal(published, "--port", 80)
+    assert "--port must lie between 1024 and 65535, not 80" in refusal(published, "--port", 80)
     assert "--max_texts must be at least 1, not 0" in refusal(published, "--max_texts", 0)
     assert "There is no option '--workers'" in refusal(published, "--workers", 3)
 
