@@ -22,10 +22,10 @@ DTYPES = ("float32", "float16")
 
 @dataclass
 class TextArguments:
-    """Texts: what to embed."""
+    """Texts: the texts to embed."""
 
     texts: list[str] = option([], "files, folders, patterns or Hub datasets; may stand first, without the flag")
-    text_column: str = option("text", "column of the tables that contains the text")
+    text_column: str = option("text", "column of the tables that holds the text")
 
 
 @dataclass
@@ -33,7 +33,7 @@ class ModelArguments:
     """Model: the encoder, and how it computes."""
 
     model: str = option("", "any model that evaluate_mteb.py takes: a folder, a Hub id, a file.onnx")
-    truncate_dim: int | None = option(None, "keep only this many first dimensions")
+    truncate_dim: int | None = option(None, "keep only this many leading dimensions")
     precision: str = option("float32", "float32, bfloat16 or auto")
     batch_size: int = option(128, "texts per forward pass")
     trust_remote_code: bool = option(False, "run the code that comes with the model")

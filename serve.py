@@ -30,7 +30,7 @@ HOSTS = ("127.0.0.1", "0.0.0.0", "::")
 
 @dataclass
 class ServiceArguments:
-    """Service: what to serve, and where."""
+    """Service: the folder to serve and its address."""
 
     folder: str = option("", "a Hub folder of publish.py; may stand first, without the flag")
     host: str = option("127.0.0.1", f"one of {', '.join(HOSTS)}")

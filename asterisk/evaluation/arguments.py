@@ -30,7 +30,7 @@ class EncoderArguments:
 
 @dataclass
 class TaskArguments:
-    """Tasks: what to measure."""
+    """Tasks: the tasks to run and their data."""
 
     tasks: str = option("", "tasks, groups and benchmarks, separated by commas")
     data_dir: str = option("", "use the files of this folder, without a network")
