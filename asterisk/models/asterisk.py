@@ -1,4 +1,4 @@
-"""Asterisk's embedding model as an encoder."""
+"""Load an Asterisk as an encoder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from asterisk.models.encoder import LoadedModel
 from asterisk.models.resolve import TOKENIZER_FILES, bytes_on_disk, weights_hash
 from modeling_asterisk import AsteriskModel
 
-# The fields of the configuration that change vectors without changing a weight.
+# Configuration fields that change the vectors but not the weights.
 SETTINGS = ("pooling", "position_encoding", "is_causal", "hidden_act", "num_attention_heads")
 
 

@@ -1,4 +1,4 @@
-"""Load and save an Asterisk with its tokenizer, always by our own classes, never by code from the folder."""
+"""Load and save an Asterisk with its tokenizer, with this package's classes, never with code from the folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -30,16 +30,16 @@ def load_asterisk(
         spec: The model as the user names it.
         location: Its folder or Hub id, from [`asterisk.models.resolve.resolve_model`].
         kind: `AsteriskModel` or `AsteriskForSequenceClassification`.
-        new_head: Whether the caller replaces the classification head, so that it may be missing or of another shape.
+        new_head: Whether the caller replaces the classification head; if so, it may be missing or of another shape.
         options: Further arguments of `from_pretrained`.
 
     Raises:
-        UserError: model.safetensors or the tokenizer is missing or damaged, they do not fit each other or the
-            configuration, or a weight is not finite.
+        UserError: model.safetensors or the tokenizer is missing or damaged; the two do not match each other or
+            config.json; or a weight is not finite.
     """
     with loading(f"The model {spec}"):
         _check_index(Path(location) / "model.safetensors.index.json")
-        # Let wrong shapes pass here, since the error of transformers does not name them.
+        # `_check_shapes` reports wrong shapes, since the error of transformers does not name them.
         options |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
         model, info = kind.from_pretrained(location, **options)
         check_weights(model, info)
@@ -51,11 +51,7 @@ def load_asterisk(
 
 
 def model_type(folder: Path) -> str | None:
-    """Return the model type that config.json names; None if there is no such file or it names none.
-
-    Raises:
-        UserError: The file does not hold a JSON object.
-    """
+    """Return the model type in config.json; None if the file or the field is missing."""
     config = read_json(folder / "config.json", required=False)
     if not isinstance(config, dict | None):
         raise UserError(f"{folder / 'config.json'} must hold a JSON object, not {type(config).__name__}.")
@@ -75,32 +71,32 @@ def _check_shapes(info: dict[str, Any], new_head: bool) -> None:
     for name, stored, wanted in sorted(info["mismatched_keys"]):
         if not (new_head and name.startswith(HEAD)):
             raise ValueError(
-                f"{name} is of shape {tuple(stored)} in model.safetensors, but {tuple(wanted)} by config.json."
+                f"{name} has shape {tuple(stored)} in model.safetensors, but {tuple(wanted)} in config.json."
             )
     if not new_head and (missing := [name for name in info["missing_keys"] if name.startswith(HEAD)]):
         raise ValueError(f"the classifier's weights {', '.join(sorted(missing))} are missing.")
 
 
 class PretrainedStudent(Protocol):
-    """A model that writes its weights and configuration: an Asterisk or another encoder."""
+    """A model that saves its weights and configuration: an Asterisk or another encoder."""
 
     def save_pretrained(self, folder: Path, /) -> None:
         """Write the files."""
 
 
 def save_student(model: PretrainedStudent, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save a model, an Asterisk with its code, and its tokenizer. The folder appears whole or not at all."""
+    """Save a model and its tokenizer, atomically; an Asterisk is saved with its code."""
     with atomic_folder(folder) as temporary:
         model.save_pretrained(temporary)
         save_tokenizer(tokenizer, temporary)
-        # safetensors writes files that only their owner can read; tokenizer.json has the mode that the umask gives.
+        # safetensors writes files that only their owner can read, while tokenizer.json follows the umask.
         mode = (temporary / "tokenizer.json").stat().st_mode
         for weights in temporary.rglob("*.safetensors"):
             weights.chmod(mode)
 
 
 def load_student(folder: Path) -> "AsteriskModel | SentenceTransformer":
-    """Load a student of either kind that [`save_student`] saved; both have `encode(texts)` and `parameters()`."""
+    """Load a student that [`save_student`] saved; both kinds have `encode(texts)` and `parameters()`."""
     if model_type(folder) == AsteriskConfig.model_type:
         return load_asterisk(folder, folder, AsteriskModel)[0]
     from asterisk.models.sentence_transformer import load_sentence_transformer

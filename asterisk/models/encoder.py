@@ -1,4 +1,4 @@
-"""Any text encoder behind one method: strings in, unit vectors out, and a revision that identifies the encoder."""
+"""One interface for all text encoders: strings in, unit vectors out, and a revision that identifies the encoder."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ Encode = Callable[[list[str]], np.ndarray]
 
 
 class Encoder(Protocol):
-    """What an evaluation needs of a model."""
+    """The interface that evaluations need."""
 
     name: str
     revision: str
@@ -31,7 +31,7 @@ class Encoder(Protocol):
         Args:
             texts: Any number of strings.
             batch_size: The largest number of texts in a forward pass.
-            prompt: Text to put before each text; by default the model's own default prompt, if it has one.
+            prompt: A prefix for each text; by default the model's default prompt, if it has one.
 
         Returns:
             Unit vectors (number of texts, dimension), float32, in the order of the texts.
@@ -42,10 +42,9 @@ class Encoder(Protocol):
 class LoadedModel:
     """A model of any kind, ready to embed."""
 
-    # From texts, a prompt and the largest number of texts in a forward pass to vectors (number of texts, width), of
-    # any type and norm.
+    # Takes texts, a prompt and the batch size; returns vectors (number of texts, width) of any type and norm.
     embed: Callable[[list[str], str | None, int], Any]
-    # What the vectors depend on, apart from the weights' values.
+    # Everything that the vectors depend on besides the weights.
     settings: dict[str, Any]
     weights: str
     num_parameters: int
@@ -64,16 +63,16 @@ class TextEncoder:
         truncate_dim: int | None = None,
         prompts: dict[str, str] | None = None,
     ):
-        """Embed one text as a check.
+        """Wrap a model, and embed one text as a check.
 
         Args:
             spec: The model as the user names it.
             model: The model that computes the vectors.
             truncate_dim: The number of leading dimensions to keep; by default all.
-            prompts: Prompts by name, which win over the model's own.
+            prompts: Prompts by name, which override the model's.
 
         Raises:
-            UserError: The model has fewer dimensions than asked for, or gives a vector that is not finite.
+            UserError: `truncate_dim` exceeds the model's dimensions, or a vector is not finite.
         """
         self.spec = spec
         self.name = model_name(spec)
@@ -90,7 +89,7 @@ class TextEncoder:
         self.revision = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
     def encode(self, texts: list[str], batch_size: int = 64, prompt: str | None = None) -> np.ndarray:
-        """See [`Encoder`]. A text without any known token gives zeros in a static model.
+        """See [`Encoder`]. A static model gives zeros for a text without any known token.
 
         Raises:
             UserError: The batch size is below 1, or a vector is not finite.
@@ -99,8 +98,8 @@ class TextEncoder:
             raise UserError(f"The batch size must be at least 1, not {batch_size}.")
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        # Benchmarks repeat sentences: a quarter of those of the STS tasks are not new. Sorted, so that forward passes
-        # do not depend on the order of the texts.
+        # Benchmarks repeat sentences: a quarter of those in the STS tasks are duplicates. Sorting makes the forward
+        # passes independent of the order of the texts.
         distinct = sorted(set(texts))
         vectors = self._embed(distinct, prompt, batch_size)[:, : self.dimension]
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

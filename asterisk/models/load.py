@@ -1,4 +1,4 @@
-"""The encoder that a `--model` names, of any kind."""
+"""Load any kind of encoder that `--model` names."""
 
 from pathlib import Path
 
@@ -21,23 +21,26 @@ def load_encoder(
     trust_remote_code: bool = False,
     local_files_only: bool = False,
 ) -> TextEncoder:
-    """Load the encoder that a `--model` names.
+    """Load the encoder that `--model` names.
 
     Args:
-        spec: A folder: an Asterisk, a sentence-transformers model, a transformers encoder, a model2vec model, or a
-            `model.onnx` with a `tokenizer.json` beside or above it; such an ONNX file; a Hub id of any but the ONNX
-            kind; `package:NAME` for the model in the folder `model/` of the installed package NAME; or `static:SPEC`
-            for the untrained 256-dimensional model2vec model distilled from any sentence-transformers SPEC.
+        spec: One of these:
+            - the folder of an Asterisk, a sentence-transformers, transformers or model2vec model, or a `model.onnx`
+              with a `tokenizer.json` beside it or one folder above;
+            - the ONNX file itself;
+            - a Hub id of any kind but ONNX;
+            - `package:NAME`: the folder `model/` of the installed package NAME;
+            - `static:SPEC`: the untrained 256-dimensional model2vec model distilled from a sentence-transformers SPEC.
         truncate_dim: The number of leading dimensions to keep before normalising; by default all.
         precision: The precision of torch: "float32", "bfloat16", or "auto" for the faster of the two.
-        pooling: The pooling of a transformers encoder that does not name one: "mean", "cls", "max" or "lasttoken".
+        pooling: The pooling of a transformers encoder whose files name none: "mean", "cls", "max" or "lasttoken".
         prompts: Prompts by MTEB task, task type or prompt type ("query", "document").
         device: A torch device; by default the best one available.
         trust_remote_code: Run the code that comes with a model.
         local_files_only: Look for a Hub id only in the cache on this machine.
 
     Raises:
-        UserError: There is no such model, it cannot be loaded or does not work, or an argument does not fit it.
+        UserError: The model is missing, cannot be loaded or does not work, or an argument does not suit it.
     """
     with loading(f"The model {spec}"):
         model = _load(spec, precision, pooling, device, trust_remote_code, local_files_only)
@@ -47,7 +50,7 @@ def load_encoder(
 def _load(
     spec: str, precision: str, pooling: str, device: str | None, trust_remote_code: bool, local_files_only: bool
 ) -> LoadedModel:
-    # The libraries of each kind take seconds to import, so only those of the model's kind are.
+    # The libraries take seconds to import, so import only those that this kind of model needs.
     dtype = resolve_dtype(precision, device)
     kind, _, value = spec.partition(":")
     if kind == "static" and value:
@@ -80,7 +83,7 @@ def _load(
 
 
 def is_asterisk(spec: str) -> bool:
-    """Whether a spec of [`load_encoder`] names an Asterisk, and not an ONNX file of one."""
+    """Return whether a spec of [`load_encoder`] names an Asterisk, other than as an ONNX file."""
     if spec.startswith("static:") or _is_onnx_file(spec):
         return False
     return model_type(Path(resolve_model(spec))) == AsteriskConfig.model_type
@@ -91,7 +94,7 @@ def _is_onnx_file(spec: str) -> bool:
 
 
 def _onnx_file_of(path: Path) -> Path | None:
-    """Return the file itself, or the `model.onnx` of a folder without other weights."""
+    """Return `path` if it is a file, else the `model.onnx` of a folder without other weights."""
     if path.is_file():
         return path
     file = path / "model.onnx"

@@ -1,6 +1,6 @@
-"""Text embeddings from an ONNX file, by onnxruntime and tokenizers alone.
+"""Text embeddings from an ONNX file, with onnxruntime and tokenizers only.
 
-This module imports neither torch nor transformers: what serves a model stays small.
+This module imports neither torch nor transformers, so that a server stays small.
 """
 
 import json
@@ -22,7 +22,7 @@ INPUTS = {"input_ids", "attention_mask"}
 # The ONNX files of a published folder, the most exact first.
 ONNX_FORMS = ("model", "model_fp16", "model_quantized", "model_int8")
 
-# A tokenizer without a limit reports one far beyond what any model reads.
+# A tokenizer without a limit reports a huge one.
 UNLIMITED = 1_000_000
 
 
@@ -34,22 +34,22 @@ class OnnxEmbedder:
 
         Args:
             file: An ONNX file with a tokenizer.json beside it or in the folder above.
-            threads: The number of threads, each of which computes whole forward passes; 0 takes all cores.
+            threads: The number of threads, each of which computes whole forward passes; 0 means all cores.
             pool_tokens: Accept a graph that gives only token vectors, and take their mean.
 
         Raises:
             ValueError: The file or its tokenizer cannot be loaded, or gives no embeddings.
         """
         options = onnxruntime.SessionOptions()
-        # Forward passes run side by side: the matrices of a small model are too small to be divided.
+        # Forward passes run in parallel, since the matrices of a small model are too small to split.
         options.intra_op_num_threads = 1
-        options.log_severity_level = 4  # errors are raised, so they need not be printed
+        options.log_severity_level = 4  # errors are raised, not printed
         self._threads = threads or os.cpu_count() or 1
-        folder = next(
-            (each for each in (file.parent, file.parent.parent) if (each / "tokenizer.json").is_file()), None
-        )
+        folder = next((parent for parent in file.parents[:2] if (parent / "tokenizer.json").is_file()), None)
         if folder is None:
-            raise ValueError(f"No tokenizer.json lies beside {file} or in the folder above; put the model's there.")
+            raise ValueError(
+                f"There is no tokenizer.json beside {file} or in the folder above; put the model's there."
+            )
         try:
             # The fused layer norm is up to ten times slower than its parts on an x86 processor.
             self._session = onnxruntime.InferenceSession(
@@ -65,9 +65,9 @@ class OnnxEmbedder:
         self.dimensions = self.embed(self.token_ids(["a"])).shape[1]
 
     def _check_graph(self, file: Path, wanted: list[str]) -> str:
-        """Return the output to read."""
-        inputs = {each.name for each in self._session.get_inputs()}
-        outputs = [each.name for each in self._session.get_outputs()]
+        """Check the graph's inputs and outputs, and return the output to read."""
+        inputs = {node.name for node in self._session.get_inputs()}
+        outputs = [node.name for node in self._session.get_outputs()]
         output = next((name for name in wanted if name in outputs), None)
         if output is None or inputs != INPUTS:
             kind = "a classifier" if "logits" in outputs else f"a model that gives {', '.join(outputs)}"
@@ -81,13 +81,13 @@ class OnnxEmbedder:
         largest = max(self._tokenizer.get_vocab().values(), default=0)
         try:
             self._forward([[largest]])
-        except Exception as error:  # onnxruntime's own
+        except Exception as error:  # onnxruntime raises many kinds
             raise ValueError(
                 f"{file} cannot be used: tokenizer.json has a token of id {largest}, which the token table lacks."
             ) from error
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
-        """Return the tokens of each text, truncated to the model's longest input."""
+        """Return the token ids of each text, truncated to the model's maximum length."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
     def embed(
@@ -98,7 +98,7 @@ class OnnxEmbedder:
         Args:
             token_ids: The token ids of each text.
             pass_tokens: The largest number of tokens in a forward pass, padding included.
-            batch_size: The largest number of texts in a forward pass; by default any number.
+            batch_size: The largest number of texts in a forward pass; unlimited by default.
 
         Returns:
             Unit vectors (number of texts, dimensions), float32; zeros for a text without tokens.
@@ -113,12 +113,12 @@ class OnnxEmbedder:
         sorted_vectors = np.concatenate(parts)
         vectors = np.empty_like(sorted_vectors)
         vectors[list(chain.from_iterable(passes))] = sorted_vectors
-        # A file in half precision gives unit vectors only to that precision.
+        # A half-precision model gives vectors that are only roughly of unit length.
         return unit(vectors)
 
     def _forward(self, token_ids: list[list[int]]) -> np.ndarray:
         """Embed one pass, the longest text first."""
-        # At least one position: a graph need not accept an empty input.
+        # Keep at least one position, since a graph may not accept an empty input.
         lengths = np.array([len(ids) for ids in token_ids])
         mask = np.arange(max(1, lengths[0])) < lengths[:, None]
         padded = np.zeros(mask.shape, dtype=np.int64)
@@ -138,7 +138,7 @@ def onnx_file(folder: Path, form: str) -> Path:
         form: The file's name, with or without `.onnx`; "" takes the most exact file.
 
     Raises:
-        ValueError: There is no such folder, it was not published, or it has no such file.
+        ValueError: The folder is missing, was not published, or has no such file.
     """
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}; give one that publish.py made.")
@@ -164,7 +164,7 @@ def _tokenizer(folder: Path, max_length: int | None) -> Tokenizer:
 
 
 def _max_length(folder: Path) -> int | None:
-    """Return the longest input in tokens by the files beside the tokenizer; None if there is no limit."""
+    """Read the longest input in tokens from the files beside the tokenizer; None means no limit."""
     config = _read(folder / "config.json")
     limits = [_read(folder / "tokenizer_config.json").get("model_max_length")]
     if config.get("position_encoding") != "none":

@@ -1,4 +1,4 @@
-"""An ONNX file as an encoder."""
+"""Load an ONNX file as an encoder."""
 
 from pathlib import Path
 
@@ -33,6 +33,6 @@ def onnx_encoder(file: Path) -> LoadedModel:
         num_parameters=sum(
             int(np.prod(weight.dims)) for weight in onnx.load(file, load_external_data=False).graph.initializer
         ),
-        num_bytes=sum(each.stat().st_size for each in file.parent.glob(f"{file.name}*")),
+        num_bytes=sum(part.stat().st_size for part in file.parent.glob(f"{file.name}*")),
         max_length=embedder.max_length,
     )

@@ -1,4 +1,4 @@
-"""The parameter groups of AdamW: weight decay on matrices alone."""
+"""The parameter groups of AdamW: weight decay for matrices only."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,7 +17,7 @@ def parameter_groups(
         **options: Further options of both groups, such as `lr`.
 
     Returns:
-        Groups for a torch optimizer; an empty one is left out.
+        The groups that are not empty, for a torch optimizer.
     """
     parameters = list(parameters)
     groups: list[dict[str, Any]] = [

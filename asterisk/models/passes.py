@@ -1,8 +1,8 @@
-"""Which texts go into one forward pass: equally long ones, so that hardly any of it is padding."""
+"""Group texts of similar length into forward passes, to avoid padding."""
 
 from collections.abc import Iterator, Sequence
 
-# Tokens of one forward pass on a CPU, padding included: few enough to stay in the processor's caches.
+# Tokens per forward pass on a CPU, padding included: few enough to fit the processor's caches.
 CPU_PASS_TOKENS = 2_048
 
 
@@ -11,8 +11,8 @@ def passes_by_length(lengths: Sequence[int], budget: int, most: int | None = Non
 
     Args:
         lengths: The length of each text, in any unit.
-        budget: The size of a pass in the same unit, padding included. A longer text forms a pass of its own.
-        most: The largest number of texts in a pass; by default any number.
+        budget: The size of a pass in the same unit, padding included. A longer text gets a separate pass.
+        most: The largest number of texts in a pass; unlimited by default.
 
     Yields:
         The indices of the texts of each pass.

@@ -1,7 +1,7 @@
-"""The faster of float32 and bfloat16 on this machine, by measurement.
+"""Measure which of float32 and bfloat16 is faster on this machine.
 
-A processor that lists bfloat16 instructions is not always faster with them, and one without them emulates bfloat16
-about forty times slower than float32.
+bfloat16 instructions are not always faster than float32. A processor without them emulates bfloat16 about forty times
+slower.
 """
 
 import time
@@ -17,16 +17,16 @@ from asterisk.core.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-# bfloat16 must save this share of the time, so that noise does not decide between equals.
+# bfloat16 must save this share of the time, so that noise does not decide.
 GAIN = 0.1
 
-# The sizes of the measured layer, near those of small sentence encoders.
+# The sizes of the measured layer are typical of small sentence encoders.
 WIDTH, HEADS, TEXTS, TOKENS = 256, 4, 8, 32
 MOST_RUNS, MOST_SECONDS = 5, 0.2
 
 
 def resolve_dtype(name: str, device: str | None = None) -> torch.dtype:
-    """Return the torch dtype of a name; "auto" is the faster one for embedding.
+    """Return the torch dtype of a precision; "auto" means the faster one for embedding.
 
     Args:
         name: "float32", "bfloat16" or "auto".
@@ -43,17 +43,17 @@ def resolve_dtype(name: str, device: str | None = None) -> torch.dtype:
 
 
 def resolve_mixed_precision(name: str, recorded: str | None = None) -> str:
-    """Return the mixed precision to train in, as Accelerate names it; all processes of a run get the same.
+    """Return Accelerate's name for the mixed precision to train in; all processes of a run get the same.
 
     Args:
         name: "no", "bf16", "fp16", or "auto" for the faster of "no" and "bf16".
-        recorded: The precision of the run that is resumed, which "auto" keeps.
+        recorded: The precision of a resumed run, which "auto" keeps.
     """
     if name != "auto":
         return name
     device_type = PartialState().device.type
     chosen = recorded or ("bf16" if faster_dtype(device_type, training=True) is torch.bfloat16 else "no")
-    # Each process measures for itself, so the first one decides.
+    # Measurements may differ between processes, so the first one decides.
     return broadcast_object_list([chosen])[0]
 
 
@@ -70,7 +70,7 @@ def faster_dtype(device_type: str, training: bool = False) -> torch.dtype:
     """
     if device_type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float32
-    # The measurement must not use up random numbers of the run.
+    # The measurement must not change the random state of the run.
     with torch.random.fork_rng(), torch.inference_mode(False):
         layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
         layer.to(device_type)
@@ -93,7 +93,7 @@ def _training_step(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) -
 
 
 def _forward_pass(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) -> Callable[[], object]:
-    # In training mode without dropout: evaluation mode takes a fused path that other models do not have.
+    # Measure in training mode without dropout: evaluation mode takes a fused path that other models lack.
     layer, inputs = layer.to(dtype=dtype), inputs.to(dtype)
 
     def run() -> object:
@@ -104,7 +104,7 @@ def _forward_pass(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) ->
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """The shortest of a few runs, after one to warm up; fewer if they are slow."""
+    """Return the shortest time of a few runs after a warm-up; slow runs are repeated less."""
     times: list[float] = []
     while len(times) < 2 or (len(times) < MOST_RUNS and sum(times) < MOST_SECONDS):
         start = time.perf_counter()

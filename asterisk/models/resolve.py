@@ -1,4 +1,4 @@
-"""From the name of a model to its folder or Hub id, and to what identifies its weights."""
+"""Resolve a model's name to a folder or Hub id, and identify its weights."""
 
 import hashlib
 import importlib.util
@@ -15,10 +15,10 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def resolve_model(name: str) -> str:
-    """Return the folder or Hub id that a model's name stands for.
+    """Return the folder or Hub id that a model's name refers to.
 
     Raises:
-        UserError: The name is a path without a folder, or names a package that is not installed.
+        UserError: The folder does not exist, or the package is not installed.
     """
     if name.startswith("package:"):
         package = name.removeprefix("package:")
@@ -38,10 +38,10 @@ def resolve_model(name: str) -> str:
 
 @contextmanager
 def loading(subject: str) -> Iterator[None]:
-    """Turn any exception into a UserError of one sentence: the libraries that load models raise many kinds.
+    """Convert any exception into a one-sentence UserError, since the libraries that load models raise many kinds.
 
     Args:
-        subject: What is loaded, as the sentence names it, e.g. "The teacher NAME".
+        subject: The subject of the sentence, such as "The teacher NAME".
     """
     try:
         yield
@@ -63,7 +63,7 @@ def model_name(spec: str) -> str:
 
 
 def weights_hash(model: torch.nn.Module) -> str:
-    """Return SHA-256 over the names, shapes and values of a model's weights, independent of how they are stored."""
+    """Compute the SHA-256 of the names, shapes and values of a model's weights, independent of the file format."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)}".encode())

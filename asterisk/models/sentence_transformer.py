@@ -1,4 +1,4 @@
-"""Models of sentence-transformers, and plain transformers encoders with a pooling."""
+"""Load sentence-transformers models, and transformers encoders with pooling."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ from asterisk.models.encoder import LoadedModel
 from asterisk.models.passes import CPU_PASS_TOKENS, passes_by_length
 from asterisk.models.resolve import bytes_on_disk, weights_hash
 
-# English has four to five characters a token.
+# English has four to five characters per token.
 CHARACTERS_PER_TOKEN = 4
 MOST_CHARACTERS_PER_TOKEN = 5
 
@@ -61,7 +61,7 @@ def sentence_transformer_encoder(model: SentenceTransformer, location: str) -> L
     """Wrap a model loaded from `location` for a [`asterisk.models.encoder.TextEncoder`]."""
 
     def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
-        # Characters stand for tokens. What lies beyond the longest input costs nothing.
+        # Estimate tokens by characters. Text beyond the longest input is truncated, so it costs nothing.
         longest = MOST_CHARACTERS_PER_TOKEN * (model.max_seq_length or 1_000_000)
         lengths = [min(len(text), longest) for text in texts]
         on_cpu = model.device.type == "cpu"

@@ -1,4 +1,4 @@
-"""Static models of model2vec: a vector for each token, without context."""
+"""Static models of model2vec: one vector per token, without context."""
 
 import contextlib
 import hashlib
@@ -32,7 +32,7 @@ def distil_static(location: str, dimensions: int = STATIC_DIMENSIONS) -> "Static
     """
     from model2vec.distill import distill
 
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar cannot be switched off
+    with contextlib.redirect_stderr(io.StringIO()):  # hides a progress bar that has no switch
         return distill(location, pca_dims=dimensions)
 
 

@@ -14,7 +14,7 @@ def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreT
     """Copy any fast tokenizer as a PreTrainedTokenizerFast, the class that every transformers release has.
 
     Raises:
-        UserError: It is not a fast tokenizer.
+        UserError: The tokenizer is not a fast one.
     """
     backend = getattr(source, "backend_tokenizer", None)
     if backend is None:
@@ -34,7 +34,7 @@ def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) ->
     """Wrap a tokenizer of the tokenizers library for transformers.
 
     Args:
-        tokenizer: The tokenizer. Its truncation and padding are switched off, since each call sets them.
+        tokenizer: The tokenizer. Its truncation and padding are switched off: each call sets them.
         max_length: The longest input in tokens.
         settings: Further arguments of PreTrainedTokenizerFast, such as special tokens.
     """
@@ -49,7 +49,7 @@ def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) ->
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save a tokenizer under the class name that every transformers release knows, without settings of past calls."""
+    """Save a tokenizer as PreTrainedTokenizerFast, without the truncation and padding of past calls."""
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)

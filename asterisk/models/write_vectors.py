@@ -1,7 +1,7 @@
 """Embed any number of texts into a NumPy file, with any number of processes.
 
-Rows are in the order of the texts. With n processes, each reads all texts, embeds every nth chunk and writes its rows
-in place. The file gets its name when all rows are written.
+Rows are in the order of the texts. Each of n processes reads all texts, embeds every nth chunk and writes its rows in
+place. The file is renamed to its final name when all rows are written.
 """
 
 import math
@@ -17,7 +17,7 @@ from asterisk.core.errors import UserError
 from asterisk.core.progress import progress_bar
 from asterisk.models.encoder import Encoder
 
-# Texts that a process embeds at a time: enough to sort them by length.
+# Texts that a process embeds at a time: enough for batches of similar length.
 CHUNK = 8_192
 
 
@@ -29,11 +29,11 @@ def write_embeddings(
     batch_size: int = 128,
     dtype: str = "float32",
 ) -> int:
-    """Write the unit vectors (number of texts, dimensions) of all texts to a file that `numpy.load` reads.
+    """Write the unit vectors of all texts, (number of texts, dimensions), to a file that `numpy.load` reads.
 
     Args:
         encoder: The model.
-        texts: Returns the texts from the first on, the same each time: a first pass counts them.
+        texts: Returns a new iterator over the same texts at each call: a first pass counts them.
         file: The file to write; an existing one is replaced.
         processes: The processes of the run, which all call this with the same arguments.
         batch_size: The largest number of texts in a forward pass.

@@ -175,7 +175,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, asterisk_folder: Path) -> N
         ("nowhere", "There is no model folder nowhere"),
         ("package:nowhere", "nowhere is not installed"),
         (str(tmp_path / "empty"), "has neither config.json, modules.json nor model.onnx"),
-        (str(tmp_path / "alone"), r"No tokenizer\.json lies beside"),
+        (str(tmp_path / "alone"), r"There is no tokenizer\.json beside"),
         (str(tmp_path / "other"), "should take input_ids and attention_mask"),
         (str(asterisk_folder.parent / "broken"), "cannot be loaded"),
         ("nobody/nothing", "cannot be loaded"),
