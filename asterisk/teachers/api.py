@@ -1,8 +1,8 @@
-"""A teacher behind an embeddings API of OpenAI's form, which vLLM, Ollama, LiteLLM and most services offer too.
+"""A teacher behind an OpenAI-compatible embeddings API, which vLLM, Ollama, LiteLLM and most services offer too.
 
 The official client (pip install '.[api]') retries on 408, 409, 429, 5xx, timeouts and dropped connections, after the
 time in the Retry-After header or an exponential delay with jitter. This module adds batches, concurrent requests, a
-limit on their rate, and the checks of the answers.
+rate limit, and checks of the answers.
 """
 
 import base64
@@ -27,16 +27,16 @@ BATCH_SIZE = 128
 BYTES_PER_TOKEN = 3
 # Estimated tokens of one request; OpenAI accepts 300,000.
 REQUEST_TOKENS = 50_000
-# Attempts at a request whose answers are not usable.
+# Attempts at a request before unusable answers become an error.
 UNUSABLE_ANSWERS = 3
-# Statuses with which servers refuse a batch that is too large, or a format that they do not know.
+# Status codes for a batch that is too large, and for an unknown encoding format.
 BATCH_REFUSALS = (400, 413, 422)
 FORMAT_REFUSALS = (400, 422)
 PROBE = "The quick brown fox jumps over the lazy dog."
 
 
 class EmbeddingsAPITeacher:
-    """A model of an embeddings API, which tells neither its maximum length nor what it truncates."""
+    """A model of an embeddings API, which reports neither its maximum length nor truncation."""
 
     max_length = None
     precision = "float32"
@@ -54,15 +54,15 @@ class EmbeddingsAPITeacher:
         timeout: float = 60.0,
         max_retries: int = 8,
     ):
-        """Embed one fixed sentence, to learn the dimension and to recognise the model later.
+        """Embed a fixed sentence, to learn the dimension and to recognise the model later.
 
         Args:
-            model: The model's name at the API.
+            model: The API's name for the model.
             base_url: The URL to which `/embeddings` is appended; by default `OPENAI_BASE_URL` or OpenAI's own.
             key_variable: The environment variable that holds the key; it may be unset if `base_url` is given.
-            dimensions: Requested width of the vectors, for models that can shorten them.
-            batch_size: Maximum number of texts per request. A lower limit of the server is learned when it refuses a
-                batch: from the number in its message, or by halving.
+            dimensions: The dimension to request, for models that can shorten their vectors.
+            batch_size: Maximum number of texts per request. If the server refuses a batch, the limit is lowered to the
+                number in its message, or halved.
             requests_in_flight: Maximum number of concurrent requests.
             requests_per_minute: Maximum number of requests started per minute, retries included.
             timeout: Seconds to wait for an answer.
@@ -96,7 +96,7 @@ class EmbeddingsAPITeacher:
         self._format: Literal["base64", "float"] = "base64"
         self._requests_in_flight = requests_in_flight
         self._client = openai.OpenAI(
-            # The client wants a key, even for a local server that asks for none.
+            # The client requires a key, even for a local server that does not.
             api_key=key or "none",
             base_url=base_url,
             timeout=timeout,
@@ -112,10 +112,10 @@ class EmbeddingsAPITeacher:
         self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        """See [`asterisk.teachers.teacher.Teacher`]. The number of truncated texts is reported as 0.
+        """See [`asterisk.teachers.teacher.Teacher`]. The number of truncated texts is always 0.
 
         Raises:
-            UserError: The API refuses a request, or gives no usable answer at the last attempt.
+            UserError: The API refuses a request, or the last attempt gives no usable answer.
         """
         vectors = [np.empty((0, self.dimension), dtype=np.float32)]
         with ThreadPoolExecutor(self._requests_in_flight) as pool:
@@ -123,11 +123,11 @@ class EmbeddingsAPITeacher:
         return np.concatenate(vectors), 0
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
-        """Raise a [`UserError`]: an API shows no tokenizer."""
+        """Raise a [`UserError`]: an API provides no tokenizer."""
         raise UserError(f"The teacher {self.name} has no tokenizer.")
 
     def _embed(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors of a batch, in several requests if a smaller limit was learned since it was put together."""
+        """Embed a batch; use several requests if the batch limit has been lowered."""
         vectors: list[np.ndarray] = []
         done = 0
         while done < len(texts):
@@ -136,17 +136,12 @@ class EmbeddingsAPITeacher:
                 vectors.append(self._request(part))
                 done += len(part)
             except _BatchRefusedError as refusal:
-                # Another thread may have learned an even lower limit.
+                # Another thread may have set an even lower limit.
                 self._batch_size = min(self._batch_size, refusal.limit)
         return np.concatenate(vectors)
 
     def _request(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors of the texts of one request.
-
-        Raises:
-            _BatchRefusedError: The server may accept fewer texts.
-            UserError: See [`encode`].
-        """
+        """Embed texts in one request; raise `_BatchRefusedError` if the server may accept fewer texts."""
         attempts = 0
         while True:
             encoding = self._format
@@ -168,7 +163,7 @@ class EmbeddingsAPITeacher:
                 else:
                     raise UserError(self._explanation(error)) from None
             except openai.APIConnectionError as error:
-                problem = "gave no answer in time" if isinstance(error, openai.APITimeoutError) else "is not reached"
+                problem = "gave no answer in time" if isinstance(error, openai.APITimeoutError) else "was not reached"
                 raise UserError(
                     f"The embeddings API {self._url} {problem}, {self._client.max_retries + 1} times in a row; "
                     "check the base URL and the network, or try again later."
@@ -202,14 +197,14 @@ class EmbeddingsAPITeacher:
 
 
 class _BatchRefusedError(Exception):
-    """A server refused a batch; it may accept one of `limit` texts."""
+    """A server refused a batch, but may accept `limit` texts."""
 
     def __init__(self, limit: int):
         self.limit = limit
 
 
 class _Pace:
-    """Delays requests so that they start evenly spaced, at most `per_minute` in a minute."""
+    """Delays requests to even intervals, at most `per_minute` in a minute."""
 
     def __init__(self, per_minute: float | None):
         self._interval = 60 / per_minute if per_minute else 0.0
@@ -225,13 +220,13 @@ class _Pace:
 
 
 def _message(error: openai.APIStatusError) -> str:
-    """The server's own words, if its answer has OpenAI's form."""
+    """Return the server's message if its answer has OpenAI's form, else the client's."""
     body = error.body if isinstance(error.body, dict) else {}
     return str(body.get("message") or error.message)
 
 
 def _batch_limit(message: str, refused: int) -> int:
-    """The batch size that a refusal names, or half the refused one.
+    """Return the batch size in the server's message, or half the refused one.
 
     text-embeddings-inference says "batch size 128 > maximum allowed batch size 32", DashScope "batch size is invalid,
     it should not be larger than 10".
@@ -257,21 +252,23 @@ def _batches(texts: list[str], batch_size: int) -> Iterator[list[str]]:
 
 
 def _unit_vectors(answer: Any, count: int, dimension: int) -> np.ndarray:
-    """The vectors of an answer, in the order of the texts: (count, dimension), float32; 0 allows any dimension.
+    """Return the unit vectors of an answer in the order of the texts, (count, dimension), float32.
+
+    A `dimension` of 0 allows any.
 
     Raises:
-        AttributeError, TypeError, ValueError: The answer does not have this form.
+        AttributeError, TypeError, ValueError: The answer is malformed.
     """
-    # Some servers leave the index out.
+    # Some servers omit the index.
     indices: list[Any] = [getattr(item, "index", None) for item in answer.data]
     if all(index is None for index in indices):
         indices = list(range(len(indices)))
     if sorted(indices) != list(range(count)):
-        raise ValueError(f"{len(indices)} vectors came whose indices are not 0 to {count - 1}")
-    vectors = np.stack([_decoded(answer.data[indices.index(place)].embedding) for place in range(count)])
+        raise ValueError(f"the indices of {len(indices)} vectors are not 0 to {count - 1}")
+    vectors = np.stack([_decoded(answer.data[indices.index(row)].embedding) for row in range(count)])
     vectors = vectors.astype(np.float64)
     if vectors.ndim != 2 or vectors.shape[1] != (dimension or vectors.shape[1]):
-        raise ValueError(f"the vectors are of shape {vectors.shape[1:]} instead of {dimension} dimensions")
+        raise ValueError(f"the vectors have shape {vectors.shape[1:]} instead of {dimension} dimensions")
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or not norms.all():
         raise ValueError("a vector is not finite, or zero")
@@ -279,17 +276,17 @@ def _unit_vectors(answer: Any, count: int, dimension: int) -> np.ndarray:
 
 
 def _decoded(embedding: Any) -> np.ndarray:
-    # Servers that do not know base64 send numbers.
+    # Servers without base64 send numbers.
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
     return np.asarray(embedding, dtype=np.float32)
 
 
 def _direction(vector: np.ndarray) -> list[bool]:
-    """The sides of 16 fixed random planes on which a vector lies.
+    """Return on which side of 16 fixed random planes a vector lies.
 
-    Numbers, even rounded, would differ between calls, since APIs compute a little differently each time. A vector
-    turned by 0.1 degrees changes a side in 1 of 110 cases, that of an unrelated model in all but 1 of 65,536.
+    Even rounded numbers would differ between calls, since APIs compute slightly differently each time. A vector turned
+    by 0.1 degrees changes a side in 1 of 110 cases; an unrelated model's vector, in all but 1 of 65,536.
     """
     planes = np.random.RandomState(0).standard_normal((16, len(vector)))
     return (planes @ vector > 0).tolist()

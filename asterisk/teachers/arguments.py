@@ -1,4 +1,4 @@
-"""Command-line arguments about the teacher."""
+"""Command-line arguments for teachers and stores."""
 
 from dataclasses import dataclass
 

@@ -6,14 +6,14 @@
     python -m asterisk.teachers.cluster --corpus texts/ --teacher BAAI/bge-m3 --store_dir s3://bucket/store \\
         --corpus_dir /shared/corpus --executor ray --tasks 9 --gpus_per_task 1
 
-This command reads the sentences once. Each task then embeds its share of the shards, and the last one completes the
-store. The same command again embeds only what is missing. train_distill.py reads the store if it is given the same
+The command reads the sentences once. Each task then embeds its share of the shards, and the last task completes the
+store. Running the command again embeds only the missing shards. train_distill.py reads the store if it gets the same
 corpus, teacher and --store_dir.
 
-The second command runs on a login node: it submits a job array and returns; `squeue --me` shows the array. Its tasks
-execute STORE_DIR/logs/executor.pik, so nobody else may be able to write to the store. The third command runs on the
+Run the second example on a login node: it submits a job array and returns; `squeue --me` shows the array. Its tasks
+execute STORE_DIR/logs/executor.pik, so nobody else may have write access to the store. Run the third example on the
 head of a Ray cluster (pip install 'ray[default]'; `ray job submit -- ...`). Workers on one machine share its
-processors; OMP_NUM_THREADS sets how many each of them uses.
+processors; OMP_NUM_THREADS sets how many each worker uses.
 """
 
 import importlib.util
@@ -30,7 +30,7 @@ def main() -> None:
     """Read the corpus and run or submit the tasks."""
     arguments = parse_arguments(ClusterArguments, __doc__ or "")
     check_arguments(arguments)
-    # These imports take seconds, which --help need not.
+    # These imports take seconds, which --help should not.
     from asterisk.data.corpus import build_corpus, corpus_options, describe_counts
     from asterisk.teachers.executors import EmbedShards, make_executor
     from asterisk.teachers.store import EmbeddingStore

@@ -1,4 +1,4 @@
-"""Embedding a corpus: the shards of a store are made by any number of processes, and each only once."""
+"""Embed a corpus into the shards of a store, with any number of processes."""
 
 import os
 import time
@@ -23,19 +23,19 @@ from asterisk.teachers.store import STORE_VERSION, EmbeddingStore, read_manifest
 from asterisk.teachers.teacher import Teacher
 from asterisk.teachers.token_store import tokenizer_hash
 
-# Sentences per call of the teacher: few enough to move the progress bar, enough to batch by length.
+# Sentences per call of the teacher: few enough for a steady progress bar, enough to batch by length.
 SENTENCES_PER_CALL = 2_048
-# Seconds between two looks at a store at a URL, each of which lists all its files.
+# Seconds between polls of a store at a URL, each of which lists all its files.
 REMOTE_POLL_SECONDS = 10.0
 
 
 def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> EmbeddingStore:
-    """Embed the shards of the corpus that the store lacks, together with the other processes of this run.
+    """Embed the missing shards of the store, together with the other processes of this run.
 
     Every process of `accelerate launch` calls this function, outside `main_process_first`. Each rank begins with its
-    share of the shards. Ranks wait for each other by looking at the store, never in a barrier, which would time out.
-    In a local folder a free process takes over remaining shards, also those of other runs of the same command; a
-    process that is killed loses only the shard that it was making.
+    share of the shards. Ranks wait for each other by polling the store, since a barrier would time out. In a local
+    folder, an idle process takes over remaining shards, also those of other runs of the same command. A killed process
+    loses only the shard that it was making.
 
     Args:
         corpus: The sentences.
@@ -51,7 +51,7 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
     """
     state = this_process()
     folder = RemoteFolder(location)
-    # At a URL nothing tells which shards the processes of other machines are making.
+    # A URL offers no locks, so processes cannot see which shards others are making.
     is_local = folder.system is None
     finished = embed_shards(corpus, teacher, location, state.process_index, state.num_processes, help_others=is_local)
     while not finished:
@@ -67,7 +67,7 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
 def embed_shards(
     corpus: Corpus, teacher: Teacher, location: Path | str, rank: int, world: int, help_others: bool = False
 ) -> bool:
-    """Embed the missing shards of one rank, and complete the store if no other shard is missing.
+    """Embed the missing shards of one rank, and complete the store if no shard is missing.
 
     Args:
         corpus: The sentences.
@@ -102,7 +102,7 @@ def embed_shards(
     def make(index: int) -> None:
         path = folder.local / shard_name(index)
         truncated = embed_shard(corpus.shard(index), teacher, path, progress.update)
-        # Not earlier: a teacher that fails at once must not leave settings that refuse the right one.
+        # Record the settings only now: a teacher that fails at once must not block the right one.
         _begin(folder, settings)
         folder.upload(path.name)
         record = {"file": path.name, "rows": rows[index], "truncated": truncated, "sha256": file_hash(path)}
@@ -141,16 +141,16 @@ def embed_shard(texts: list[str], teacher: Teacher, path: Path, on_progress: Cal
 
 
 def _checked_vectors(vectors: Any, texts: list[str], teacher: Teacher) -> np.ndarray:
-    """The vectors as float16; wrong shapes and values that are not finite are refused."""
+    """Convert vectors to float16; refuse wrong shapes and values that are not finite."""
     try:
         with np.errstate(over="ignore"):
             vectors = np.asarray(vectors, dtype=np.float16)
         found = f"of shape {vectors.shape}"
     except (TypeError, ValueError):
         found = "of mixed widths"
-    wanted = (len(texts), teacher.dimension)
-    if found != f"of shape {wanted}":
-        raise UserError(f"The teacher {teacher.name} gave vectors {found} instead of {wanted}; it is not usable.")
+    expected = (len(texts), teacher.dimension)
+    if found != f"of shape {expected}":
+        raise UserError(f"The teacher {teacher.name} gave vectors {found} instead of {expected}; it is not usable.")
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
         raise UserError(f"The teacher {teacher.name} gave a vector that is not finite for {texts[broken[0]][:80]!r}.")
@@ -158,7 +158,7 @@ def _checked_vectors(vectors: Any, texts: list[str], teacher: Teacher) -> np.nda
 
 
 def _settings(corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
-    """The settings that a store records."""
+    """Return the settings that a store records."""
     tokenizer = teacher.tokenizer
     return {
         "teacher": teacher.name,
@@ -174,7 +174,7 @@ def _settings(corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
 
 
 def _check_settings(folder: RemoteFolder, settings: dict[str, Any]) -> bool:
-    """Refuse a store that was made with other settings; returns whether it is complete. Writes nothing."""
+    """Refuse a store with other settings, and return whether it is complete; write nothing."""
     manifest = read_manifest(folder)
     if manifest is None:
         return False
@@ -183,9 +183,9 @@ def _check_settings(folder: RemoteFolder, settings: dict[str, Any]) -> bool:
 
 
 def _begin(folder: RemoteFolder, settings: dict[str, Any]) -> None:
-    """Write the settings, unless they are there; refuse others.
+    """Write the settings unless they are recorded; refuse a store with others.
 
-    A shard without its marker does not count, so one that was made in vain does no harm.
+    A shard that was made for other settings does no harm: shards without a marker do not count.
     """
     with locked(folder.local / MANIFEST):
         if read_manifest(folder) is None:
@@ -194,7 +194,7 @@ def _begin(folder: RemoteFolder, settings: dict[str, Any]) -> None:
 
 
 def _finish(folder: RemoteFolder, num_shards: int) -> bool:
-    """Complete the manifest if all shards are done; returns whether it is complete. Any process may call this."""
+    """Complete the manifest if all shards are done; return whether it is complete. Any process may call this."""
     names = folder.names()
     if any(shard_name(index) not in names for index in range(num_shards)):
         return False
@@ -214,14 +214,14 @@ def _finish(folder: RemoteFolder, num_shards: int) -> bool:
         truncated = sum(shard["truncated"] for shard in shards)
         share = truncated / sum(shard["rows"] for shard in shards)
         folder.write_json(MANIFEST, {**manifest, "truncated": truncated, "truncated_share": share, "shards": shards})
-    # From now on, a process that finds no marker finds the complete manifest.
+    # Remove markers last: a process that finds no marker must find the complete manifest.
     folder.remove([_marker(index) for index in sorted(markers)])
     remove_leftovers(folder.local)
     return True
 
 
 def _changed_since_marked(folder: RemoteFolder, index: int) -> bool:
-    """Whether a shard may be damaged, so that its checksum decides; other damage is found when it is read."""
+    """Return whether a shard changed after its marker was written; other damage is found when the shard is read."""
     if folder.system is not None:
         return False
     try:

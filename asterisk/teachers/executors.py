@@ -21,7 +21,7 @@ class EmbedShards:
     Args:
         corpus: The sentences, in a folder that every worker sees.
         location: The path or URL of the store.
-        load_teacher: Loads the teacher on a torch device, or, for None, on the best one available; it is pickled.
+        load_teacher: Loads the teacher on a torch device; None means the best one available. It must be picklable.
     """
 
     corpus: Corpus
@@ -29,20 +29,20 @@ class EmbedShards:
     load_teacher: Callable[[str | None], Teacher]
 
     def __call__(self, data: Any, rank: int, world_size: int) -> None:
-        """Called by datatrove; the first step of a pipeline gets no `data`."""
+        """Embed one rank's shards. As the first step of a pipeline, it gets no `data`."""
         gpus = torch.cuda.device_count()
         teacher = self.load_teacher(f"cuda:{rank % gpus}" if gpus else None)
         embed_shards(self.corpus, teacher, self.location, rank, world_size)
 
 
 def make_executor(step: EmbedShards, arguments: ExecutorArguments) -> Any:
-    """The datatrove executor that the arguments ask for, ready to `run`."""
+    """Create the datatrove executor that the arguments name."""
     common = {
         "pipeline": [step],
         "tasks": arguments.tasks,
         "workers": arguments.workers,
         "logging_dir": f"{step.location}/logs",
-        # The store records what is done, shard by shard.
+        # The store itself records which shards are done.
         "skip_completed": False,
     }
     if arguments.executor == "local":

@@ -1,4 +1,4 @@
-"""A teacher whose vectors were computed elsewhere: a table or an array, looked up by text."""
+"""A teacher whose vectors come from a table or an array, looked up by text."""
 
 import hashlib
 import itertools
@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 
 from asterisk.core.errors import UserError
 
-# Rows that are read, checked and copied at once.
+# Rows read, checked and copied at once.
 ROWS_AT_A_TIME = 4_096
 
 
 class PrecomputedTeacher:
-    """Precomputed vectors, looked up by their text; surrounding white space is ignored.
+    """Precomputed vectors, looked up by text; surrounding white space is ignored.
 
-    The first vector of a repeated text is used. The vectors are copied to an unnamed temporary file and memory-mapped,
-    so that memory holds 16 bytes per text.
+    A repeated text gets its first vector. The vectors are copied to an unnamed temporary file and memory-mapped, so
+    memory holds only 16 bytes per text.
     """
 
     max_length = None
@@ -38,8 +38,8 @@ class PrecomputedTeacher:
             text_column: The column of the texts.
 
         Raises:
-            UserError: There is no such file or column; the numbers of texts and vectors differ; or a vector is
-                missing, of another width, not finite or zero.
+            UserError: A file or column is missing; the numbers of texts and vectors differ; or a vector is missing, of
+                another width, not finite or zero.
         """
         self.name = f"vectors:{Path(path).name}"
         self.dimension = 0
@@ -62,7 +62,7 @@ class PrecomputedTeacher:
             file.flush()
             all_keys = np.concatenate(keys)
             self._vectors = np.memmap(file, kept, mode="r", shape=(len(all_keys), self.dimension))
-        # Stable, so that the first of equal texts is found.
+        # A stable sort keeps the first of equal texts first.
         self._rows = np.argsort(all_keys, kind="stable")
         self._keys = all_keys[self._rows]
         self.fingerprint = digest.hexdigest()
@@ -90,13 +90,13 @@ class PrecomputedTeacher:
 
 
 def _text_keys(texts: list[str]) -> np.ndarray:
-    """A hash of each text without surrounding white space, as uint64."""
+    """Hash each text, without surrounding white space, to uint64."""
     digests = (hashlib.blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=8) for text in texts)
     return np.frombuffer(b"".join(digest.digest() for digest in digests), dtype=np.uint64)
 
 
 def _norms(where: Path, first: int, vectors: np.ndarray, dimension: int) -> np.ndarray:
-    """The norms of the vectors from row `first` of a file on: (number of vectors, 1), float64."""
+    """Check vectors, whose first is row `first` of a file, and return their norms: (number of vectors, 1), float64."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     for problem, wrong in (
         (f"has {vectors.shape[1]} dimensions instead of {dimension}", np.array([vectors.shape[1] != dimension])),
@@ -143,7 +143,7 @@ def _read_vectors(path: Path, text_column: str, column: str) -> Iterator[VectorR
 
 
 def _read_table(file: Path, text_column: str, column: str) -> Iterator[pa.RecordBatch]:
-    """The two columns of a Parquet or Arrow file, in batches."""
+    """Yield the two columns of a Parquet or Arrow file, in batches."""
     try:
         if file.suffix == ".parquet":
             parquet = pq.ParquetFile(file, memory_map=True)

@@ -22,7 +22,7 @@ class RemoteFolder:
 
     Attributes:
         name: The path or URL.
-        local: The local folder: the folder itself, or the one that holds the copies of a URL's files.
+        local: The folder itself, or the local folder with copies of a URL's files.
         system: The file system of a URL; None for a local path.
     """
 
@@ -46,32 +46,32 @@ class RemoteFolder:
         self.local = cache_folder() / hashlib.sha256(redact(self.name).encode()).hexdigest()[:16]
 
     def names(self) -> set[str]:
-        """The names of the files and folders in it; none if it does not exist."""
+        """List the names in the folder; none if it does not exist."""
         with self._reaching():
             try:
                 if self.system is None:
                     return set(os.listdir(self.local))
-                # A cached listing may lack what other machines wrote since.
+                # A cached listing may lack newer files of other machines.
                 self.system.invalidate_cache()
                 return {path.rstrip("/").rpartition("/")[2] for path in self.system.ls(self._root, detail=False)}
             except FileNotFoundError:
                 return set()
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Return whether the file exists."""
         if self.system is None:
             return (self.local / name).is_file()
         with self._reaching():
             return self.system.isfile(f"{self._root}/{name}")
 
     def read_json(self, name: str) -> Any:
-        """The content of a JSON file; None if there is no such file.
+        """Read a JSON file; return None if it does not exist.
 
         Raises:
             UserError: The file is not JSON, or the folder cannot be reached.
         """
         if self.system is None:
-            # One access only: another process may create or remove the file between two.
+            # Access the file only once: another process may create or remove it at any time.
             return read_json(self.local / name, required=False)
         with self._reaching():
             try:
@@ -97,7 +97,7 @@ class RemoteFolder:
                 self.system.put_file(str(self.local / name), f"{self._root}/{name}")
 
     def fetch(self, name: str, sha256: str) -> Path:
-        """The local path of a file with this checksum, copied from the URL if necessary.
+        """Return the local path of a file with this checksum, copied from the URL if necessary.
 
         Raises:
             UserError: The file is missing or has another checksum.
@@ -135,7 +135,7 @@ class RemoteFolder:
             yield
         except UserError:
             raise
-        except Exception as error:  # each protocol has errors of its own
+        except Exception as error:  # each protocol raises its own errors
             raise UserError(f"{self.name} cannot be reached: {' '.join(str(error).split())[:300]}.") from error
 
 

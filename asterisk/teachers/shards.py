@@ -14,29 +14,29 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import atomic_file
 from asterisk.core.locks import locked
 
-# Seconds between two looks at the shards that other processes are making.
+# Seconds between polls of the shards that other processes are making.
 POLL_SECONDS = 0.5
-# Every mapped shard takes a file descriptor, of which a process usually has 1,024.
+# Every mapped shard takes a file descriptor; a process usually has 1,024.
 MAX_MAPPED = 256
 
 View = TypeVar("View")
 
 
 def shard_name(index: int) -> str:
-    """The file name of a shard."""
+    """Return the file name of a shard."""
     return f"shard-{index:05d}.arrow"
 
 
 def write_shard(path: Path, table: pa.Table) -> None:
     """Write a table atomically, as one record batch, so that each column is contiguous in memory."""
     table = table.combine_chunks()
-    # Errors of Python's own file object say in words what is wrong with the disk.
+    # A Python file object gives readable errors for a full or broken disk.
     with atomic_file(path) as temporary, temporary.open("wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 
 class MappedShard:
-    """A shard mapped into memory: reading its columns reads the disk.
+    """A memory-mapped shard.
 
     Attributes:
         path: The file.
@@ -49,7 +49,7 @@ class MappedShard:
         Args:
             path: The file.
             names: The columns.
-            validate: Whether to read the file once to see that no offset in it points outside.
+            validate: Whether to read the whole file to check its offsets.
 
         Raises:
             UserError: The file is missing or is not such a shard.
@@ -78,20 +78,20 @@ class MappedShard:
 
 
 class ShardCache(Generic[View]):
-    """Shards that are mapped when they are first read; the `MAX_MAPPED` used last stay mapped."""
+    """Maps shards when they are first read, and keeps the `MAX_MAPPED` most recently used."""
 
     def __init__(self, open_shard: Callable[[int], tuple[MappedShard, View]]):
         """Map nothing yet.
 
         Args:
-            open_shard: Returns a shard, by its index, and what callers read from it.
+            open_shard: Takes the index of a shard; returns the shard and the view of it that callers read.
         """
         self._open_shard = open_shard
         self._mapped: dict[int, tuple[MappedShard, View]] = {}
 
     def __getitem__(self, index: int) -> View:
         entry = self._mapped.pop(index, None) or self._open_shard(index)
-        # The order of the dictionary is the order of use.
+        # The dictionary is ordered by last use.
         self._mapped[index] = entry
         if len(self._mapped) > MAX_MAPPED:
             del self._mapped[next(iter(self._mapped))]
@@ -104,12 +104,12 @@ class ShardCache(Generic[View]):
 
 
 def shards_of(rows: Sequence[int] | np.ndarray, first_rows: np.ndarray) -> np.ndarray:
-    """The index of the shard that holds each row, given the first row of each shard."""
+    """Return the index of the shard that holds each row, given the first row of each shard."""
     return np.searchsorted(first_rows, rows, side="right") - 1
 
 
 def share_order(count: int, rank: int, world: int, help_others: bool = True) -> list[int]:
-    """The order in which a rank makes shards: those with index `rank` modulo `world` first.
+    """Return the order in which a rank makes shards: those with index `rank` modulo `world` first.
 
     Args:
         count: The number of shards.
@@ -130,17 +130,17 @@ def share_shards(
     make: Callable[[int], None],
     progress: tqdm,
 ) -> None:
-    """Make the missing shards together with all processes that do the same.
+    """Make the missing shards together with all other processes that call this.
 
-    One process at a time makes a shard, under a lock that dies with the process. A process waits only when others are
-    making all remaining shards, and never in a collective operation, which would time out.
+    One process at a time makes a shard, under a lock that ends with the process. A process waits only while others
+    make all remaining shards. It polls, since a collective operation would time out.
 
     Args:
         folder: The folder of the shards, on a file system that all processes share.
         order: The indices of the shards to make, in order.
         done: Returns whether the shard with an index exists.
         make: Makes the shard with an index.
-        progress: Tells when this process is waiting.
+        progress: Shows when this process is waiting.
     """
     while order:
         made_elsewhere = []

@@ -4,7 +4,7 @@ A store is a folder, or any fsspec URL, of Arrow shards, one for each shard of t
 
     store/manifest.json          teacher, fingerprint, dimension, ...; each shard's rows and SHA-256, once complete
     store/shard-00000.arrow      text (string), embedding (fixed-size list of float16: a unit vector)
-    store/shard-00000.json       until the store is complete: marks the shard as done and holds its SHA-256
+    store/shard-00000.json       marks the shard as done and holds its SHA-256; removed once the store is complete
     store/corpus/                the sentences that the shards were made from
     store/tokens-HASH/           the same sentences as token ids of one student's tokenizer
 
@@ -31,12 +31,12 @@ STORE_VERSION = 1
 
 
 class EmbeddingStore:
-    """A complete store. Rows are numbered through all shards; a shard is fetched, checked and mapped at its first use.
+    """A complete store. Rows are numbered across shards; a shard is fetched, checked and mapped at its first use.
 
     Attributes:
         folder: The local folder of the shards.
-        settings: What the store was made with: teacher, fingerprint, dimension, ...
-        truncated: The number of sentences that were longer than the teacher reads.
+        settings: The settings of the store: teacher, fingerprint, dimension, ...
+        truncated: The number of sentences that the teacher truncated.
         rows_per_shard: The number of rows of each shard.
     """
 
@@ -65,7 +65,7 @@ class EmbeddingStore:
         return int(self._first_rows[-1])
 
     def check_shards(self) -> None:
-        """Fetch and check every shard now, rather than at its first use.
+        """Fetch and check every shard now rather than at its first use.
 
         Raises:
             UserError: A shard is missing, damaged or not as the manifest describes it.
@@ -76,7 +76,7 @@ class EmbeddingStore:
             remove_leftovers(self.folder)
 
     def embeddings(self, rows: np.ndarray) -> np.ndarray:
-        """The teacher's unit vectors of the rows: (number of rows, dimension), float16.
+        """Return the teacher's unit vectors of the rows: (number of rows, dimension), float16.
 
         Raises:
             UserError: A shard is missing, damaged or not as the manifest describes it.
@@ -89,7 +89,7 @@ class EmbeddingStore:
         return gathered
 
     def texts(self, rows: Sequence[int] | np.ndarray) -> list[str]:
-        """The sentences of the rows."""
+        """Return the sentences of the rows."""
         return [
             self._shards[shard][0][int(row - self._first_rows[shard])].as_py()
             for shard, row in zip(shards_of(rows, self._first_rows), rows, strict=True)
@@ -100,9 +100,9 @@ class EmbeddingStore:
         self._shards.release()
 
     def tokens(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenStore:
-        """The sentences as token ids, truncated to `max_length` tokens; computed once per tokenizer and length.
+        """Return the sentences as token ids, truncated to `max_length` tokens; they are computed only once.
 
-        They are kept in the store or, where it is not writable, in ~/.cache/asterisk.
+        They are kept in the store or, if it is read-only, in ~/.cache/asterisk.
         """
 
         def texts(index: int) -> list[str]:
@@ -116,7 +116,7 @@ class EmbeddingStore:
         )
 
     def _open_shard(self, index: int) -> tuple[MappedShard, tuple[pa.Array, np.ndarray]]:
-        """A shard with its texts and its vectors (rows, dimension)."""
+        """Open a shard with its texts and vectors (rows, dimension)."""
         path = self.folder / shard_name(index)
         if not self._checked[index]:
             self._source.fetch(path.name, self._checksums[index])
@@ -133,7 +133,7 @@ class EmbeddingStore:
 
 
 def read_manifest(folder: RemoteFolder) -> dict[str, Any] | None:
-    """The manifest of a store, finished or not; None if there is none.
+    """Read the manifest of a store, finished or not; return None if there is none.
 
     Raises:
         UserError: The manifest is malformed, of a newer version, or names other files than the shards.

@@ -14,7 +14,7 @@ from asterisk.models.resolve import loading, resolve_model, weights_hash
 from asterisk.models.sentence_transformer import load_sentence_transformer
 from asterisk.teachers.precomputed import PrecomputedTeacher
 
-# Tokens of one forward pass on a GPU, padding included: enough to keep it busy.
+# Tokens per forward pass on a GPU, padding included: enough to keep it busy.
 GPU_PASS_TOKENS = 16_384
 FORMS = "a folder, a Hub id (owner/name), package:NAME, vectors:PATH[#COLUMN] or api:MODEL"
 
@@ -23,10 +23,10 @@ class Teacher(Protocol):
     """The interface of all teachers.
 
     Attributes:
-        name: How the user names the teacher.
-        dimension: The width of the vectors.
-        precision: The type in which the vectors are computed.
-        fingerprint: Identifies the weights or vectors.
+        name: The teacher as the user names it.
+        dimension: The dimension of the vectors.
+        precision: The dtype in which the vectors are computed.
+        fingerprint: A hash that identifies the weights or vectors.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Teacher(Protocol):
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
-        """The teacher's tokenizer; None if it shows none, in which case `encode_tokens` raises a [`UserError`]."""
+        """The teacher's tokenizer; if it is None, `encode_tokens` raises a [`UserError`]."""
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        """Unit vectors (number of texts, dimension), float32, in order; and the number of truncated texts."""
+        """Return unit vectors (number of texts, dimension), float32, and the number of truncated texts."""
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
-        """Unit vectors (number of ids, dimension), float32, of texts that consist of one token."""
+        """Return unit vectors (number of ids, dimension), float32, of texts that consist of one token."""
 
 
 def has_tokenizer(spec: str) -> bool:
-    """Whether the teacher that `--teacher` names has a tokenizer, which APIs and precomputed vectors lack."""
+    """Return whether a `--teacher` has a tokenizer; APIs and precomputed vectors have none."""
     return spec.partition(":")[0] not in ("api", "vectors")
 
 
@@ -137,7 +137,7 @@ class SentenceTransformerTeacher:
             max_length=self.max_length,
             return_overflowing_tokens=True,
         )
-        # The rest of a truncated text follows as further rows of the same text.
+        # Each truncated text has further rows with the rest of its tokens.
         text_of_row = encoded["overflow_to_sample_mapping"]
         first_rows = [row for row, text in enumerate(text_of_row) if row == 0 or text_of_row[row - 1] != text]
         truncated = len({text for row, text in enumerate(text_of_row) if row > 0 and text_of_row[row - 1] == text})
@@ -145,7 +145,7 @@ class SentenceTransformerTeacher:
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
         """See [`Teacher`]."""
-        # One text shows which special tokens surround a text.
+        # Find the special tokens that surround a text.
         bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = self.tokenizer("a")["input_ids"]
         start = next(index for index in range(len(whole)) if whole[index : index + len(bare)] == bare)

@@ -32,7 +32,7 @@ TEXTS_PER_CALL = 4_096
 
 
 class TokenStore:
-    """The token ids of every row of a store, memory-mapped. Rows are numbered through all shards.
+    """The token ids of every row of a store, memory-mapped. Rows are numbered across shards.
 
     Attributes:
         lengths: The number of tokens of each row, int32.
@@ -53,7 +53,7 @@ class TokenStore:
         self._shards = ShardCache(lambda index: _map_tokens(paths[index], validate=False))
 
     def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and attention mask of the rows, padded with 0 to the longest: (number of rows, length), int64."""
+        """Return token ids and attention mask, padded with 0 to the longest row: (number of rows, length), int64."""
         lengths = self.lengths[rows]
         columns = np.arange(max(1, lengths.max(initial=1)))
         mask = columns < lengths[:, None]
@@ -73,13 +73,13 @@ class TokenStore:
 
 
 def tokenize_corpus(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> TokenStore:
-    """The sentences of a corpus as token ids, for training without a teacher.
+    """Tokenise the sentences of a corpus, for training without a teacher.
 
     Args:
         corpus: The sentences.
         tokenizer: The student's tokenizer.
         max_length: The number of tokens to which longer sentences are truncated.
-        folder: Where the token ids go, beside those of other tokenizers and lengths.
+        folder: The parent of the folder of token ids, which may hold several of those.
 
     Raises:
         UserError: A file cannot be written or is damaged.
@@ -104,7 +104,7 @@ def tokenize_shards(
         made_from: A string that changes when the sentences do.
         tokenizer: The student's tokenizer.
         max_length: The number of tokens to which longer sentences are truncated.
-        folder: The folder in which the folder of the token ids is made.
+        folder: The parent of the folder of token ids.
 
     Raises:
         UserError: A file cannot be written or is damaged.
@@ -137,7 +137,7 @@ def tokenize_shards(
 
 
 def _map_tokens(path: Path, validate: bool) -> tuple[MappedShard, tuple[np.ndarray, np.ndarray]]:
-    """A shard with its token ids, int32, and the offset of each row's first one, int64."""
+    """Map a shard with its token ids, int32, and the offset of each row's first id, int64."""
     shard = MappedShard(path, "input_ids", validate=validate)
     column = shard.columns["input_ids"]
     return shard, (column.values.to_numpy(), column.offsets.to_numpy())
@@ -148,7 +148,7 @@ def _is_done(path: Path) -> bool:
 
 
 def _checksum_file(path: Path) -> Path:
-    """The file with a shard's SHA-256; a shard without it does not count."""
+    """Return the file with a shard's SHA-256; a shard without it does not count."""
     return path.with_suffix(".sha256")
 
 
@@ -157,7 +157,7 @@ def _read_checksum(path: Path) -> str:
 
 
 def _tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> pa.Array:
-    """Token ids as lists of int32."""
+    """Tokenise texts into lists of int32."""
     parts = []
     for start in range(0, len(texts), TEXTS_PER_CALL):
         encoded = tokenizer(
@@ -172,7 +172,7 @@ def _tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: 
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """SHA-256 of a tokenizer's behaviour, without the truncation and padding that each call chooses."""
+    """Compute the SHA-256 of a tokenizer's content, without truncation and padding, which each call sets."""
     fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(fast, "to_str"):
         content = json.loads(fast.to_str()) | {"truncation": None, "padding": None}

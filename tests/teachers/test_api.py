@@ -309,7 +309,7 @@ def test_shortened_vectors_are_asked_for_and_checked(api: API, teacher: Sentence
         ("400", r"status 400 \(Fault 400 for \*\*\*\)"),
         ("429", r"status 429 .*allow fewer requests per minute"),
         ("500", r"status 500 .*try again later"),
-        ("drop", "is not reached, 3 times in a row"),
+        ("drop", "was not reached, 3 times in a row"),
         ("slow", "gave no answer in time, 3 times in a row"),
         ("truncated", "something other than the 1 vectors asked for"),
         ("one less", "indices are not 0 to 0"),
