@@ -155,11 +155,11 @@ def _recipe_values(path: Path, actions: dict[str, argparse.Action]) -> dict[str,
     for name, value in recipe.items():
         if name not in fields:
             raise UserError(f"{path}: unknown field {name!r}; the fields are {', '.join(fields)}.")
-        recipe[name] = _converted(value, fields[name], path)
+        recipe[name] = _convert(value, fields[name], path)
     return recipe
 
 
-def _converted(value: Any, action: argparse.Action, path: Path) -> Any:
+def _convert(value: Any, action: argparse.Action, path: Path) -> Any:
     """Convert a recipe's value as the parser converts a flag's text."""
     if value is None and action.default in (None, ""):
         return action.default

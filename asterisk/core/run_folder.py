@@ -1,4 +1,4 @@
-"""The folder of a run records its recipe; only the same recipe can resume the run."""
+"""A run folder records the recipe of its run; only the same recipe can resume the run."""
 
 import json
 from pathlib import Path

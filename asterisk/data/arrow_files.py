@@ -96,13 +96,13 @@ def with_class_names(row: dict[str, Any], names: Mapping[str, list[str]]) -> dic
     """Replace class numbers in a row by names; -1, which means no label, becomes None."""
     for column, classes in names.items():
         if column in row:
-            row[column] = _named(row[column], classes)
+            row[column] = _name_classes(row[column], classes)
     return row
 
 
-def _named(value: Any, classes: list[str]) -> Any:
+def _name_classes(value: Any, classes: list[str]) -> Any:
     if isinstance(value, list):
-        return [_named(item, classes) for item in value]
+        return [_name_classes(item, classes) for item in value]
     if isinstance(value, int) and -1 <= value < len(classes):
         return classes[value] if value >= 0 else None
     return value

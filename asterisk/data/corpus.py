@@ -25,7 +25,7 @@ from asterisk.data.readers import files_of
 from asterisk.data.sentences import ADDED, DROPPED, RECOMBINED, Share, select_sentences, sentence_splitter
 
 # Files up to this many bytes are identified by their content, larger ones by size and modification time.
-LARGEST_HASHED = 1 << 30
+MAX_HASHED_BYTES = 1 << 30
 
 
 def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def _identity(file: str) -> list[str]:
     if not path.is_file():
         return [redact(file)]
     status = path.stat()
-    if status.st_size > LARGEST_HASHED:
+    if status.st_size > MAX_HASHED_BYTES:
         return [path.name, f"{status.st_size} bytes of {status.st_mtime_ns}"]
     return [path.name, file_hash(path)]
 

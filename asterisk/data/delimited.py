@@ -20,14 +20,14 @@ SAMPLE_LINES = 200
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\s]*', re.IGNORECASE)
 
 # Distinct values stored per column, and multi-line rows checked against them.
-MOST_VALUES, MOST_CHECKED = 10_000, 1_000
+MAX_VALUES, MAX_MULTILINE_ROWS = 10_000, 1_000
 
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 # The default is too small for long texts.
 csv.field_size_limit(LONGEST_LINE)
 
-PLAIN_MARKS = "use --quoting none to read quotation marks as plain text"
+QUOTING_HINT = "use --quoting none to read quotation marks as plain text"
 
 
 class Dialect(NamedTuple):
@@ -63,7 +63,7 @@ def delimited_rows(
         ValueError: A row has more fields than the header, or a quotation mark is stray.
     """
     with open_text(file, file_format.encoding) as (text, start):
-        lines = bounded_lines(text, f"a quotation mark may be left open; {PLAIN_MARKS}")
+        lines = bounded_lines(text, f"a quotation mark may be left open; {QUOTING_HINT}")
         sample = start.split("\n")[:SAMPLE_LINES]
         skipped = 0
         named = SEPARATOR_LINE.fullmatch(sample[0])
@@ -97,24 +97,24 @@ def find_dialect(
     if not separator:
         # The usual separator comes first, so that it wins ties.
         candidates = [named] if named else [usual, *(char for char in SEPARATORS.values() if char != usual)]
-        separator = max(candidates, key=lambda char: _fit(Dialect(char, quoting), lines, columns))
-        if not _fit(Dialect(separator, quoting), lines, columns)[0]:
+        separator = max(candidates, key=lambda char: _rate_dialect(Dialect(char, quoting), lines, columns))
+        if not _rate_dialect(Dialect(separator, quoting), lines, columns)[0]:
             separator = named or usual
     found = Dialect(separator, quoting)
     raw = "".join(f"\n{separator}{line}" for line in lines)
-    spaced = {cell for row in _loose_rows(found, lines) for cell in row if re.match(' +"', cell)}
+    spaced = {cell for row in _sample_rows(found, lines) for cell in row if re.match(' +"', cell)}
     if quoting != csv.QUOTE_NONE and any(separator + cell in raw for cell in spaced):
         found = found._replace(skips_spaces=True)
-        say(f"{file} has spaces before quotation marks; spaces at the start of its cells are left out.")
+        say(f"{file} has spaces before quotation marks; leading spaces in its cells are dropped.")
     if not file_format.separator and separator != usual:
         name = next((name for name, char in SEPARATORS.items() if char == separator), repr(separator))
         say(f"{file} is read with the separator {name} (--separator overrides it).")
     return found
 
 
-def _fit(dialect: Dialect, lines: Sequence[str], columns: Sequence[str]) -> tuple[bool, bool, float]:
+def _rate_dialect(dialect: Dialect, lines: Sequence[str], columns: Sequence[str]) -> tuple[bool, bool, float]:
     """Rate a dialect: header has several columns, header has the wanted ones, share of rows as long as the header."""
-    header, *rows = list(_loose_rows(dialect, lines)) or [[]]
+    header, *rows = list(_sample_rows(dialect, lines)) or [[]]
     names = {name.strip() for name in header}
     if len(header) < 2:
         return False, False, 0.0
@@ -122,7 +122,7 @@ def _fit(dialect: Dialect, lines: Sequence[str], columns: Sequence[str]) -> tupl
     return True, bool(columns) and names.issuperset(columns), agreement
 
 
-def _loose_rows(dialect: Dialect, lines: Sequence[str]) -> list[list[str]]:
+def _sample_rows(dialect: Dialect, lines: Sequence[str]) -> list[list[str]]:
     try:
         return [row for row in dialect.rows(lines, strict=False) if row]
     except csv.Error:
@@ -158,7 +158,7 @@ def _checked_rows(
     quoted.refuse_swallowed_rows()
     if quoted.multiline and len(header) == 1:
         first, last = quoted.multiline
-        say(f"{file} has texts of several lines, the first from line {first:,} to {last:,}; {PLAIN_MARKS}.")
+        say(f"{file} has texts of several lines, the first from line {first:,} to {last:,}; {QUOTING_HINT}.")
     if blank:
         say(f"{file} has {blank:,} rows without any content; they are skipped.")
 
@@ -180,7 +180,7 @@ def _numbered_rows(dialect: Dialect, lines: Iterator[str], skipped: int) -> Iter
                 raise ValueError(f"{where} is damaged ({error})") from None
             raise ValueError(
                 f"{where} has a stray quotation mark: it opens a cell, but none closes the cell before a separator; "
-                f"double the mark inside quotes, or {PLAIN_MARKS}"
+                f"double the mark inside quotes, or {QUOTING_HINT}"
             ) from None
         last = skipped + reader.line_num  # type: ignore[attr-defined]
         yield first, last, row
@@ -217,13 +217,13 @@ class QuotedRows:
         swallowed: list[tuple[int, str]] = []
         if last > first:
             self.multiline = self.multiline or (first, last)
-            if len(self._suspects) < MOST_CHECKED:
+            if len(self._suspects) < MAX_MULTILINE_ROWS:
                 for place, cell in enumerate(row):
                     swallowed += self._as_rows(place, cell, len(row)) if "\n" in cell else ()
             if swallowed:
                 self._suspects.append((first, last, swallowed))
         for place, cell in enumerate(row):
-            if cell and "\n" not in cell and len(self._values[place]) < MOST_VALUES:
+            if cell and "\n" not in cell and len(self._values[place]) < MAX_VALUES:
                 self._values[place].add(cell)
 
     def _as_rows(self, place: int, cell: str, width: int) -> list[tuple[int, str]]:
@@ -243,7 +243,7 @@ class QuotedRows:
             if known and 2 * known >= sum(bool(value.strip()) for _, value in values):
                 raise ValueError(
                     f"a quotation mark that opens in line {first:,} and closes in line {last:,} swallows the rows "
-                    f"between; {PLAIN_MARKS}, or --quoting double to read the cell as one text"
+                    f"between; {QUOTING_HINT}, or --quoting double to read the cell as one text"
                 )
 
     def _is_known(self, column: int, value: str) -> bool:

@@ -34,7 +34,8 @@ class ClassificationSet:
     """Labelled texts for training and testing.
 
     `classes` lists the sorted classes of the whole set, so that a sample is no easier than the set. A set without
-    training texts is for zero-shot classification only, where `descriptions` replaces the names of classes.
+    training texts is for zero-shot classification only; for this, `descriptions` maps classes to words that replace
+    their names.
     """
 
     name: str

@@ -106,9 +106,9 @@ def read_labelled_texts(
     if not texts:
         raise UserError(f"{source} has no rows; give labelled texts below the header.")
 
-    def refuse(row: int, what: str) -> UserError:
+    def refuse(row: int, problem: str) -> UserError:
         file, number, line = places[row]
-        return UserError(f"{place(file, number, label_column)} {what}{at_line(line)}.")
+        return UserError(f"{place(file, number, label_column)} {problem}{at_line(line)}.")
 
     several = len(columns) > 1
     problem_type, labels, has_vectors = labels_of_values(

@@ -177,7 +177,7 @@ def read_lines(file: str, file_format: FileFormat | None = None) -> Iterator[str
     except UserError:
         raise
     except Exception as error:  # each compression library raises its own errors
-        raise _unreadable(file, error) from None
+        raise _read_error(file, error) from None
 
 
 def read_rows(
@@ -221,7 +221,7 @@ def read_rows(
     except UserError:
         raise
     except Exception as error:  # each format and protocol raises its own errors
-        raise _unreadable(file, error) from None
+        raise _read_error(file, error) from None
 
 
 def _hub_rows(name: str, split: str, names_classes: bool) -> tuple[Iterator[dict[str, Any]], dict[str, list[str]]]:
@@ -265,7 +265,7 @@ def _number(text: str) -> Any:
         return text
 
 
-def _unreadable(file: str, error: Exception) -> UserError:
+def _read_error(file: str, error: Exception) -> UserError:
     if isinstance(error, (UnicodeDecodeError, UnicodeEncodeError)):
         problem = f"{file} is not {error.encoding.upper()} text ({error.reason})"
         return UserError(f"{problem}; name its encoding with --encoding, such as cp1252.")

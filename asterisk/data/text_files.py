@@ -103,7 +103,7 @@ def open_text(file: str, encoding: str = "", *, may_be_legacy: bool = True) -> I
         sample = raw.peek(SAMPLE_BYTES)
         if kind := next((kind for start, kind in MAGIC.items() if sample.startswith(start)), None):
             raise ValueError(f"it is {kind}, not text; save it as CSV or give it the right suffix")
-        encoding = _checked(encoding) if encoding else _find_encoding(file, sample, may_be_legacy)
+        encoding = _check_encoding(encoding) if encoding else _find_encoding(file, sample, may_be_legacy)
         start = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
         start = start.replace("\r\n", "\n").replace("\r", "\n")
         if len(sample) == SAMPLE_BYTES:
@@ -120,7 +120,7 @@ def bounded_lines(text: IO[str], hint: str = "break it up") -> Iterator[str]:
         yield line
 
 
-def _checked(encoding: str) -> str:
+def _check_encoding(encoding: str) -> str:
     try:
         # utf-8-sig skips a byte order mark, which utf-8 reads as text.
         return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding

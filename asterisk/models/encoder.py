@@ -98,8 +98,8 @@ class TextEncoder:
             raise UserError(f"The batch size must be at least 1, not {batch_size}.")
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        # Benchmarks repeat sentences: a quarter of those in the STS tasks are duplicates. Sorting makes the forward
-        # passes independent of the order of the texts.
+        # Benchmarks repeat sentences: a quarter of those in the STS tasks are duplicates. Sorting makes forward passes
+        # independent of the order of the texts.
         distinct = sorted(set(texts))
         vectors = self._embed(distinct, prompt, batch_size)[:, : self.dimension]
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

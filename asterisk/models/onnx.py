@@ -83,7 +83,7 @@ class OnnxEmbedder:
             self._forward([[largest]])
         except Exception as error:  # onnxruntime raises many kinds
             raise ValueError(
-                f"{file} cannot be used: tokenizer.json has a token of id {largest}, which the token table lacks."
+                f"{file} cannot be used: tokenizer.json has a token of id {largest}, which the embedding table lacks."
             ) from error
 
     def token_ids(self, texts: list[str]) -> list[list[int]]:
@@ -142,12 +142,12 @@ def onnx_file(folder: Path, form: str) -> Path:
     """
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}; give one that publish.py made.")
-    forms = {each.stem: each for each in sorted((folder / "onnx").glob("*.onnx"))}
+    forms = {file.stem: file for file in sorted((folder / "onnx").glob("*.onnx"))}
     if not forms:
         raise ValueError(f"{folder} has no ONNX files in onnx/; give a folder that publish.py made.")
-    name = form.removesuffix(".onnx") or next((each for each in ONNX_FORMS if each in forms), next(iter(forms)))
+    name = form.removesuffix(".onnx") or next((known for known in ONNX_FORMS if known in forms), next(iter(forms)))
     if name not in forms:
-        raise ValueError(f"{folder} has no onnx/{name}.onnx; there are {', '.join(forms)}.")
+        raise ValueError(f"{folder} has no onnx/{name}.onnx; it has {', '.join(forms)}.")
     return forms[name]
 
 

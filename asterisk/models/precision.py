@@ -18,11 +18,11 @@ from asterisk.core.errors import UserError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 # bfloat16 must save this share of the time, so that noise does not decide.
-GAIN = 0.1
+MIN_GAIN = 0.1
 
 # The sizes of the measured layer are typical of small sentence encoders.
 WIDTH, HEADS, TEXTS, TOKENS = 256, 4, 8, 32
-MOST_RUNS, MOST_SECONDS = 5, 0.2
+MAX_RUNS, MAX_SECONDS = 5, 0.2
 
 
 def resolve_dtype(name: str, device: str | None = None) -> torch.dtype:
@@ -80,7 +80,7 @@ def faster_dtype(device_type: str, training: bool = False) -> torch.dtype:
             seconds[dtype] = _seconds(
                 _training_step(layer, inputs, dtype) if training else _forward_pass(layer, inputs, dtype)
             )
-    return torch.bfloat16 if seconds[torch.bfloat16] < (1 - GAIN) * seconds[torch.float32] else torch.float32
+    return torch.bfloat16 if seconds[torch.bfloat16] < (1 - MIN_GAIN) * seconds[torch.float32] else torch.float32
 
 
 def _training_step(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) -> Callable[[], object]:
@@ -106,7 +106,7 @@ def _forward_pass(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) ->
 def _seconds(run: Callable[[], object]) -> float:
     """Return the shortest time of a few runs after a warm-up; slow runs are repeated less."""
     times: list[float] = []
-    while len(times) < 2 or (len(times) < MOST_RUNS and sum(times) < MOST_SECONDS):
+    while len(times) < 2 or (len(times) < MAX_RUNS and sum(times) < MAX_SECONDS):
         start = time.perf_counter()
         run()
         if torch.cuda.is_available():

@@ -16,7 +16,7 @@ from asterisk.models.resolve import bytes_on_disk, weights_hash
 
 # English has four to five characters per token.
 CHARACTERS_PER_TOKEN = 4
-MOST_CHARACTERS_PER_TOKEN = 5
+MAX_CHARACTERS_PER_TOKEN = 5
 
 
 def load_sentence_transformer(
@@ -53,7 +53,9 @@ def load_sentence_transformer(
         modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling)]
         model = SentenceTransformer(modules=modules, device=device)
     else:
-        raise UserError(f"The folder {location} has neither config.json, modules.json nor model.onnx; give a model's.")
+        raise UserError(
+            f"The folder {location} has neither config.json, modules.json nor model.onnx; give a model folder."
+        )
     return model.eval()
 
 
@@ -62,7 +64,7 @@ def sentence_transformer_encoder(model: SentenceTransformer, location: str) -> L
 
     def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
         # Estimate tokens by characters. Text beyond the longest input is truncated, so it costs nothing.
-        longest = MOST_CHARACTERS_PER_TOKEN * (model.max_seq_length or 1_000_000)
+        longest = MAX_CHARACTERS_PER_TOKEN * (model.max_seq_length or 1_000_000)
         lengths = [min(len(text), longest) for text in texts]
         on_cpu = model.device.type == "cpu"
         budget = CPU_PASS_TOKENS * CHARACTERS_PER_TOKEN if on_cpu else batch_size * max([1, *lengths])

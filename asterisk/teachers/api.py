@@ -28,7 +28,7 @@ BYTES_PER_TOKEN = 3
 # Estimated tokens of one request; OpenAI accepts 300,000.
 REQUEST_TOKENS = 50_000
 # Attempts at a request before unusable answers become an error.
-UNUSABLE_ANSWERS = 3
+ANSWER_ATTEMPTS = 3
 # Status codes for a batch that is too large, and for an unknown encoding format.
 BATCH_REFUSALS = (400, 413, 422)
 FORMAT_REFUSALS = (400, 422)
@@ -101,7 +101,7 @@ class EmbeddingsAPITeacher:
             base_url=base_url,
             timeout=timeout,
             max_retries=max_retries,
-            http_client=openai.DefaultHttpxClient(event_hooks={"request": [_Pace(requests_per_minute)]}),
+            http_client=openai.DefaultHttpxClient(event_hooks={"request": [_RateLimit(requests_per_minute)]}),
         )
         self._url = str(self._client.base_url).rstrip("/")
         self.dimension = dimensions or 0
@@ -170,7 +170,7 @@ class EmbeddingsAPITeacher:
                 ) from None
             except (openai.APIError, AttributeError, TypeError, ValueError) as error:
                 attempts += 1
-                if attempts == UNUSABLE_ANSWERS:
+                if attempts == ANSWER_ATTEMPTS:
                     raise UserError(
                         f"The embeddings API {self._url} answers with something other than the {len(texts)} vectors "
                         f"asked for: {self._without_key(str(error))}."
@@ -180,7 +180,7 @@ class EmbeddingsAPITeacher:
     def _explanation(self, error: openai.APIStatusError) -> str:
         remedies = {
             401: f"set the environment variable {self._key_variable} to a valid key",
-            403: f"the key in the environment variable {self._key_variable} may not do this",
+            403: f"the key in the environment variable {self._key_variable} lacks permission for this",
             404: f"check the model's name, {self._model}, and the base URL",
             429: "allow fewer requests per minute, or look at the account's quota",
         }
@@ -203,7 +203,7 @@ class _BatchRefusedError(Exception):
         self.limit = limit
 
 
-class _Pace:
+class _RateLimit:
     """Delays requests to even intervals, at most `per_minute` in a minute."""
 
     def __init__(self, per_minute: float | None):
@@ -264,8 +264,8 @@ def _unit_vectors(answer: Any, count: int, dimension: int) -> np.ndarray:
     if all(index is None for index in indices):
         indices = list(range(len(indices)))
     if sorted(indices) != list(range(count)):
-        raise ValueError(f"the indices of {len(indices)} vectors are not 0 to {count - 1}")
-    vectors = np.stack([_decoded(answer.data[indices.index(row)].embedding) for row in range(count)])
+        raise ValueError(f"the answer has {len(indices)} vectors, whose indices are not 0 to {count - 1}")
+    vectors = np.stack([_decode(answer.data[indices.index(row)].embedding) for row in range(count)])
     vectors = vectors.astype(np.float64)
     if vectors.ndim != 2 or vectors.shape[1] != (dimension or vectors.shape[1]):
         raise ValueError(f"the vectors have shape {vectors.shape[1:]} instead of {dimension} dimensions")
@@ -275,7 +275,7 @@ def _unit_vectors(answer: Any, count: int, dimension: int) -> np.ndarray:
     return (vectors / norms).astype(np.float32)
 
 
-def _decoded(embedding: Any) -> np.ndarray:
+def _decode(embedding: Any) -> np.ndarray:
     # Servers without base64 send numbers.
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")

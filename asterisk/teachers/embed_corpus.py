@@ -58,7 +58,7 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
         if is_local and read_manifest(folder) is None:
             raise UserError(f"{folder.name}/{MANIFEST} was removed while the store was made; run the command again.")
         time.sleep(POLL_SECONDS if is_local else REMOTE_POLL_SECONDS)
-        finished = _finish(folder, len(corpus.rows_per_shard))
+        finished = _complete_manifest(folder, len(corpus.rows_per_shard))
     store = EmbeddingStore(location)
     store.check_shards()
     return store
@@ -103,7 +103,7 @@ def embed_shards(
         path = folder.local / shard_name(index)
         truncated = embed_shard(corpus.shard(index), teacher, path, progress.update)
         # Record the settings only now: a teacher that fails at once must not block the right one.
-        _begin(folder, settings)
+        _record_settings(folder, settings)
         folder.upload(path.name)
         record = {"file": path.name, "rows": rows[index], "truncated": truncated, "sha256": file_hash(path)}
         folder.write_json(_marker(index), record)
@@ -115,7 +115,7 @@ def embed_shards(
     ]
     share_shards(folder.local, order, lambda index: _is_done(folder, index), make, progress)
     progress.close()
-    return _finish(folder, len(rows))
+    return _complete_manifest(folder, len(rows))
 
 
 def embed_shard(texts: list[str], teacher: Teacher, path: Path, on_progress: Callable[[int], Any]) -> int:
@@ -132,7 +132,7 @@ def embed_shard(texts: list[str], teacher: Teacher, path: Path, on_progress: Cal
     for start in range(0, len(texts), SENTENCES_PER_CALL):
         part = texts[start : start + SENTENCES_PER_CALL]
         vectors, truncated_here = teacher.encode(part)
-        embeddings[start : start + len(part)] = _checked_vectors(vectors, part, teacher)
+        embeddings[start : start + len(part)] = _check_vectors(vectors, part, teacher)
         truncated += truncated_here
         on_progress(len(part))
     column = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), teacher.dimension)
@@ -140,7 +140,7 @@ def embed_shard(texts: list[str], teacher: Teacher, path: Path, on_progress: Cal
     return truncated
 
 
-def _checked_vectors(vectors: Any, texts: list[str], teacher: Teacher) -> np.ndarray:
+def _check_vectors(vectors: Any, texts: list[str], teacher: Teacher) -> np.ndarray:
     """Convert vectors to float16; refuse wrong shapes and values that are not finite."""
     try:
         with np.errstate(over="ignore"):
@@ -182,7 +182,7 @@ def _check_settings(folder: RemoteFolder, settings: dict[str, Any]) -> bool:
     return "shards" in manifest
 
 
-def _begin(folder: RemoteFolder, settings: dict[str, Any]) -> None:
+def _record_settings(folder: RemoteFolder, settings: dict[str, Any]) -> None:
     """Write the settings unless they are recorded; refuse a store with others.
 
     A shard that was made for other settings does no harm: shards without a marker do not count.
@@ -193,7 +193,7 @@ def _begin(folder: RemoteFolder, settings: dict[str, Any]) -> None:
     _check_settings(folder, settings)
 
 
-def _finish(folder: RemoteFolder, num_shards: int) -> bool:
+def _complete_manifest(folder: RemoteFolder, num_shards: int) -> bool:
     """Complete the manifest if all shards are done; return whether it is complete. Any process may call this."""
     names = folder.names()
     if any(shard_name(index) not in names for index in range(num_shards)):

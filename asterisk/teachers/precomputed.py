@@ -198,6 +198,8 @@ def _read_npy(path: Path) -> Iterator[VectorRows]:
                 texts = list(itertools.islice(lines, ROWS_AT_A_TIME))
                 yield path, first, texts, vectors[first : first + ROWS_AT_A_TIME]
     except FileNotFoundError:
-        raise UserError(f"There is no {text_file}, whose lines would be the texts of the rows of {path}.") from None
+        raise UserError(
+            f"There is no {text_file}; it must hold the texts of the rows of {path}, one per line."
+        ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{text_file} is not UTF-8 text (byte {error.start}); convert it first.") from None

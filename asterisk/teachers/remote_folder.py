@@ -37,7 +37,7 @@ class RemoteFolder:
         if isinstance(location, Path) or "://" not in self.name:
             self.local = Path(location)
             return
-        with self._reaching():
+        with self._report_errors():
             system, self._root = fsspec.url_to_fs(self.name)
         if isinstance(system, LocalFileSystem):
             self.local = Path(self._root)
@@ -47,7 +47,7 @@ class RemoteFolder:
 
     def names(self) -> set[str]:
         """List the names in the folder; none if it does not exist."""
-        with self._reaching():
+        with self._report_errors():
             try:
                 if self.system is None:
                     return set(os.listdir(self.local))
@@ -61,7 +61,7 @@ class RemoteFolder:
         """Return whether the file exists."""
         if self.system is None:
             return (self.local / name).is_file()
-        with self._reaching():
+        with self._report_errors():
             return self.system.isfile(f"{self._root}/{name}")
 
     def read_json(self, name: str) -> Any:
@@ -73,7 +73,7 @@ class RemoteFolder:
         if self.system is None:
             # Access the file only once: another process may create or remove it at any time.
             return read_json(self.local / name, required=False)
-        with self._reaching():
+        with self._report_errors():
             try:
                 return json.loads(self.system.cat_file(f"{self._root}/{name}"))
             except FileNotFoundError:
@@ -86,14 +86,14 @@ class RemoteFolder:
         if self.system is None:
             write_json(self.local / name, content)
             return
-        with self._reaching():
+        with self._report_errors():
             self.system.makedirs(self._root, exist_ok=True)
             self.system.pipe_file(f"{self._root}/{name}", json.dumps(content, ensure_ascii=False).encode())
 
     def upload(self, name: str) -> None:
         """Copy a file from the local folder to the URL; a local path needs no copy."""
         if self.system is not None:
-            with self._reaching():
+            with self._report_errors():
                 self.system.put_file(str(self.local / name), f"{self._root}/{name}")
 
     def fetch(self, name: str, sha256: str) -> Path:
@@ -109,7 +109,7 @@ class RemoteFolder:
             make_folder(self.local)
             with locked(path):
                 if not _matches(path, sha256) and self.exists(name):
-                    with self._reaching(), atomic_file(path) as temporary:
+                    with self._report_errors(), atomic_file(path) as temporary:
                         self.system.get_file(f"{self._root}/{name}", str(temporary))
             if _matches(path, sha256):
                 return path
@@ -123,14 +123,14 @@ class RemoteFolder:
             if self.system is None:
                 (self.local / name).unlink(missing_ok=True)
                 continue
-            with self._reaching():
+            with self._report_errors():
                 try:
                     self.system.rm_file(f"{self._root}/{name}")
                 except FileNotFoundError:
                     continue
 
     @contextmanager
-    def _reaching(self) -> Iterator[None]:
+    def _report_errors(self) -> Iterator[None]:
         try:
             yield
         except UserError:

@@ -64,9 +64,9 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) 
         ("careful: 3", "careful must be of type bool"),
         ("- steps", "must hold 'field: value' lines"),
         ("steps: [", "cannot be read as YAML"),
-        ("rate: !!float t", "cannot be read as YAML: 't' is no float"),
-        ("rate: !!float", "cannot be read as YAML: '' is no float"),
-        ("rate: 2001-02-30", "cannot be read as YAML: '2001-02-30' is no timestamp"),
+        ("rate: !!float t", "cannot be read as YAML: 't' is not a valid float"),
+        ("rate: !!float", "cannot be read as YAML: '' is not a valid float"),
+        ("rate: 2001-02-30", "cannot be read as YAML: '2001-02-30' is not a valid timestamp"),
     ],
 )
 def test_wrong_recipe_is_refused(tmp_path: Path, recipe: str, message: str) -> None:

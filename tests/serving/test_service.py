@@ -255,7 +255,7 @@ def test_wrong_arguments_are_refused_in_one_sentence(refusal: Any, published: Pa
     )
     assert f"{tmp_path} has no ONNX files in onnx/" in refusal(tmp_path)
     said = refusal(published, "--form", "model_int4")
-    assert "has no onnx/model_int4.onnx; there are model, model_fp16, model_int8, model_quantized." in said
+    assert "has no onnx/model_int4.onnx; it has model, model_fp16, model_int8, model_quantized." in said
     assert "--host must be one of 127.0.0.1, 0.0.0.0, ::, not 'example.org'" in refusal(
         published, "--host", "example.org"
     )

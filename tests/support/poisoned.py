@@ -410,7 +410,7 @@ CASES = [
     Case("a head that is not there", "a classifier", config(architectures=CLASSIFIER), "classifier.dense.bias"),
     Case("a pickle instead of safetensors", "train_distill.py --teacher", only_a_pickle, "model.safetensors"),
     *(
-        Case("ONNX, a token beyond the table", reader, add_onnx, "a token of id 16, which the token table lacks")
+        Case("ONNX, a token beyond the table", reader, add_onnx, "a token of id 16, which the embedding table lacks")
         for reader in ("evaluate_mteb.py --model", "OnnxEmbedder")
     ),
     *(Case(name, "train_distill.py --corpus", make, said) for name, make, said in TEXTS),

@@ -305,7 +305,7 @@ def test_shortened_vectors_are_asked_for_and_checked(api: API, teacher: Sentence
     ("fault", "message"),
     [
         ("401", r"status 401 .*set the environment variable OPENAI_API_KEY to a valid key"),
-        ("403", r"status 403 .*the key in the environment variable OPENAI_API_KEY may not do this"),
+        ("403", r"status 403 .*the key in the environment variable OPENAI_API_KEY lacks permission for this"),
         ("400", r"status 400 \(Fault 400 for \*\*\*\)"),
         ("429", r"status 429 .*allow fewer requests per minute"),
         ("500", r"status 500 .*try again later"),
