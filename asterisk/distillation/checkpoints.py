@@ -74,8 +74,7 @@ class Checkpoints:
                 shutil.rmtree(leftover, ignore_errors=True)
         paths = _checkpoints(self.folder)
         for path in paths:
-            if (path / CHECKSUMS).exists():  # older versions wrote none
-                verify_checksums(path, f"delete {path} and run the command again, which then repeats some steps")
+            _verify(path)
         if not paths:
             return Progress()
         try:
@@ -98,8 +97,15 @@ class Checkpoints:
 def recorded_precision(folder: Path) -> str | None:
     """Return the mixed precision of the last checkpoint in `folder`, or None without a checkpoint."""
     paths = _checkpoints(folder)
-    record = read_json(paths[-1] / PROGRESS, required=False) if paths else None
-    return (record or {}).get("mixed_precision")
+    if not paths:
+        return None
+    _verify(paths[-1])
+    return read_json(paths[-1] / PROGRESS).get("mixed_precision")
+
+
+def _verify(checkpoint: Path) -> None:
+    if (checkpoint / CHECKSUMS).exists():  # older versions wrote none
+        verify_checksums(checkpoint, f"delete {checkpoint} and run the command again, which then repeats some steps")
 
 
 def _checkpoints(folder: Path) -> list[Path]:

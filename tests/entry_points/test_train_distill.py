@@ -146,7 +146,13 @@ def test_wrong_input_gets_one_sentence_and_status_2_and_leaves_nothing(
     (tmp_path / "vectors.txt").write_text("One apple.\nTwo pears.\n")
     vectors = f"vectors:{tmp_path / 'vectors.npy'}"
     output = tmp_path / "out"
-    good = {"--corpus": tmp_path / "texts.txt", "--teacher": vectors, "--output_dir": output}
+    good = {
+        "--corpus": tmp_path / "texts.txt",
+        "--teacher": vectors,
+        "--tokenizer": "trained:300",
+        "--table": "random",
+        "--output_dir": output,
+    }
     cases: list[tuple[dict[str, object], str]] = [
         ({"--corpus": tmp_path / "missing.txt"}, "There is no file"),
         ({"--corpus": tmp_path / "empty.txt"}, "no sentence to train on"),

@@ -283,7 +283,9 @@ def test_commands_run_no_code_of_a_given_model(tmp_path: Path) -> None:
 def test_the_documented_commands_notice_a_changed_published_folder(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (block,) = (block for block in BASH.findall((REPOSITORY / "README.md").read_text()) if "SHA256SUMS" in block)
+    (block,) = (
+        block for block in BASH.findall((REPOSITORY / "docs" / "publish.md").read_text()) if "SHA256SUMS" in block
+    )
     lines = block.strip().replace("python ", f"{sys.executable} ").splitlines()
     card = (published / "README.md").read_text(encoding="utf-8")
     (card_line,) = (line for line in card.splitlines() if line.startswith("sha256sum"))

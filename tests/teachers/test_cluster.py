@@ -48,6 +48,7 @@ if __name__ == "__main__":
     return subprocess.Popen(
         [sys.executable, str(script)],
         cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
