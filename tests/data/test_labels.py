@@ -102,7 +102,7 @@ def test_a_folder_is_read_whole_unless_its_files_are_of_several_splits(tmp_path:
         ("t.csv", b"text,kind,x\na,b,c\n", "--label_column"),
         ("t.csv", b"text,label\na,x\nb,\n", "row 1 of column 'label' holds '' instead of a label"),
         ("t.csv", b"text,label\na,0.5\nb,nan\n", "row 1 of column 'label' holds 'nan' instead of a number"),
-        ("t.csv", b"text,label\na,b,c\n", "quote text that has the separator"),
+        ("t.csv", b"text,label\na,b,c\n", "quote text that contains the separator"),
         ("t.jsonl", b'{"text": 3, "label": "x"}\n', "row 0 of column 'text' holds 3 instead of text"),
         ("t.jsonl", b'{"text": "a", "label": null}\n', "holds None instead of a label"),
         ("t.jsonl", b'{"text": "a", "label": ["x"]}\n{"text": "b", "label": "y"}\n', "--label_separator"),

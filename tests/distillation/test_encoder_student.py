@@ -122,7 +122,7 @@ def test_other_architectures_keep_selected_layers(
 def test_layers_that_do_not_fit_are_refused(teacher: SentenceTransformerTeacher, tmp_path: Path) -> None:
     AutoModel.from_config(MODERN_BERT).save_pretrained(tmp_path / "encoder")
     teacher.tokenizer.save_pretrained(tmp_path / "encoder")
-    with pytest.raises(UserError, match="keep 0 too"):
+    with pytest.raises(UserError, match="keep layer 0 too"):
         EncoderStudent(str(tmp_path / "encoder"), keep_layers=[1, 3])
 
 

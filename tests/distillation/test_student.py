@@ -45,6 +45,7 @@ def test_tokens_stand_for_their_strings(teacher: SentenceTransformerTeacher) -> 
         assert strings[word_piece.get_vocab()[token]] == string
 
 
+@pytest.mark.slow
 def test_trained_tokenizer_starts_from_the_teachers_vectors_of_its_strings(
     teacher: SentenceTransformerTeacher, sentences: list[str], tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_only_wordpiece_vocabularies_are_extended(sentences: list[str]) -> None:
         student_tokenizer(cast(Any, teacher), 64, "extended:500", sentences)
 
 
+@pytest.mark.slow
 def test_trained_tokenizer_is_the_same_in_every_process(sentences: list[str], tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(sentences), encoding="utf-8")
     script = (

@@ -135,6 +135,7 @@ def test_wrong_zero_shot_arguments_are_refused(
         class_embeddings(encoder, ["football"], templates, descriptions)
 
 
+@pytest.mark.slow
 def test_settings_encoders_and_sets_make_one_table(
     encoder: TextEncoder, shorter: TextEncoder, topics: ClassificationSet
 ) -> None:
@@ -166,7 +167,7 @@ def test_each_text_is_embedded_once_for_all_settings(encoder: TextEncoder, topic
 
 
 def test_invalid_measurements_are_refused(encoder: TextEncoder, topics: ClassificationSet) -> None:
-    with pytest.raises(UserError, match="2 models are called"):
+    with pytest.raises(UserError, match="2 models share the name"):
         measure_classification([encoder, encoder], [topics])
     with pytest.raises(UserError, match="at least 1 text per label, not 0"):
         measure_classification([encoder], [topics], few_shot=(0,))
@@ -176,6 +177,7 @@ def test_invalid_measurements_are_refused(encoder: TextEncoder, topics: Classifi
 
 
 @needs_sets
+@pytest.mark.slow
 def test_the_linear_probe_equals_mtebs_task(encoder: TextEncoder) -> None:
     import mteb
     from datasets import Dataset, DatasetDict

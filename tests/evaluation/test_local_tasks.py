@@ -16,6 +16,7 @@ DATA = REPOSITORY.parent / "shared" / "data" / "eval"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")
 
 
+@pytest.mark.slow
 def test_only_tasks_with_mtebs_data_have_mtebs_names() -> None:
     known = {task.metadata.name for task in mteb.get_tasks(exclude_superseded=False)}
     for row in LOCAL_TASKS:
@@ -23,6 +24,7 @@ def test_only_tasks_with_mtebs_data_have_mtebs_names() -> None:
         assert row.remark or row.is_mteb, f"{row.name} needs a remark"
 
 
+@pytest.mark.slow
 def test_groups_are_those_of_the_papers() -> None:
     local, hub = group_members(local=True), group_members(local=False)
     assert local["sts5"] == hub["sts5"] == ["STS12", "STS13", "STS14", "STS15", "STSBenchmark"]

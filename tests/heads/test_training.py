@@ -39,6 +39,7 @@ def test_each_mode_trains_only_its_part_of_the_model(mode: str, model: Path, tmp
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.slow
 def test_fine_tuning_on_few_texts_starts_from_the_frozen_head(mode: str, model: Path, tmp_path: Path) -> None:
     frozen, _ = train(model, tmp_path / "frozen", num_epochs=MODES["frozen"].num_epochs)
     begun, _ = train(model, tmp_path / mode, mode=mode, num_epochs=1, learning_rate=1e-9)

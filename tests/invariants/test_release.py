@@ -63,6 +63,7 @@ def test_the_vectors_do_not_depend_on_the_batch(model: Any, batch_size: int) -> 
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.slow
 def test_the_vectors_do_not_depend_on_the_side_that_is_padded(model: Any, side: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(RELEASE, padding_side=side)
     encoded = tokenizer(texts(), padding=True, truncation=True, return_tensors="pt")

@@ -48,6 +48,7 @@ def test_row_that_is_all_padding_gives_zeros(
 
 @pytest.mark.parametrize("is_causal", [False, True])
 @pytest.mark.parametrize("attention", ["sdpa", "flex_attention"])
+@pytest.mark.slow
 def test_attention_implementations_agree_on_every_row(
     padded: dict[str, torch.Tensor], attention: str, is_causal: bool
 ) -> None:

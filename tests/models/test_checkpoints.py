@@ -61,6 +61,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, teacher: SentenceTransform
 
 
 @pytest.mark.parametrize("kind", ["backbone", "classifier"])
+@pytest.mark.slow
 def test_all_four_auto_classes_load_either_folder(folders: dict[str, Path], kind: str, tmp_path: Path) -> None:
     got = run_bare(
         """
@@ -91,6 +92,7 @@ with torch.no_grad():
         np.testing.assert_allclose(got["logits"], logits, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_folder_saved_again_by_a_user_still_holds_all_it_needs(folders: dict[str, Path], tmp_path: Path) -> None:
     again = tmp_path / "again"
     got = run_bare(
@@ -108,6 +110,7 @@ print(json.dumps(embeddings.tolist()))
     assert {path.name for path in again.glob("*.py")} == {"configuration_asterisk.py", "modeling_asterisk.py"}
 
 
+@pytest.mark.slow
 def test_pipelines_run(folders: dict[str, Path], tmp_path: Path) -> None:
     got = run_bare(
         """
@@ -132,6 +135,7 @@ def test_tokenizer_is_saved_under_a_name_that_every_release_knows(folders: dict[
     assert settings["model_input_names"] == ["input_ids", "attention_mask"]
 
 
+@pytest.mark.slow
 def test_installed_package_registers_the_classes(tmp_path: Path) -> None:
     repository = Path(__file__).resolve().parents[2]
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]

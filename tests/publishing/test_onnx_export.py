@@ -29,6 +29,7 @@ def embeddings(graph: bytes, inputs: dict[str, torch.Tensor]) -> np.ndarray:
     return session.run(["sentence_embedding"], {name: each.numpy() for name, each in inputs.items()})[0]
 
 
+@pytest.mark.slow
 def test_graph_gives_the_models_embeddings() -> None:
     # Without learned positions, nothing limits the length.
     own = model(pooling="last", position_encoding="none", is_causal=True, max_position_embeddings=1)
@@ -52,6 +53,7 @@ def test_graph_gives_the_models_embeddings() -> None:
         assert (rough * expected).sum(axis=1)[kept].min() > 0.999
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_token_vectors_is_the_embedding_in_int8_too(tmp_path: Path) -> None:
     # With a square projection, a wrong transposition keeps the shape.
     onnx.save(export(model(projection_dim=SIZES["hidden_size"])), tmp_path / "model.onnx")

@@ -202,6 +202,7 @@ def test_long_texts_are_sent_in_smaller_batches(api: API) -> None:
     ],
     ids=["text-embeddings-inference", "DashScope", "only a status", "halved four times"],
 )
+@pytest.mark.slow
 def test_batch_limit_is_learned_from_the_refusal(
     api: API,
     teacher: SentenceTransformerTeacher,

@@ -25,6 +25,7 @@ def save_vectors(path: Path, texts: list, vectors: list | pa.Array) -> None:
 
 
 @pytest.mark.parametrize("form", ["folder", "file.parquet", "store", "datasets", "npy"])
+@pytest.mark.slow
 def test_precomputed_vectors_teach_as_the_model_that_made_them(
     teacher: SentenceTransformerTeacher, sentences: list[str], tmp_path: Path, form: str
 ) -> None:
@@ -119,7 +120,7 @@ def test_row_of_a_broken_vector_is_counted_in_its_own_file(tmp_path: Path) -> No
 def test_array_that_does_not_fit_its_lines_is_refused(tmp_path: Path) -> None:
     spec = f"vectors:{tmp_path / 'v.npy'}"
     np.save(tmp_path / "v.npy", np.ones((3, 2)))
-    with pytest.raises(UserError, match=r"There is no .*v\.txt, whose lines"):
+    with pytest.raises(UserError, match=r"There is no .*v\.txt; it must hold the texts"):
         load_teacher(spec)
     (tmp_path / "v.txt").write_text("one\ntwo\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"has 2 lines and .* 3 rows"):

@@ -29,6 +29,7 @@ from tests.support.stores import (
 )
 
 
+@pytest.mark.slow
 def test_store_holds_the_teachers_vectors_row_by_row(
     corpus: Corpus, teacher: SentenceTransformerTeacher, tmp_path: Path
 ) -> None:
