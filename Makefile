@@ -1,6 +1,6 @@
 # make demo   set up, distil a real teacher in minutes and print how close the student came
-# make check  set up, lint, type-check and run the fast tests: two minutes
-# make test   set up, lint, type-check and run every test: ten minutes
+# make check  set up, lint, type-check and run the fast tests
+# make test   set up, lint, type-check and run every test
 # make soak   try a million odd inputs, and kill every stage at a hundred moments: hours
 # make sbom   list the packages of .venv and their licences, as CycloneDX and as a table
 # make setup  build .venv with everything that development needs
