@@ -166,7 +166,7 @@ def main() -> None:
     chosen = StoreRows(store, tokens, rows)
     texts = store.texts(rows)
     # Targets of the student's width; their values do not affect the speed.
-    vectors = store.embeddings(rows)[:, : config.projection_dim].astype(np.float32)
+    vectors = store.embeddings(rows)[:, : config.embedding_size].astype(np.float32)
     papers = student_tokenizer(SentenceTransformerTeacher(options.teacher), 128, options.gpt2)
     fixed = FixedLength(store.texts(np.arange(0, len(store), 4)), papers, len(store), 20)
     speeds: dict[str, list[float]] = {}

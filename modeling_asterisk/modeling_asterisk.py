@@ -6,7 +6,9 @@ token. For mean pooling this equals projecting the pooled vector, so consumers t
 normalise get the model's embedding.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, SupportsIndex
 
 import torch
@@ -188,6 +190,38 @@ class AsteriskLayer(GradientCheckpointingLayer):
         return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))
 
 
+class AsteriskExit(nn.Module):
+    """An embedding after some of the layers: a norm and a projection, or, after none, weights of the tokens."""
+
+    def __init__(self, config: AsteriskConfig, depth: int):
+        super().__init__()
+        self.depth = depth
+        if depth:
+            self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        else:
+            # A weight per token and a linear map fold into the token table, so this exit is a static model.
+            self.token_weight = nn.Embedding(config.vocab_size, 1)
+        self.projection: nn.Module = nn.Identity()
+        if config.projection_dim or not depth:
+            self.projection = nn.Linear(config.hidden_size, config.embedding_size)
+
+    def forward(self, hidden_states: torch.Tensor, input_ids: torch.Tensor | None = None) -> torch.Tensor:
+        """Return token vectors before the projection: (batch, length, hidden_size)."""
+        return self.norm(hidden_states) if self.depth else hidden_states * self.token_weight(input_ids)
+
+
+@dataclass
+class AsteriskOutput(BaseModelOutputWithPooling):
+    """The output of [`AsteriskModel`].
+
+    Attributes:
+        exit_embeddings: The unit-norm embedding of each exit, (batch, embedding size), in the order of
+            `config.exit_layers`, on request.
+    """
+
+    exit_embeddings: tuple[torch.Tensor, ...] | None = None
+
+
 class AsteriskPreTrainedModel(PreTrainedModel):
     config: AsteriskConfig
     config_class = AsteriskConfig
@@ -207,6 +241,9 @@ class AsteriskPreTrainedModel(PreTrainedModel):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, AsteriskExit):
+            if not module.depth:
+                init.ones_(module.token_weight.weight)
         else:
             super()._init_weights(module)
 
@@ -216,12 +253,27 @@ class AsteriskPreTrainedModel(PreTrainedModel):
 
         The arguments are those of transformers. The check is skipped if the caller asks for the loading info or
         passes a state dict. A missing or damaged tokenizer raises no error here; `encode` then names the reason.
+        `num_hidden_layers` may be one of the stored `exit_layers`: the model is then that exit, see `truncated`.
 
         Raises:
             ValueError: Weights of the backbone are missing, unknown or not finite.
         """
         location = pretrained_model_name_or_path
         returns_info = kwargs.get("output_loading_info", False)
+        options = {name: kwargs[name] for name in LOCATION if name in kwargs}
+        if "num_hidden_layers" in kwargs and "config" not in kwargs:
+            found: Any = cls.config_class.from_pretrained(location, return_unused_kwargs=True, **kwargs)
+            kwargs = {**options, **found[1], "config": found[0]}
+        config: Any = kwargs.get("config")
+        if config is not None and config.num_hidden_layers in (config.exit_layers or ()):
+            # An exit is asked for: load the whole model and cut it.
+            stored = cls.config_class.from_pretrained(location, **options)
+            kwargs["config"] = copy.deepcopy(config)
+            kwargs["config"].num_hidden_layers = stored.num_hidden_layers
+            whole: Any = cls.from_pretrained(location, *args, **kwargs)
+            model, *info = whole if returns_info else (whole,)
+            cut = model.truncated(config.num_hidden_layers)
+            return (cut, *info) if returns_info else cut
         # Read now, since transformers renames the configuration after the weights.
         config_name = getattr(kwargs.get("config"), "name_or_path", None)
         loaded: Any = super().from_pretrained(
@@ -234,7 +286,7 @@ class AsteriskPreTrainedModel(PreTrainedModel):
             # The calibration belongs to the stored head, which a new one replaces.
             model.config.temperature, model.config.thresholds, model.config.none_threshold = 1.0, None, None
         if location is not None:
-            model.base_model.load_tokenizer(location, **{name: kwargs[name] for name in LOCATION if name in kwargs})
+            model.base_model.load_tokenizer(location, **options)
         return (model, info) if returns_info else model
 
 
@@ -307,8 +359,10 @@ class AsteriskModel(AsteriskPreTrainedModel):
         super().__init__(config)
         self.embeddings = AsteriskEmbeddings(config)
         self.layers = nn.ModuleList([AsteriskLayer(config) for _ in range(config.num_hidden_layers)])
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.projection = nn.Linear(config.hidden_size, config.projection_dim)
+        width = config.hidden_size
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps) if config.final_norm else nn.Identity()
+        self.projection = nn.Linear(width, config.projection_dim) if config.projection_dim else nn.Identity()
+        self.exits = nn.ModuleDict({str(depth): AsteriskExit(config, depth) for depth in config.exit_layers or ()})
         self.gradient_checkpointing = False
         self.tokenizer: PreTrainedTokenizerFast | None = None
         self.tokenizer_problem = "the model was not loaded from a folder or the Hub"
@@ -333,6 +387,45 @@ class AsteriskModel(AsteriskPreTrainedModel):
             reason = " ".join(str(error).split())[:300]
             self.tokenizer_problem = f"the tokenizer of {location} cannot be loaded: {reason}"
 
+    @torch.no_grad()
+    def truncated(self, depth: int) -> "AsteriskModel":
+        """Return the exit at a depth as a model of its own, with copies of the weights.
+
+        At depth 0 the model is static: weights and projection are folded into the token table, and neither position
+        nor norm follows.
+
+        Args:
+            depth: One of `config.exit_layers`, or `config.num_hidden_layers` for a copy of the whole.
+
+        Raises:
+            ValueError: There is no exit at this depth.
+        """
+        whole = self.config.num_hidden_layers
+        if depth != whole and str(depth) not in self.exits:
+            depths = ", ".join(map(str, sorted([*(self.config.exit_layers or ()), whole])))
+            raise ValueError(f"This Asterisk has no exit at depth {depth!r}; its depths are {depths}.")
+        config = copy.deepcopy(self.config)
+        config.num_hidden_layers = depth
+        config.exit_layers = [exit_depth for exit_depth in config.exit_layers or () if exit_depth < depth] or None
+        weights = self.state_dict()
+        if depth == 0:
+            source: Any = self.exits["0"]
+            config.position_encoding, config.final_norm, config.projection_dim = "none", False, None
+            config.hidden_size, config.num_attention_heads = self.config.embedding_size, 1
+            table = weights["embeddings.embed_tokens.weight"] * source.token_weight.weight
+            weights = {"embeddings.embed_tokens.weight": source.projection(table)}
+        elif depth != whole:
+            kept = ("embeddings.", *(f"layers.{index}." for index in range(depth)))
+            kept += tuple(f"exits.{exit_depth}." for exit_depth in config.exit_layers or ())
+            exit_weights = {name: weight for name, weight in weights.items() if name.startswith(f"exits.{depth}.")}
+            weights = {name: weight for name, weight in weights.items() if name.startswith(kept)}
+            weights |= {name.removeprefix(f"exits.{depth}."): weight for name, weight in exit_weights.items()}
+        model = AsteriskModel(config)
+        model.to(device=self.device, dtype=self.dtype)  # type: ignore[call-arg]
+        model.load_state_dict(weights)
+        model.tokenizer, model.tokenizer_problem = self.tokenizer, self.tokenizer_problem
+        return model.train(self.training)
+
     # The last layer's output is not `last_hidden_state`: the final norm and the projection follow it.
     @capture_outputs(tie_last_hidden_states=False)
     def forward(
@@ -342,8 +435,9 @@ class AsteriskModel(AsteriskPreTrainedModel):
         position_ids: torch.LongTensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         project_tokens: bool = True,
+        output_exits: bool = False,
         **kwargs: Any,
-    ) -> BaseModelOutputWithPooling:
+    ) -> AsteriskOutput:
         r"""Embed token sequences.
 
         Args:
@@ -352,11 +446,12 @@ class AsteriskModel(AsteriskPreTrainedModel):
             position_ids: (batch, length), int64; counted from 0 if absent. Ignored if positions are not learned.
             inputs_embeds: (batch, length, hidden_size), instead of `input_ids`.
             project_tokens: Whether to compute `last_hidden_state`; `pooler_output` does not need it.
+            output_exits: Whether to compute `exit_embeddings`.
 
         Returns:
-            `last_hidden_state` (batch, length, projection_dim): projected token vectors; `pooler_output`
-            (batch, projection_dim): the pooled, unit-norm embedding, zeros for a row that is all padding;
-            `hidden_states` and `attentions` (eager attention only) of the layers on request.
+            `last_hidden_state` (batch, length, embedding size): projected token vectors; `pooler_output`
+            (batch, embedding size): the pooled, unit-norm embedding, zeros for a row that is all padding;
+            `exit_embeddings`, `hidden_states` and `attentions` (eager attention only) on request.
 
         Raises:
             ValueError: Neither or both of `input_ids` and `inputs_embeds` are given, or a position lies beyond
@@ -364,11 +459,22 @@ class AsteriskModel(AsteriskPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        hidden_states = self._contextualize(input_ids, attention_mask, position_ids, inputs_embeds, **kwargs)
-        pooled = nn.functional.normalize(self._pool(hidden_states, attention_mask), dim=-1)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=self.projection(hidden_states) if project_tokens else None,  # type: ignore[arg-type]
+        depths = self.config.exit_layers or () if output_exits else ()
+        if 0 in depths and input_ids is None:
+            raise ValueError("The exit at depth 0 needs input_ids.")
+        states: dict[int, torch.Tensor] = {}
+        hidden_states = self._contextualize(input_ids, attention_mask, position_ids, inputs_embeds, states, **kwargs)
+        exit_embeddings = []
+        for depth in depths:
+            exit_module: Any = self.exits[str(depth)]
+            source = states[depth] if depth else self.embeddings.embed_tokens(input_ids)  # type: ignore[arg-type]
+            vectors = self._pool(exit_module(source, input_ids), attention_mask, exit_module.projection)
+            exit_embeddings.append(nn.functional.normalize(vectors, dim=-1).to(hidden_states.dtype))
+        pooled = nn.functional.normalize(self._pool(hidden_states, attention_mask, self.projection), dim=-1)
+        return AsteriskOutput(
+            last_hidden_state=self.projection(hidden_states) if project_tokens else None,
             pooler_output=pooled.to(hidden_states.dtype),  # type: ignore[arg-type]
+            exit_embeddings=tuple(exit_embeddings) if output_exits else None,
         )
 
     def _contextualize(
@@ -377,9 +483,10 @@ class AsteriskModel(AsteriskPreTrainedModel):
         attention_mask: torch.Tensor | None,
         position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
+        states: dict[int, torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Return the token vectors after the final norm: (batch, length, hidden_size)."""
+        """Return the token vectors after the final norm: (batch, length, hidden_size); fill `states` by depth."""
         hidden_states = self.embeddings(input_ids, position_ids, inputs_embeds)
         if self.config.is_causal:
             layer_mask = create_causal_mask(
@@ -394,14 +501,19 @@ class AsteriskModel(AsteriskPreTrainedModel):
                 config=self.config, inputs_embeds=hidden_states, attention_mask=attention_mask
             )
         # Attention cannot process a batch without tokens: empty texts without special tokens.
-        for layer in self.layers if hidden_states.numel() else ():
-            hidden_states = layer(hidden_states, layer_mask, position_ids=position_ids, **kwargs)
+        for depth, layer in enumerate(self.layers, 1):
+            if hidden_states.numel():
+                hidden_states = layer(hidden_states, layer_mask, position_ids=position_ids, **kwargs)
+            if states is not None:
+                states[depth] = hidden_states
         return self.norm(hidden_states)
 
-    def _pool(self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-        """Pool, then project: (batch, projection_dim), float32. Pooling is linear, so the order does not matter."""
+    def _pool(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None, projection: nn.Module
+    ) -> torch.Tensor:
+        """Pool, then project: (batch, embedding size), float32. Pooling is linear, so the order does not matter."""
         pooled = pool(hidden_states, attention_mask, self.config.pooling)
-        projected = self.projection(pooled.to(hidden_states.dtype)).float()
+        projected = projection(pooled.to(hidden_states.dtype)).float()
         if attention_mask is not None and attention_mask.dim() == 2:
             # The projection turns a row without tokens into its bias instead of zeros.
             projected = projected * attention_mask.any(dim=1, keepdim=True)
@@ -450,7 +562,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         single, texts = isinstance(texts, str), [(prompt or "") + text for text in check_texts(texts)]
         if (batch_size := as_integer("batch_size", batch_size)) < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
-        width = self.config.projection_dim
+        width = self.config.embedding_size
         dimensions = width if truncate_dim is None else as_integer("truncate_dim", truncate_dim)
         if not 1 <= dimensions <= width:
             raise ValueError(f"truncate_dim must lie between 1 and {width}, not {truncate_dim}.")
@@ -524,12 +636,12 @@ class AsteriskModel(AsteriskPreTrainedModel):
             start += size
 
     def _embed(self, token_ids: list[list[int]]) -> torch.Tensor:
-        """Pad and embed texts, the longest first, without normalising: (batch, projection_dim), float32."""
+        """Pad and embed texts, the longest first, without normalising: (batch, embedding size), float32."""
         lengths = torch.tensor([len(ids) for ids in token_ids])
         longest = max(1, len(token_ids[0]))
         input_ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids in token_ids]).to(self.device)
         attention_mask = (torch.arange(longest) < lengths[:, None]).long().to(self.device)
-        return self._pool(self._contextualize(input_ids, attention_mask), attention_mask)
+        return self._pool(self._contextualize(input_ids, attention_mask), attention_mask, self.projection)
 
 
 class AsteriskClassificationHead(nn.Module):
@@ -537,7 +649,7 @@ class AsteriskClassificationHead(nn.Module):
 
     def __init__(self, config: AsteriskConfig):
         super().__init__()
-        self.dense = nn.Linear(config.projection_dim, config.classifier_hidden_size)
+        self.dense = nn.Linear(config.embedding_size, config.classifier_hidden_size)
         self.act_fn = nn.GELU()
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.out_proj = nn.Linear(config.classifier_hidden_size, config.num_labels)  # type: ignore[arg-type]
@@ -556,6 +668,15 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
         self.classifier = AsteriskClassificationHead(config)
         self.post_init()
 
+    def truncated(self, depth: int) -> "AsteriskForSequenceClassification":
+        """Return the head on the exit at a depth, with copies of the weights; see [`AsteriskModel.truncated`]."""
+        backbone = self.asterisk.truncated(depth)
+        model = AsteriskForSequenceClassification(backbone.config)
+        model.to(device=self.device, dtype=self.dtype)  # type: ignore[call-arg]
+        model.asterisk = backbone
+        model.classifier.load_state_dict(self.classifier.state_dict())
+        return model.train(self.training)
+
     @can_return_tuple
     def forward(
         self,
@@ -571,7 +692,7 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
 
         Args:
             input_ids, attention_mask, position_ids, inputs_embeds: As for [`AsteriskModel`].
-            sentence_embeddings: (batch, projection_dim), embeddings from `AsteriskModel`, instead of tokens; the
+            sentence_embeddings: (batch, embedding size), embeddings from `AsteriskModel`, instead of tokens; the
                 backbone is then not run.
             labels: (batch,) int64 class indices; (batch, num_labels) zeros and ones for several labels per text; or
                 (batch,) or (batch, num_labels) numbers for regression. `config.problem_type` selects the loss; if it
@@ -598,10 +719,10 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
             hidden_states, attentions = outputs.hidden_states, outputs.attentions
         elif input_ids is not None or inputs_embeds is not None:
             raise ValueError("Give sentence_embeddings alone, or input_ids or inputs_embeds, not both.")
-        elif sentence_embeddings.shape[-1] != self.config.projection_dim:
+        elif sentence_embeddings.shape[-1] != self.config.embedding_size:
             raise ValueError(
-                f"sentence_embeddings must have {self.config.projection_dim} dimensions "
-                f"(config.projection_dim), not {sentence_embeddings.shape[-1]}."
+                f"sentence_embeddings must have {self.config.embedding_size} dimensions, "
+                f"not {sentence_embeddings.shape[-1]}."
             )
         logits = self.classifier(sentence_embeddings.to(self.classifier.dense.weight.dtype)) / self.config.temperature
 

@@ -16,7 +16,12 @@ class StudentArguments:
     num_hidden_layers: int = option(2, "number of layers")
     num_attention_heads: int = option(2, "attention heads per layer")
     intermediate_size: int = option(512, "width of the feed-forward networks")
-    projection_dim: int = option(256, "dimensions of the student's embedding")
+    projection_dim: int = option(
+        256, "dimensions of the student's embedding; 0 leaves the projection out: it is then as wide as the student"
+    )
+    exit_layers: list[int] = option(
+        [], "depths below num_hidden_layers at which the student gets an exit: 1, 0 (the token table)"
+    )
     max_length: int = option(128, "maximum text length of the student, in tokens")
     position_encoding: str = option("learned", "learned or none")
     is_causal: bool = option(False, "let a token attend to earlier tokens only")
@@ -46,7 +51,16 @@ class ObjectiveArguments:
 
     cosine_weight: float = option(1.0, "weight of 1 - cosine to the projected teacher vector (Asterisk*)")
     mse_weight: float = option(0.0, "weight of the mean squared error to the same vector (Asterisk*, HPD)")
+    more_teachers: list[str] = option(
+        [],
+        "further teachers, named like --teacher: the student learns the concatenated vectors (Jasper and Stella)",
+    )
+    teacher_weights: list[float] = option([], "weight of each teacher's vectors; none given means equal weights")
+    exit_weights: list[float] = option([], "weight of the losses at each of --exit_layers; none given means 1")
     similarity_weight: float = option(0.0, "weight of the error in the batch's pairwise cosines (Jasper and Stella)")
+    relation_weight: float = option(
+        0.0, "weight of the divergence between the teacher's and the student's similarities in the batch (Luxical)"
+    )
     simcse_weight: float = option(0.0, "weight of the contrast between two dropout masks (SimCSE, DistilFACE)")
     pairs: list[str] = option([], "tables of labelled pairs for a contrastive loss (SimCSE)")
     pair_columns: list[str] = option(
@@ -60,6 +74,11 @@ class ObjectiveArguments:
     )
     ranking_weight: float = option(1.0, "weight of the order of the scored pairs")
     pair_ratio: float = option(0.25, "labelled and scored pairs of a batch, as a fraction of its sentences")
+    label_tasks: list[str] = option(
+        [], "YAML files that name labelled tables and group their labels, for a contrast between groups (SupCon)"
+    )
+    label_batch_size: int = option(192, "labelled texts per process and batch")
+    label_temperature: float = option(0.1, "temperature of the contrast between groups of labels")
     guided_negatives: bool = option(True, "drop negatives the teacher finds closer than the positive (GISTEmbed)")
     temperature: float = option(0.05, "temperature of the contrastive and ranking losses")
     matryoshka_dims: list[int] = option([], "truncated sizes to train as well, in dimensions (Matryoshka)")
@@ -121,12 +140,13 @@ class DistillationArguments(OutputArguments, LoopArguments, StudentArguments, Te
     """All arguments of train_distill.py."""
 
 
-def check_arguments(arguments: LoopArguments, dimensions: int, has_teacher: bool) -> None:
+def check_arguments(arguments: LoopArguments, dimensions: int, num_exits: int, has_teacher: bool) -> None:
     """Check the ranges of the loop's arguments.
 
     Args:
         arguments: The arguments to check.
         dimensions: The dimensions of the student's embedding.
+        num_exits: The number of the student's exits.
         has_teacher: Whether there are teacher vectors to learn from.
 
     Raises:
@@ -138,6 +158,10 @@ def check_arguments(arguments: LoopArguments, dimensions: int, has_teacher: bool
             raise UserError(f"{name} must be at least 1, not {getattr(arguments, name)}.")
     if not arguments.num_epochs > 0:
         raise UserError(f"num_epochs must be above 0, not {arguments.num_epochs}.")
+    if arguments.exit_weights and len(arguments.exit_weights) != num_exits:
+        raise UserError(f"exit_weights must be {num_exits} numbers, one for each exit, not {arguments.exit_weights}.")
+    if arguments.label_tasks and arguments.label_batch_size < 2:
+        raise UserError(f"label_batch_size must be at least 2, not {arguments.label_batch_size}.")
     if arguments.muon_factor < 0:
         raise UserError(f"muon_factor must be 0 or above, not {arguments.muon_factor}.")
     if arguments.mixed_precision not in ("auto", "no", "bf16", "fp16"):

@@ -1,6 +1,7 @@
 """The loss of one batch: the weighted sum of all objectives."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,17 +10,20 @@ from accelerate import Accelerator
 
 from asterisk.distillation.arguments import LoopArguments
 from asterisk.distillation.batching import pair_batch
+from asterisk.distillation.label_tasks import LabelledCorpus
 from asterisk.distillation.objectives import (
     contrastive_loss,
     cosine_loss,
     false_negatives,
+    label_contrast,
     mse_loss,
     ranking_loss,
+    relation_loss,
     similarity_loss,
     truncations,
 )
 from asterisk.distillation.pairs import Pairs, ScoredPairs
-from asterisk.teachers.store import EmbeddingStore
+from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.token_store import TokenStore
 from modeling_asterisk import AsteriskModel
 
@@ -36,11 +40,12 @@ class BatchLoss:
         accelerator: Accelerator,
         model: Any,
         tokens: TokenStore,
-        store: EmbeddingStore | None,
+        store: EmbeddingStore | JoinedStore | None,
         projection: torch.Tensor | None,
         arguments: LoopArguments,
         pairs: Pairs | None = None,
         scored_pairs: ScoredPairs | None = None,
+        labelled: LabelledCorpus | None = None,
     ):
         """Hold the inputs of the loss.
 
@@ -53,18 +58,23 @@ class BatchLoss:
             arguments: The weights of the objectives.
             pairs: Labelled pairs for the contrast.
             scored_pairs: Scored pairs for the ranking.
+            labelled: Labelled texts for the contrast between groups.
         """
         self.model, self.tokens, self.store, self.projection = model, tokens, store, projection
         self.arguments, self.device = arguments, accelerator.device
-        self.pairs, self.scored_pairs = pairs, scored_pairs
+        self.pairs, self.scored_pairs, self.labelled = pairs, scored_pairs, labelled
+        student = accelerator.unwrap_model(model)
+        exits = len(getattr(student.config, "exit_layers", None) or ())
+        self._depth_weights = [1.0, *(arguments.exit_weights or [1.0] * exits)]
         # Training reads only the pooled output, so an Asterisk skips the projection of every token.
-        is_asterisk = isinstance(accelerator.unwrap_model(model), AsteriskModel)
-        self._forward_options = {"project_tokens": False} if is_asterisk else {}
+        is_asterisk = isinstance(student, AsteriskModel)
+        self._forward_options = {"project_tokens": False, "output_exits": bool(exits)} if is_asterisk else {}
 
     def split(self, rows: np.ndarray) -> list[np.ndarray]:
         """Split rows into forward passes; rows stay together if an objective compares them with one another."""
         arguments = self.arguments
-        compares = self.pairs or self.scored_pairs or arguments.simcse_weight or arguments.similarity_weight
+        weights = (arguments.simcse_weight, arguments.similarity_weight, arguments.relation_weight)
+        compares = self.pairs or self.scored_pairs or any(weights)
         num_tokens = len(rows) * int(self.tokens.lengths[rows].max(initial=1))
         return np.array_split(rows, 1 if compares else math.ceil(num_tokens / TOKENS_PER_PASS))
 
@@ -77,23 +87,43 @@ class BatchLoss:
         """
         arguments = self.arguments
         terms = []
+        count = len(rows)
         embeddings = self.embed(np.concatenate([rows, rows]) if arguments.simcse_weight else rows)
-        first_view, second_view = embeddings[: len(rows)], embeddings[len(rows) :]
         if self.store is not None:
-            terms += self._teacher_losses(first_view, rows)
+            teacher, target = self.teacher_vectors(rows)
+            terms.append(self._over_depths(embeddings, lambda part: self._teacher_loss(part[:count], teacher, target)))
         if arguments.simcse_weight:
-            contrast = contrastive_loss(first_view, second_view, arguments.temperature)
+            contrast = self._over_depths(
+                embeddings, lambda part: contrastive_loss(part[:count], part[count:], arguments.temperature)
+            )
             terms.append(arguments.simcse_weight * contrast)
+        if self.labelled is not None:
+            terms.append(self._label_loss(self.labelled, turn))
         if self.pairs is not None:
             terms.append(arguments.pair_weight * self._pair_loss(self.pairs, len(rows), turn))
         if self.scored_pairs is not None:
             terms.append(arguments.ranking_weight * self._ranking_loss(self.scored_pairs, len(rows), turn))
         return torch.stack(terms).sum()
 
-    def embed(self, rows: np.ndarray) -> torch.Tensor:
-        """Return the student's embeddings of the rows: (rows, student's dimensions), float32."""
-        ids, mask = (torch.from_numpy(array).to(self.device) for array in self.tokens.padded(rows))
-        return self.model(input_ids=ids, attention_mask=mask, **self._forward_options).pooler_output.float()
+    def embed(self, rows: np.ndarray) -> list[torch.Tensor]:
+        """Return the student's embeddings of the rows at its full depth and its exits.
+
+        Each is (rows, student's dimensions), float32.
+        """
+        return self._forward(*map(torch.from_numpy, self.tokens.padded(rows)))
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+        output = self.model(
+            input_ids=ids.to(self.device), attention_mask=mask.to(self.device), **self._forward_options
+        )
+        return [part.float() for part in (output.pooler_output, *(getattr(output, "exit_embeddings", None) or ()))]
+
+    def _over_depths(
+        self, embeddings: list[torch.Tensor], loss: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the weighted sum of a loss over the full depth and the exits (Starbucks, arXiv 2410.13230)."""
+        terms = [weight * loss(part) for weight, part in zip(self._depth_weights, embeddings, strict=True)]
+        return torch.stack(terms).sum()
 
     def teacher_vectors(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the teacher's unit vectors of the rows, and their projection to the student's dimensions."""
@@ -102,10 +132,9 @@ class BatchLoss:
         teacher = torch.from_numpy(self.store.embeddings(rows)).to(self.device).float()
         return teacher, teacher @ self.projection
 
-    def _teacher_losses(self, embeddings: torch.Tensor, rows: np.ndarray) -> list[torch.Tensor]:
-        """Return a share of the loss for each truncation; their sum is the mean over the truncations."""
+    def _teacher_loss(self, embeddings: torch.Tensor, teacher: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the truncations of the losses to the teacher."""
         weights = self.arguments
-        teacher, target = self.teacher_vectors(rows)
         dimensions = [embeddings.shape[1], *weights.matryoshka_dims]
         terms = []
         for student, truth in truncations(embeddings, target, dimensions):
@@ -114,8 +143,50 @@ class BatchLoss:
                 loss = loss + weights.mse_weight * mse_loss(student, truth)
             if weights.similarity_weight:
                 loss = loss + weights.similarity_weight * similarity_loss(student, teacher)
-            terms.append(loss / len(dimensions))
-        return terms
+            if weights.relation_weight:
+                loss = loss + weights.relation_weight * relation_loss(student, teacher, weights.temperature)
+            terms.append(loss)
+        return torch.stack(terms).mean()
+
+    def _label_loss(self, labelled: LabelledCorpus, turn: int) -> torch.Tensor:
+        arguments = self.arguments
+        selected = labelled.batch(arguments.label_batch_size, arguments.seed, turn)
+        embeddings = self._forward(*labelled.padded(selected))
+        half = len(selected) // 2
+        terms = []
+        for task in labelled.tasks:
+            known = torch.from_numpy(np.flatnonzero(task.known[selected])).to(self.device)
+            groups = torch.from_numpy(task.groups[selected]).to(self.device)
+            numbers = torch.from_numpy(task.numbers[selected]).to(self.device)
+            distance = (numbers[:half] - numbers[half : 2 * half]).abs()
+            paired = torch.nonzero(distance.isfinite()).flatten()
+
+            def loss(
+                part: torch.Tensor,
+                known: torch.Tensor = known,
+                groups: torch.Tensor = groups,
+                distance: torch.Tensor = distance,
+                paired: torch.Tensor = paired,
+            ) -> torch.Tensor:
+                sizes = [part.shape[1], *arguments.matryoshka_dims]
+                views = [torch.nn.functional.normalize(part[:, :size], dim=-1) for size in sizes]
+                losses = [label_contrast(view[known], groups[known], arguments.label_temperature) for view in views]
+                if len(paired) > 1:
+                    same = torch.zeros(len(paired), dtype=torch.int64, device=part.device)
+                    losses += [
+                        ranking_loss(
+                            view[:half][paired],
+                            view[half : 2 * half][paired],
+                            -distance[paired],
+                            same,
+                            arguments.temperature,
+                        )
+                        for view in views
+                    ]
+                return torch.stack(losses).sum() / len(sizes)
+
+            terms.append(task.weight * self._over_depths(embeddings, loss))
+        return torch.stack(terms).sum()
 
     def _pair_loss(self, pairs: Pairs, batch_size: int, turn: int) -> torch.Tensor:
         selected = self._select_pairs(len(pairs.anchors), batch_size, turn)
@@ -126,14 +197,20 @@ class BatchLoss:
         if self.arguments.guided_negatives and self.store is not None:
             teacher, _ = self.teacher_vectors(rows)
             excluded = false_negatives(teacher[:count], teacher[count:])
-        return contrastive_loss(embeddings[:count], embeddings[count:], self.arguments.temperature, excluded)
+        temperature = self.arguments.temperature
+        return self._over_depths(
+            embeddings, lambda part: contrastive_loss(part[:count], part[count:], temperature, excluded)
+        )
 
     def _ranking_loss(self, pairs: ScoredPairs, batch_size: int, turn: int) -> torch.Tensor:
         selected = self._select_pairs(len(pairs.first), batch_size, turn)
         embeddings = self.embed(np.concatenate([pairs.first[selected], pairs.second[selected]]))
-        first, second = embeddings.split(len(selected))
         scores, tables = (torch.from_numpy(array[selected]).to(self.device) for array in (pairs.scores, pairs.tables))
-        return ranking_loss(first, second, scores, tables, self.arguments.temperature)
+        temperature = self.arguments.temperature
+        count = len(selected)
+        return self._over_depths(
+            embeddings, lambda part: ranking_loss(part[:count], part[count:], scores, tables, temperature)
+        )
 
     def _select_pairs(self, count: int, batch_size: int, turn: int) -> np.ndarray:
         size = min(count, max(2, round(batch_size * self.arguments.pair_ratio)))

@@ -22,6 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from asterisk.core.errors import UserError
 from asterisk.distillation.arguments import StudentArguments
+from asterisk.distillation.student import with_exits
 from asterisk.models.checkpoints import load_asterisk, model_type
 from asterisk.models.resolve import loading, resolve_model
 from asterisk.models.sentence_transformer import load_sentence_transformer
@@ -37,7 +38,7 @@ class EncoderStudentConfig:
     """The configuration of an [`EncoderStudent`]."""
 
     encoder: str
-    projection_dim: int
+    embedding_size: int
     keep_layers: list[int] = field(default_factory=list)
     pooling: str = "mean"
     average_layers: int = 1
@@ -102,7 +103,7 @@ class EncoderStudent(nn.Module):
         self.model = SentenceTransformer(modules=[*modules, Normalize()], device="cpu")
         self.config = EncoderStudentConfig(
             encoder=encoder,
-            projection_dim=projection_dim or width,
+            embedding_size=projection_dim or width,
             keep_layers=list(keep_layers),
             pooling=pooling,
             average_layers=average_layers,
@@ -121,7 +122,7 @@ class EncoderStudent(nn.Module):
 
         Returns:
             `last_hidden_state` (batch, length, width of the encoder): token vectors, averaged over layers;
-            `pooler_output` (batch, projection_dim): the unit-norm embedding.
+            `pooler_output` (batch, embedding size): the unit-norm embedding.
         """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         features = self.model({"input_ids": input_ids, "attention_mask": mask, **kwargs})
@@ -190,7 +191,9 @@ def load_encoder_student(arguments: StudentArguments) -> tuple[Any, PreTrainedTo
     location = Path(resolve_model(arguments.encoder))
     if model_type(location) == AsteriskConfig.model_type:
         dropouts = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), arguments.dropout)
-        return load_asterisk(arguments.encoder, location, AsteriskModel, **dropouts)  # type: ignore[arg-type]
+        model, tokenizer = load_asterisk(arguments.encoder, location, AsteriskModel, **dropouts)  # type: ignore[arg-type]
+        assert tokenizer is not None
+        return with_exits(model, arguments.exit_layers), tokenizer
     student = EncoderStudent(
         arguments.encoder,
         arguments.keep_layers,

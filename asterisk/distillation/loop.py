@@ -20,11 +20,12 @@ from asterisk.distillation.batch_loss import BatchLoss
 from asterisk.distillation.batching import batches_from, sorted_parts, split_rows
 from asterisk.distillation.checkpoints import Checkpoints, Progress, recorded_precision
 from asterisk.distillation.curves import Point, append_point, describe_point, read_curves, write_curves
+from asterisk.distillation.label_tasks import LabelledCorpus
 from asterisk.distillation.optimizers import clip_gradients, make_optimizers, make_table_sparse
 from asterisk.distillation.pairs import Pairs, ScoredPairs
-from asterisk.distillation.projection import fit_projection, projection_to_student
+from asterisk.distillation.projection import fit_projection, fit_static_exit, projection_to_student
 from asterisk.models.precision import resolve_mixed_precision
-from asterisk.teachers.store import EmbeddingStore
+from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.token_store import TokenStore
 
 # Steps between checks of the loss. Each check makes a GPU wait.
@@ -43,13 +44,15 @@ class Distillation:
         self,
         student: Any,
         tokens: TokenStore,
-        store: EmbeddingStore | None,
+        store: EmbeddingStore | JoinedStore | None,
         arguments: LoopArguments,
         folder: Path,
         pairs: Pairs | None = None,
         scored_pairs: ScoredPairs | None = None,
+        labelled: LabelledCorpus | None = None,
         evaluate: Callable[[Any], dict[str, float]] | None = None,
         is_trained: bool = False,
+        new_exits: bool = False,
     ):
         """Prepare a run.
 
@@ -61,16 +64,19 @@ class Distillation:
             folder: The folder for checkpoints and curves.
             pairs: Labelled pairs for the contrast.
             scored_pairs: Scored pairs for the ranking.
+            labelled: Labelled texts for the contrast between groups.
             evaluate: Called every `eval_steps`; returns a student's scores on development sets by name, the decisive
                 one first.
             is_trained: Whether the student has already learnt from this teacher; if so, the projection
                 of the teacher's vectors is aligned with the student's dimensions.
+            new_exits: Whether the student's exits are untrained; the exit at depth 0 then starts from a regression.
 
         Raises:
             UserError: An argument is out of range or does not fit the student, or there is too little text.
         """
-        dimensions = student.config.projection_dim
-        check_arguments(arguments, dimensions, has_teacher=store is not None)
+        dimensions = student.config.embedding_size
+        num_exits = len(getattr(student.config, "exit_layers", None) or ())
+        check_arguments(arguments, dimensions, num_exits, has_teacher=store is not None)
         self.arguments, self.folder = arguments, folder
         self.tokens, self.store, self.evaluate = tokens, store, evaluate
         self.train_rows, self.heldout_rows = split_rows(len(tokens.lengths), arguments.heldout, arguments.seed)
@@ -97,6 +103,8 @@ class Distillation:
                 projection = projection_to_student(student, tokens, store, self.train_rows, arguments.seed)
             else:
                 projection = fit_projection(store, dimensions, self.train_rows, arguments.seed)
+            if new_exits and 0 in (student.config.exit_layers or ()):
+                fit_static_exit(student, tokens, store, projection, self.train_rows, arguments.seed)
             self.projection = torch.from_numpy(projection).to(device)
 
         if device.type == "cpu":
@@ -115,7 +123,15 @@ class Distillation:
         self.model, *self.optimizers = self.accelerator.prepare(student, *optimizers)
 
         self.loss = BatchLoss(
-            self.accelerator, self.model, tokens, store, self.projection, arguments, pairs, scored_pairs
+            self.accelerator,
+            self.model,
+            tokens,
+            store,
+            self.projection,
+            arguments,
+            pairs,
+            scored_pairs,
+            labelled,
         )
         self.checkpoints = Checkpoints(folder / "checkpoints", self.accelerator, arguments.average_checkpoints)
         self.progress = Progress()

@@ -31,6 +31,44 @@ def similarity_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tenso
     return difference.square().sum() / max(1, pairs)
 
 
+def relation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return the KL divergence from the student's to the teacher's distribution over the other texts of the batch.
+
+    A text's distribution is the softmax of its cosines to the others (Luxical, 2025; RKD, Park et al. 2019,
+    arXiv 1904.05068). Student and teacher may differ in dimensions.
+
+    Args:
+        student: (batch, dimensions).
+        teacher: (batch, teacher's dimensions).
+        temperature: Divides the cosines.
+    """
+    diagonal = torch.eye(len(student), dtype=torch.bool, device=student.device)
+    learned, wanted = (
+        functional.log_softmax((vectors @ vectors.T / temperature).masked_fill(diagonal, -1e9), dim=-1)
+        for vectors in (student, teacher)
+    )
+    return functional.kl_div(learned, wanted, reduction="batchmean", log_target=True)
+
+
+def label_contrast(embeddings: torch.Tensor, groups: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return the supervised contrast: texts of one group attract, all others repel (SupCon, arXiv 2004.11362).
+
+    A text may be in several groups; two texts attract if they share one. A text in no group only repels.
+
+    Args:
+        embeddings: (batch, dimensions).
+        groups: (batch, groups), boolean.
+        temperature: Divides the cosines.
+    """
+    diagonal = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
+    logits = (embeddings @ embeddings.T / temperature).masked_fill(diagonal, -1e9)
+    membership = groups.to(embeddings.dtype)
+    positives = (membership @ membership.T > 0) & ~diagonal
+    counts = positives.sum(dim=1)
+    likelihoods = (functional.log_softmax(logits, dim=-1) * positives).sum(dim=1) / counts.clamp(min=1)
+    return -likelihoods.sum() / (counts > 0).sum().clamp(min=1)
+
+
 def contrastive_loss(
     anchors: torch.Tensor,
     candidates: torch.Tensor,

@@ -109,10 +109,9 @@ def read_scored_pairs(sources: Sequence[str]) -> ScoredPairs:
     return ScoredPairs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def write_pair_texts(pairs: Iterable[Pairs | ScoredPairs], path: Path) -> None:
-    """Write all texts of the pairs, one per line, as a corpus source, so that the teacher embeds them."""
-    lines = (text for part in pairs for column in part.columns for text in column)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def write_texts(texts: Iterable[str], path: Path) -> None:
+    """Write texts, one per line, as a corpus source, so that the teacher embeds them."""
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
 
 
 def find_pairs(pairs: Pairs, corpus: Corpus) -> Pairs:
@@ -123,7 +122,7 @@ def find_pairs(pairs: Pairs, corpus: Corpus) -> Pairs:
     Raises:
         UserError: No pair is left.
     """
-    rows = _find_rows(pairs.columns, corpus)
+    rows = find_rows(pairs.columns, corpus)
     rows = rows[:, (rows >= 0).all(axis=0) & (rows[0] != rows[1])]
     if not rows.shape[1]:
         raise UserError(f"None of the {len(pairs):,} labelled pairs has all its texts in the corpus.")
@@ -136,7 +135,7 @@ def find_scored_pairs(pairs: ScoredPairs, corpus: Corpus) -> ScoredPairs:
     Raises:
         UserError: No pair is left.
     """
-    rows = _find_rows(pairs.columns, corpus)
+    rows = find_rows(pairs.columns, corpus)
     found = (rows >= 0).all(axis=0)
     if not found.any():
         raise UserError(f"None of the {len(pairs):,} scored pairs has both its texts in the corpus.")
@@ -144,8 +143,8 @@ def find_scored_pairs(pairs: ScoredPairs, corpus: Corpus) -> ScoredPairs:
     return ScoredPairs(first, second, pairs.scores[found], pairs.tables[found])
 
 
-def _find_rows(columns: list[np.ndarray], corpus: Corpus) -> np.ndarray:
-    """The corpus's row of each text, or -1: (columns, pairs), int64."""
+def find_rows(columns: list[np.ndarray], corpus: Corpus) -> np.ndarray:
+    """Return the corpus's row of each text, or -1: (columns, pairs), int64."""
     wanted = {sentence_key(text) for column in columns for text in column}
     rows: dict[object, int] = {}
     first_row = 0

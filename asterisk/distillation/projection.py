@@ -7,16 +7,19 @@ import torch
 
 from asterisk.core.vectors import orthogonal_map, principal_directions
 from asterisk.distillation.batching import sorted_parts
-from asterisk.teachers.store import EmbeddingStore
+from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.token_store import TokenStore
+from modeling_asterisk.modeling_asterisk import pool
 
 # Rows to fit a projection on; more rows change the second moments too little to matter.
 PROJECTION_ROWS = 100_000
+# Strength of the regression's penalty, relative to the mean second moment.
+RIDGE = 1e-4
 # Rows to compare a trained student with its teacher on.
 ALIGNMENT_ROWS = 20_000
 
 
-def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, seed: int) -> np.ndarray:
+def fit_projection(store: EmbeddingStore | JoinedStore, dimensions: int, rows: np.ndarray, seed: int) -> np.ndarray:
     """Return the orthonormal map to the principal directions of the teacher's vectors (uncentred SVD).
 
     No other map to as many dimensions keeps more of the vectors' norms. The most important dimension comes first.
@@ -46,7 +49,7 @@ def fit_projection(store: EmbeddingStore, dimensions: int, rows: np.ndarray, see
 
 @torch.inference_mode()
 def projection_to_student(
-    student: Any, tokens: TokenStore, store: EmbeddingStore, rows: np.ndarray, seed: int
+    student: Any, tokens: TokenStore, store: EmbeddingStore | JoinedStore, rows: np.ndarray, seed: int
 ) -> np.ndarray:
     """Return the orthonormal map that brings the teacher's vectors closest to a trained student's.
 
@@ -68,3 +71,39 @@ def projection_to_student(
         ids, mask = map(torch.from_numpy, tokens.padded(part))
         embeddings.append(student(input_ids=ids, attention_mask=mask).pooler_output.float().numpy())
     return orthogonal_map(store.embeddings(np.concatenate(parts)), np.concatenate(embeddings))
+
+
+@torch.no_grad()
+def fit_static_exit(
+    student: Any,
+    tokens: TokenStore,
+    store: EmbeddingStore | JoinedStore,
+    projection: np.ndarray,
+    rows: np.ndarray,
+    seed: int,
+) -> None:
+    """Set the map of the exit at depth 0 by ridge regression from mean token vectors to the teacher's vectors.
+
+    Args:
+        student: An Asterisk with an exit at depth 0, on the CPU.
+        tokens: The sentences, as the student's token ids.
+        store: The teacher's vectors of the same rows.
+        projection: (teacher's dimensions, student's dimensions), float32.
+        rows: The rows to fit on; a sample is drawn if they are many.
+        seed: Seed of the sample.
+    """
+    sample = np.random.default_rng(seed).permutation(rows)[:ALIGNMENT_ROWS]
+    parts = sorted_parts(tokens.lengths, sample)
+    means = []
+    for part in parts:
+        ids, mask = map(torch.from_numpy, tokens.padded(part))
+        means.append(pool(student.embeddings.embed_tokens(ids), mask, student.config.pooling).numpy())
+    inputs = np.concatenate(means).astype(np.float64)
+    inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
+    targets = (store.embeddings(np.concatenate(parts)).astype(np.float32) @ projection).astype(np.float64)
+    moments = inputs.T @ inputs
+    moments += RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
+    solution = torch.from_numpy(np.linalg.solve(moments, inputs.T @ targets).astype(np.float32))
+    linear = student.exits["0"].projection
+    linear.weight.copy_(solution[:-1].T)
+    linear.bias.copy_(solution[-1])

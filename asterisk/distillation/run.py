@@ -4,6 +4,7 @@ import dataclasses
 import platform
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,17 @@ from asterisk.data.corpus import Corpus, build_corpus, corpus_options, describe_
 from asterisk.distillation.arguments import DistillationArguments
 from asterisk.distillation.curves import plot_curves, read_curves
 from asterisk.distillation.encoder_student import load_encoder_student
+from asterisk.distillation.label_tasks import LabelledCorpus, read_label_tasks
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.pairs import (
     Pairs,
     ScoredPairs,
     find_pairs,
+    find_rows,
     find_scored_pairs,
     read_pairs,
     read_scored_pairs,
-    write_pair_texts,
+    write_texts,
 )
 from asterisk.distillation.report import report_results
 from asterisk.distillation.student import new_student, student_config, views_are_equal
@@ -37,7 +40,8 @@ from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spea
 from asterisk.models.checkpoints import save_student
 from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.remote_folder import RemoteFolder
-from asterisk.teachers.teacher import has_tokenizer, load_teacher
+from asterisk.teachers.store import EmbeddingStore, JoinedStore
+from asterisk.teachers.teacher import Teacher, has_tokenizer, load_teacher
 from asterisk.teachers.token_store import tokenize_corpus
 from modeling_asterisk import AsteriskModel
 
@@ -65,28 +69,21 @@ def distil(arguments: DistillationArguments) -> None:
     _check_student(arguments)
     set_seed(arguments.seed)
     encoder = load_encoder_student(arguments) if arguments.encoder else None
+    had_exits = list(getattr(encoder[0].config, "exit_layers", None) or ()) if encoder else []
     development, test = (
         [read_sentence_pairs(source, name) for name, source in map(_name_and_source, benchmarks)]
         for benchmarks in (arguments.sts_dev, arguments.sts_test)
     )
     pairs = read_pairs(arguments.pairs, arguments.pair_columns) if arguments.pairs else None
     scored_pairs = read_scored_pairs(arguments.scored_pairs) if arguments.scored_pairs else None
-    teacher = None
-    if arguments.teacher:
-        teacher = load_teacher(
-            arguments.teacher,
-            arguments.teacher_dtype,
-            arguments.teacher_pooling,
-            text_column=arguments.text_column,
-            base_url=arguments.base_url or None,
-            key_variable=arguments.key_variable,
-            api_batch_size=arguments.api_batch_size or None,
-        )
+    labelled = read_label_tasks(arguments.label_tasks) if arguments.label_tasks else None
+    teachers = [_load_teacher(name, arguments) for name in [arguments.teacher, *arguments.more_teachers] if name]
+    teacher = teachers[0] if teachers else None
 
     # The corpus, the tokenizer and the teacher's vectors.
     store_dir = arguments.store_dir or folder / "store"
     store_folder = RemoteFolder(store_dir).local
-    corpus = _make_corpus(arguments, store_folder / "corpus", pairs, scored_pairs)
+    corpus = _make_corpus(arguments, store_folder / "corpus", pairs, scored_pairs, labelled)
     # An invalid tokenizer must fail before the teacher embeds the corpus, which may cost hours or money.
     if encoder is not None:
         tokenizer = encoder[1]
@@ -94,12 +91,7 @@ def distil(arguments: DistillationArguments) -> None:
         assert teacher is not None  # checked by _check_student
         texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
         tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
-    store = embed_corpus(corpus, teacher, store_dir) if teacher else None
-    if teacher and store:
-        truncated = f"{store.truncated / len(store):.2%}"
-        state.print(
-            f"Teacher: {arguments.teacher}, {teacher.dimension} dimensions, {truncated} of sentences truncated."
-        )
+    store = _embed(arguments, corpus, teachers, str(store_dir)) if teachers else None
 
     # The student and its token ids.
     set_seed(arguments.seed)
@@ -108,7 +100,7 @@ def distil(arguments: DistillationArguments) -> None:
     else:
         config = student_config(arguments, len(tokenizer), tokenizer.pad_token_id)
         student = new_student(config, teacher if arguments.table == "teacher" else None, tokenizer)
-    size, dimensions = sum(weight.numel() for weight in student.parameters()), student.config.projection_dim
+    size, dimensions = sum(weight.numel() for weight in student.parameters()), student.config.embedding_size
     state.print(f"Student: {size:,} parameters, {dimensions} dimensions, {len(tokenizer):,} tokens.")
     if arguments.simcse_weight and views_are_equal(student):
         _warn(
@@ -128,6 +120,11 @@ def distil(arguments: DistillationArguments) -> None:
         if found and given:
             reason = "the others contain a benchmark's text, or one text twice"
             state.print(f"{kind} pairs: {len(found):,} of {len(given):,} used; {reason}.")
+    if labelled is not None:
+        count = len(labelled)
+        labelled = labelled.select(find_rows([np.array(labelled.texts)], corpus)[0] >= 0)
+        labelled.tokenize(tokenizer, max_length)
+        state.print(f"Labelled texts: {len(labelled):,} of {count:,} used; the others are a benchmark's.")
     distillation = Distillation(
         student,
         tokens,
@@ -136,8 +133,10 @@ def distil(arguments: DistillationArguments) -> None:
         folder,
         pair_rows,
         scored_rows,
+        labelled,
         evaluate=(lambda model: _sts_scores(model, tokenizer, development)) if development else None,
         is_trained=bool(arguments.encoder) and isinstance(student, AsteriskModel),
+        new_exits=had_exits != list(getattr(student.config, "exit_layers", None) or ()),
     )
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,8 +157,38 @@ def distil(arguments: DistillationArguments) -> None:
         report_results(folder, arguments.teacher, arguments.encoder, distillation, test)
 
 
+def _load_teacher(name: str, arguments: DistillationArguments) -> Teacher:
+    return load_teacher(
+        name,
+        arguments.teacher_dtype,
+        arguments.teacher_pooling,
+        text_column=arguments.text_column,
+        base_url=arguments.base_url or None,
+        key_variable=arguments.key_variable,
+        api_batch_size=arguments.api_batch_size or None,
+    )
+
+
+def _embed(
+    arguments: DistillationArguments, corpus: Corpus, teachers: Sequence[Teacher], store_dir: str
+) -> EmbeddingStore | JoinedStore:
+    """Embed the corpus with every teacher; the stores of further teachers lie in the first one's folder."""
+    stores = []
+    names = [arguments.teacher, *arguments.more_teachers]
+    for index, (name, teacher) in enumerate(zip(names, teachers, strict=True)):
+        stores.append(embed_corpus(corpus, teacher, f"{store_dir}/teacher-{index + 1}" if index else store_dir))
+        truncated = f"{stores[-1].truncated / len(stores[-1]):.2%}"
+        this_process().print(f"Teacher: {name}, {teacher.dimension} dimensions, {truncated} of sentences truncated.")
+    return JoinedStore(stores, arguments.teacher_weights or [1.0] * len(stores)) if len(stores) > 1 else stores[0]
+
+
 def _check_student(arguments: DistillationArguments) -> None:
     student_config(arguments, vocab_size=1)
+    if arguments.more_teachers and not arguments.teacher:
+        raise UserError("--more_teachers needs a first --teacher.")
+    weights, count = arguments.teacher_weights, 1 + len(arguments.more_teachers)
+    if weights and (len(weights) != count or min(weights) <= 0):
+        raise UserError(f"--teacher_weights must be {count} numbers above 0, one for each teacher, not {weights}.")
     if not arguments.teacher and not (arguments.encoder and arguments.simcse_weight):
         raise UserError(
             "--teacher is missing; without one, give an --encoder to train on by contrast alone (--simcse_weight 1), "
@@ -171,20 +200,25 @@ def _check_student(arguments: DistillationArguments) -> None:
 
 
 def _make_corpus(
-    arguments: DistillationArguments, folder: Path, pairs: Pairs | None, scored_pairs: ScoredPairs | None
+    arguments: DistillationArguments,
+    folder: Path,
+    pairs: Pairs | None,
+    scored_pairs: ScoredPairs | None,
+    labelled: LabelledCorpus | None,
 ) -> Corpus:
-    """Build the corpus, which includes the texts of the pairs, or load it from disk."""
+    """Build the corpus, which includes the labelled texts and those of the pairs, or load it from disk."""
     benchmarks = [_name_and_source(text)[1] for text in [*arguments.sts_dev, *arguments.sts_test]]
-    all_pairs = [part for part in (pairs, scored_pairs) if part is not None]
-    # Every process writes its own copy of the pairs' texts; the corpus identifies them by their content.
+    texts = [text for part in (pairs, scored_pairs) if part is not None for column in part.columns for text in column]
+    texts += labelled.texts if labelled is not None else []
+    # Every process writes its own copy of these texts; the corpus identifies them by their content.
     with tempfile.TemporaryDirectory() as scratch:
-        pair_texts = Path(scratch) / "pairs.txt"
-        if all_pairs:
-            write_pair_texts(all_pairs, pair_texts)
+        labelled_texts = Path(scratch) / "pairs.txt"
+        if texts:
+            write_texts(texts, labelled_texts)
         corpus = build_corpus(
             arguments.corpus,
             folder,
-            labelled=[str(pair_texts)] if all_pairs else [],
+            labelled=[str(labelled_texts)] if texts else [],
             measured=benchmarks,
             **corpus_options(arguments),
         )

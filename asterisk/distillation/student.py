@@ -1,5 +1,7 @@
 """A new student: its sizes, its tokenizer and its initial token table."""
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,8 +35,8 @@ def student_config(arguments: StudentArguments, vocab_size: int, pad_token_id: i
             num_hidden_layers=arguments.num_hidden_layers,
             num_attention_heads=arguments.num_attention_heads,
             intermediate_size=arguments.intermediate_size,
-            # An encoder may go without a projection; an Asterisk may not.
-            projection_dim=arguments.projection_dim or (1 if arguments.encoder else 0),
+            projection_dim=arguments.projection_dim or None,
+            exit_layers=_checked_exits(arguments) or None,
             max_position_embeddings=arguments.max_length,
             position_encoding=arguments.position_encoding,
             is_causal=arguments.is_causal,
@@ -45,6 +47,30 @@ def student_config(arguments: StudentArguments, vocab_size: int, pad_token_id: i
         )
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _checked_exits(arguments: StudentArguments) -> list[int]:
+    depth = arguments.num_hidden_layers
+    if wrong := [exit_depth for exit_depth in arguments.exit_layers if not 0 <= exit_depth < depth]:
+        raise UserError(f"exit_layers must lie between 0 and {depth - 1}, below num_hidden_layers, not {wrong[0]}.")
+    return arguments.exit_layers
+
+
+def with_exits(student: AsteriskModel, depths: Sequence[int]) -> AsteriskModel:
+    """Return the student with exits at these depths, if it has other ones or none.
+
+    A new exit starts with the final norm and projection, or, at depth 0, with the token vectors as they are.
+    """
+    if list(depths) == list(student.config.exit_layers or ()) or not depths:
+        return student
+    config = copy.deepcopy(student.config)
+    config.exit_layers = list(depths)
+    extended = AsteriskModel(config)
+    weights = extended.state_dict() | student.state_dict()
+    for name in [name for name in weights if name.startswith("exits.") and name not in student.state_dict()]:
+        weights[name] = student.state_dict().get(name.split(".", 2)[2], weights[name])
+    extended.load_state_dict({name: weights[name] for name in extended.state_dict()})
+    return extended
 
 
 def new_student(config: AsteriskConfig, teacher: Teacher | None, tokenizer: PreTrainedTokenizerFast) -> AsteriskModel:

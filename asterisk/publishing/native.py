@@ -1,12 +1,13 @@
 """The native twin: the same weights under an architecture of transformers, so that no remote code is needed.
 
 XLM-RoBERTa-XL has the same structure: pre-norm blocks, learned positions, a final LayerNorm but none on the
-embeddings, biases everywhere, any activation. The projection becomes a Dense module of sentence-transformers;
-projecting after mean pooling equals projecting before it. The embeddings agree to 1e-6 on transformers 4.57, 5.4 and
+embeddings, biases everywhere, any activation. A projection becomes a Dense module of sentence-transformers, which
+some clients ignore; a model without projection needs none. The embeddings agree to 1e-6 on transformers 4.57, 5.4 and
 5.23. Rejected alternatives: transformers 4 silently runs GPT2Model with `is_causal=False` causally; EsmModel allows
 only one activation.
 """
 
+import copy
 from pathlib import Path
 
 import torch
@@ -35,10 +36,11 @@ def write_native_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype)
         UserError: The checkpoint has no twin.
     """
     model = native_twin(checkpoint)
-    projection = torch.nn.Linear(checkpoint.config.hidden_size, checkpoint.config.projection_dim)
-    projection.load_state_dict(checkpoint.backbone.projection.state_dict())
+    projection = copy.deepcopy(checkpoint.backbone.projection).to(dtype)
     model.to(dtype).save_pretrained(folder)  # type: ignore[arg-type]
-    write_sentence_transformers_files(checkpoint, folder, projection.to(dtype))
+    write_sentence_transformers_files(
+        checkpoint, folder, projection if isinstance(projection, torch.nn.Linear) else None
+    )
 
 
 def native_twin(checkpoint: Checkpoint) -> XLMRobertaXLModel:

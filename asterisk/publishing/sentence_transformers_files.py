@@ -40,7 +40,7 @@ def write_sentence_transformers_files(
         for index, kind in enumerate(kinds)
     ]
     pooling: dict[str, Any] = {
-        "word_embedding_dimension": projection.in_features if projection else checkpoint.config.projection_dim,
+        "word_embedding_dimension": projection.in_features if projection else checkpoint.config.embedding_size,
         **{f"pooling_mode_{kind}": kind == old_kind for kind in KINDS},
         "include_prompt": True,
         "pooling_mode": mode,

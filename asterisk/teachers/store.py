@@ -132,6 +132,46 @@ class EmbeddingStore:
         return shard, (texts, column.values.to_numpy().reshape(len(column), -1))
 
 
+class JoinedStore:
+    """Several teachers' stores of one corpus, read as one: their vectors are weighted and concatenated.
+
+    Jasper and Stella (arXiv 2412.19048) learn from such vectors. The cosine of two of them is the mean of the
+    teachers' cosines, weighted by the squares of the weights.
+    """
+
+    def __init__(self, stores: Sequence[EmbeddingStore], weights: Sequence[float]):
+        """Join stores.
+
+        Args:
+            stores: Stores with the same sentences in the same order.
+            weights: A positive weight for each store; they are scaled so that the vectors have unit length.
+
+        Raises:
+            UserError: The stores differ in their shards.
+        """
+        first = stores[0]
+        for store in stores[1:]:
+            if store.rows_per_shard != first.rows_per_shard:
+                raise UserError(f"The stores {first.folder} and {store.folder} are not of the same corpus.")
+        self._stores = stores
+        self._weights = np.array(weights) / np.linalg.norm(weights)
+        self.settings = {"dimension": sum(store.settings["dimension"] for store in stores)}
+        self.tokens, self.texts = first.tokens, first.texts
+
+    def __len__(self) -> int:
+        return len(self._stores[0])
+
+    def embeddings(self, rows: np.ndarray) -> np.ndarray:
+        """Return the joined unit vectors of the rows: (number of rows, sum of the dimensions), float32."""
+        parts = zip(self._stores, self._weights, strict=True)
+        return np.concatenate([store.embeddings(rows) * np.float32(weight) for store, weight in parts], axis=1)
+
+    def release(self) -> None:
+        """Drop the pages read so far from this process's memory."""
+        for store in self._stores:
+            store.release()
+
+
 def read_manifest(folder: RemoteFolder) -> dict[str, Any] | None:
     """Read the manifest of a store, finished or not; return None if there is none.
 

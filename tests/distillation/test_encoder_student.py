@@ -57,7 +57,7 @@ def test_saved_encoder_gives_the_trained_embeddings(
     torch.manual_seed(0)
     student = EncoderStudent(TEACHER, max_length=64, **options).eval()
     assert student.encoder.config.num_hidden_layers == layers
-    assert student.config.projection_dim == dimensions
+    assert student.config.embedding_size == dimensions
     inputs = student.tokenizer(TEXTS, padding=True, return_tensors="pt")
     with torch.no_grad():
         output = student(**inputs)

@@ -7,7 +7,7 @@ import pytest
 
 from asterisk.core.errors import UserError
 from asterisk.data.corpus import build_corpus
-from asterisk.distillation.pairs import find_pairs, find_scored_pairs, read_pairs, read_scored_pairs, write_pair_texts
+from asterisk.distillation.pairs import find_pairs, find_scored_pairs, read_pairs, read_scored_pairs, write_texts
 
 ROWS = [
     {"anchor": "How do I cook rice?", "positive": "Cooking rice", "negative": "How do I cook\n pasta?"},
@@ -24,7 +24,7 @@ def table(tmp_path: Path) -> str:
 
 def test_pairs_are_found_as_rows_of_the_corpus(table: str, tmp_path: Path) -> None:
     texts = read_pairs([table], ["anchor", "positive", "negative"])
-    write_pair_texts([texts], tmp_path / "pairs.txt")
+    write_texts([text for column in texts.columns for text in column], tmp_path / "pairs.txt")
     (tmp_path / "a.txt").write_text("Something else.\nCOOKING RICE!\n")
     corpus = build_corpus(
         [str(tmp_path / "a.txt"), str(tmp_path / "pairs.txt")], tmp_path / "corpus", rows_per_shard=3

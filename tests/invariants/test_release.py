@@ -37,7 +37,7 @@ def test_no_bigger_than_the_papers_model() -> None:
     model = AutoModel.from_pretrained(RELEASE, trust_remote_code=True)
     assert sum(weight.numel() for weight in model.parameters()) <= 14_019_584
     assert model.config.num_hidden_layers == 2
-    assert model.config.projection_dim <= 256
+    assert model.config.embedding_size <= 256
     assert model.config.max_position_embeddings >= 256
 
 

@@ -55,7 +55,7 @@ def test_rows_are_the_models_vectors_in_the_order_of_the_texts(
     model = AsteriskModel.from_pretrained(small_run / "model")
     some = [0, 1, CHUNK - 1, CHUNK, len(texts) - 1]
     assert vectors.dtype == np.float32
-    assert vectors.shape == (len(texts), model.config.projection_dim)
+    assert vectors.shape == (len(texts), model.config.embedding_size)
     np.testing.assert_allclose(vectors[some], model.encode([texts[row] for row in some]), atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors.npy"]

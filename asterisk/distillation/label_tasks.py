@@ -1,0 +1,165 @@
+"""Labelled texts for the contrast between groups of labels: read from tables, tokenised, drawn in batches.
+
+A task is a YAML file:
+
+    weight: 0.1                            # of this task's loss
+    tables:
+      - file: goemotions.parquet           # any table that the readers read
+        text: text                         # column of the texts; this is the default
+        labels: labels                     # column of the labels, one or a list per row
+        groups: {good: [joy, love], bad: [anger]}    # absent: each label is a group; labels in no group only repel
+      - file: emobank.parquet
+        number: valence                    # column of numbers
+        groups: {good: [3.3, 5], bad: [1, 2.7]}      # ranges; absent: the student learns the numbers' order (CoSENT)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from asterisk.core.arguments import parse_yaml
+from asterisk.core.errors import UserError
+from asterisk.data.readers import place, read_columns, short
+from asterisk.distillation.batching import pair_batch
+
+TABLE_KEYS = {"file", "text", "labels", "number", "groups"}
+
+
+@dataclass
+class LabelTask:
+    """What one task says of all labelled texts.
+
+    Attributes:
+        weight: The weight of the task's loss.
+        known: (texts,), boolean: whether the text belongs to a table of this task with groups.
+        groups: (texts, groups), boolean.
+        numbers: (texts,), float32: the numbers to order texts by, NaN for texts without one.
+    """
+
+    weight: float
+    known: np.ndarray
+    groups: np.ndarray
+    numbers: np.ndarray
+
+
+@dataclass
+class LabelledCorpus:
+    """Labelled texts and their tasks; `token_ids` is empty until `tokenize` is called."""
+
+    texts: list[str]
+    tasks: list[LabelTask]
+    token_ids: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def select(self, kept: np.ndarray) -> "LabelledCorpus":
+        """Return the texts where `kept`, (texts,), boolean, is true."""
+        tasks = [
+            LabelTask(task.weight, task.known[kept], task.groups[kept], task.numbers[kept]) for task in self.tasks
+        ]
+        return LabelledCorpus([text for text, keep in zip(self.texts, kept, strict=True) if keep], tasks, [])
+
+    def tokenize(self, tokenizer: PreTrainedTokenizerFast, max_length: int) -> None:
+        """Compute the token ids of all texts, truncated to `max_length` tokens."""
+        self.token_ids = tokenizer(self.texts, truncation=True, max_length=max_length)["input_ids"]
+
+    def batch(self, size: int, seed: int, turn: int) -> np.ndarray:
+        """Return the texts of one turn; every text occurs once before any recurs."""
+        return pair_batch(len(self), min(size, len(self)), seed, turn)
+
+    def padded(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the token ids and the mask of some texts: (rows, longest), int64."""
+        selected = [torch.tensor(self.token_ids[row]) for row in rows]
+        ids = torch.nn.utils.rnn.pad_sequence(selected, batch_first=True)
+        lengths = torch.tensor([len(part) for part in selected])
+        return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+
+
+def read_label_tasks(files: Sequence[str]) -> LabelledCorpus:
+    """Read the tables that the tasks name; equal texts become one.
+
+    Raises:
+        UserError: A file or a table cannot be read, or names unknown keys, labels or ranges.
+    """
+    rows: dict[str, int] = {}
+    tasks = [_read_task(Path(file), rows) for file in files]
+    count = len(rows)
+    read = []
+    for weight, group_names, memberships, numbers in tasks:
+        known, groups = np.zeros(count, dtype=bool), np.zeros((count, len(group_names)), dtype=bool)
+        index = {name: column for column, name in enumerate(group_names)}
+        for row, names in memberships:
+            known[row] = True
+            groups[row, [index[name] for name in names]] = True
+        values = np.full(count, np.nan, dtype=np.float32)
+        values[[row for row, _ in numbers]] = [number for _, number in numbers]
+        read.append(LabelTask(weight, known, groups, values))
+    return LabelledCorpus(list(rows), read, [])
+
+
+def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list[tuple[int, list[str]]], list]:
+    """Read one task; `rows` numbers the texts of all tasks."""
+    if not file.is_file():
+        raise UserError(f"There is no label task {file}.")
+    task = parse_yaml(file.read_text(encoding="utf-8"))
+    if not isinstance(task, dict) or not isinstance(task.get("tables"), list) or set(task) - {"weight", "tables"}:
+        raise UserError(f"{file} must hold the keys weight and tables, a list.")
+    memberships: list[tuple[int, list[str]]] = []
+    numbers: list[tuple[int, float]] = []
+    for table in task["tables"]:
+        if not isinstance(table, dict) or set(table) - TABLE_KEYS or ("labels" in table) == ("number" in table):
+            raise UserError(
+                f"{file}: every table must be a mapping with file, either labels or number, and optionally text and "
+                f"groups, not {short(table)}."
+            )
+        source, text_column = str(table.get("file")), str(table.get("text", "text"))
+        column = str(table.get("labels") or table.get("number"))
+        columns = read_columns(source, [text_column, column])
+        numbered = [rows.setdefault(" ".join(str(text).split()), len(rows)) for text in columns[text_column]]
+        if "number" in table:
+            values = _numbers(source, column, columns[column])
+            if "groups" in table:
+                memberships += list(zip(numbered, _groups_of_numbers(file, values, table["groups"]), strict=True))
+            else:
+                numbers += list(zip(numbered, values, strict=True))
+        else:
+            memberships += list(
+                zip(numbered, _groups_of_labels(file, source, columns[column], table.get("groups")), strict=True)
+            )
+    names = sorted({name for _, found in memberships for name in found})
+    return float(task.get("weight", 1.0)), names, memberships, numbers
+
+
+def _numbers(source: str, column: str, values: Sequence[Any]) -> list[float]:
+    for row, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"{place(source, row, column)} holds {short(value)} instead of a number.")
+    return [float(value) for value in values]
+
+
+def _groups_of_numbers(file: Path, values: Sequence[float], groups: Any) -> list[list[str]]:
+    try:
+        ranges = {name: (float(low), float(high)) for name, (low, high) in groups.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(f"{file}: groups of numbers must be ranges, such as {{good: [3.3, 5]}}.") from None
+    return [[name for name, (low, high) in ranges.items() if low <= value <= high] for value in values]
+
+
+def _groups_of_labels(file: Path, source: str, values: Sequence[Any], groups: Any) -> list[list[str]]:
+    labels = [[str(label) for label in (value if isinstance(value, list) else [value])] for value in values]
+    if groups is None:
+        return labels
+    try:
+        grouped = {str(label): str(name) for name, members in groups.items() for label in members}
+    except (AttributeError, TypeError):
+        raise UserError(f"{file}: groups must be lists of labels, such as {{good: [joy, love]}}.") from None
+    present = {label for row in labels for label in row}
+    if missing := sorted(set(grouped) - present):
+        raise UserError(f"{file}: {source} has no label {missing[0]!r}; it has {', '.join(sorted(present)[:40])}.")
+    return [sorted({grouped[label] for label in row if label in grouped}) for row in labels]
