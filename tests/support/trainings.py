@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from asterisk.distillation.arguments import LoopArguments
+from asterisk.distillation.label_tasks import LabelledCorpus
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.pairs import Pairs, ScoredPairs
 from asterisk.distillation.student import new_student
@@ -20,28 +21,39 @@ def start(
     folder: Path,
     pairs: Pairs | None = None,
     scored_pairs: ScoredPairs | None = None,
+    labelled: LabelledCorpus | None = None,
     with_teacher: bool = True,
     student: AsteriskModel | None = None,
     is_trained: bool = False,
+    new_exits: bool = False,
     dropout: float = 0.1,
     **fields: object,
 ) -> Distillation:
     """A run in full precision on a student with dropout, so that every random number matters."""
-    torch.manual_seed(0)
-    tokenizer = student_tokenizer(teacher, max_length=64)
-    config = AsteriskConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        projection_dim=32,
-        hidden_dropout_prob=dropout,
-    )
+    student = student or tiny_student(teacher, hidden_dropout_prob=dropout)
     arguments = LoopArguments(
         **{"batch_size": 64, "num_epochs": 2, "eval_steps": 10, "mixed_precision": "no", **fields}  # type: ignore[arg-type]
     )
     folder.mkdir(exist_ok=True)
-    tokens = store.tokens(tokenizer, 64)
-    student = student or new_student(config, None, tokenizer)
     return Distillation(
-        student, tokens, store if with_teacher else None, arguments, folder, pairs, scored_pairs, is_trained=is_trained
+        student,
+        store.tokens(student_tokenizer(teacher, max_length=64), 64),
+        store if with_teacher else None,
+        arguments,
+        folder,
+        pairs,
+        scored_pairs,
+        labelled,
+        is_trained=is_trained,
+        new_exits=new_exits,
     )
+
+
+def tiny_student(teacher: SentenceTransformerTeacher, **fields: object) -> AsteriskModel:
+    """A new student of 32 dimensions with random weights."""
+    torch.manual_seed(0)
+    tokenizer = student_tokenizer(teacher, max_length=64)
+    config = AsteriskConfig(
+        **{"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "projection_dim": 32, **fields}
+    )
+    return new_student(config, None, tokenizer)
