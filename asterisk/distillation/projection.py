@@ -13,6 +13,8 @@ from modeling_asterisk.modeling_asterisk import pool
 
 # Rows to fit a projection on; more rows change the second moments too little to matter.
 PROJECTION_ROWS = 100_000
+# Token weights are SIF / (SIF + frequency): the value of Arora et al. 2017.
+SIF = 1e-3
 # Strength of the regression's penalty, relative to the mean second moment.
 RIDGE = 1e-4
 # Rows to compare a trained student with its teacher on.
@@ -51,7 +53,7 @@ def fit_projection(store: EmbeddingStore | JoinedStore, dimensions: int, rows: n
 def projection_to_student(
     student: Any, tokens: TokenStore, store: EmbeddingStore | JoinedStore, rows: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Return the orthonormal map that brings the teacher's vectors closest to a trained student's.
+    """Return the map to the teacher's principal directions, rotated to lie closest to a trained student's vectors.
 
     Args:
         student: As in [`asterisk.distillation.loop.Distillation`], on the CPU.
@@ -70,7 +72,9 @@ def projection_to_student(
     for part in parts:
         ids, mask = map(torch.from_numpy, tokens.padded(part))
         embeddings.append(student(input_ids=ids, attention_mask=mask).pooler_output.float().numpy())
-    return orthogonal_map(store.embeddings(np.concatenate(parts)), np.concatenate(embeddings))
+    projection = fit_projection(store, student.config.embedding_size, rows, seed)
+    rotation = orthogonal_map(store.embeddings(np.concatenate(parts)) @ projection, np.concatenate(embeddings))
+    return projection @ rotation
 
 
 @torch.no_grad()
@@ -82,7 +86,10 @@ def fit_static_exit(
     rows: np.ndarray,
     seed: int,
 ) -> None:
-    """Set the map of the exit at depth 0 by ridge regression from mean token vectors to the teacher's vectors.
+    """Initialise the exit at depth 0 from data.
+
+    Frequent tokens get small weights (SIF, Arora et al. 2017, openreview.net/forum?id=SyK00v5xx). The linear map
+    is a ridge regression from the weighted mean of the token vectors to the teacher's vectors.
 
     Args:
         student: An Asterisk with an exit at depth 0, on the CPU.
@@ -94,16 +101,21 @@ def fit_static_exit(
     """
     sample = np.random.default_rng(seed).permutation(rows)[:ALIGNMENT_ROWS]
     parts = sorted_parts(tokens.lengths, sample)
-    means = []
-    for part in parts:
-        ids, mask = map(torch.from_numpy, tokens.padded(part))
-        means.append(pool(student.embeddings.embed_tokens(ids), mask, student.config.pooling).numpy())
+    batches = [tuple(map(torch.from_numpy, tokens.padded(part))) for part in parts]
+    counts = torch.zeros(student.config.vocab_size)
+    for ids, mask in batches:
+        counts += torch.bincount(ids[mask.bool()], minlength=len(counts))
+    static = student.exits["0"]
+    static.token_weight.weight.copy_((SIF / (SIF + counts / counts.sum())).unsqueeze(1))
+    means = [
+        pool(static(student.embeddings.embed_tokens(ids), ids), mask, student.config.pooling).numpy()
+        for ids, mask in batches
+    ]
     inputs = np.concatenate(means).astype(np.float64)
     inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
     targets = (store.embeddings(np.concatenate(parts)).astype(np.float32) @ projection).astype(np.float64)
     moments = inputs.T @ inputs
     moments += RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
     solution = torch.from_numpy(np.linalg.solve(moments, inputs.T @ targets).astype(np.float32))
-    linear = student.exits["0"].projection
-    linear.weight.copy_(solution[:-1].T)
-    linear.bias.copy_(solution[-1])
+    static.projection.weight.copy_(solution[:-1].T)
+    static.projection.bias.copy_(solution[-1])
