@@ -41,7 +41,7 @@ class StudentArguments:
     encoder_activation: str = option(
         "tanh",
         "tanh (HPD) or linear: activation of the encoder's dense layer to projection_dim; "
-        "projection_dim 0 means no dense layer",
+        "projection_dim 0 means no dense layer, and takes the projection out of an Asterisk given by --encoder",
     )
 
 

@@ -22,7 +22,6 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from asterisk.core.errors import UserError
 from asterisk.distillation.arguments import StudentArguments
-from asterisk.distillation.student import with_exits
 from asterisk.models.checkpoints import load_asterisk, model_type
 from asterisk.models.resolve import loading, resolve_model
 from asterisk.models.sentence_transformer import load_sentence_transformer
@@ -193,7 +192,7 @@ def load_encoder_student(arguments: StudentArguments) -> tuple[Any, PreTrainedTo
         dropouts = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), arguments.dropout)
         model, tokenizer = load_asterisk(arguments.encoder, location, AsteriskModel, **dropouts)  # type: ignore[arg-type]
         assert tokenizer is not None
-        return with_exits(model, arguments.exit_layers), tokenizer
+        return model, tokenizer
     student = EncoderStudent(
         arguments.encoder,
         arguments.keep_layers,

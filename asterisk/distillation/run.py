@@ -21,6 +21,7 @@ from asterisk.data.corpus import Corpus, build_corpus, corpus_options, describe_
 from asterisk.distillation.arguments import DistillationArguments
 from asterisk.distillation.curves import plot_curves, read_curves
 from asterisk.distillation.encoder_student import load_encoder_student
+from asterisk.distillation.fold_projection import fold_projection
 from asterisk.distillation.label_tasks import LabelledCorpus, read_label_tasks
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.pairs import (
@@ -34,7 +35,7 @@ from asterisk.distillation.pairs import (
     write_texts,
 )
 from asterisk.distillation.report import report_results
-from asterisk.distillation.student import new_student, student_config, views_are_equal
+from asterisk.distillation.student import new_student, student_config, views_are_equal, with_exits
 from asterisk.distillation.student_tokenizer import NO_TOKENIZER, student_tokenizer
 from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spearman
 from asterisk.models.checkpoints import save_student
@@ -44,6 +45,9 @@ from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.teacher import Teacher, has_tokenizer, load_teacher
 from asterisk.teachers.token_store import tokenize_corpus
 from modeling_asterisk import AsteriskModel
+
+# Texts from which the principal directions of a student's embeddings are estimated.
+FOLDING_TEXTS = 8_000
 
 # Arguments that may change when a run is resumed, because they do not affect the training.
 NOT_IN_RECIPE = ("output_dir", "store_dir", "resume", "sts_test", "api_batch_size")
@@ -69,7 +73,6 @@ def distil(arguments: DistillationArguments) -> None:
     _check_student(arguments)
     set_seed(arguments.seed)
     encoder = load_encoder_student(arguments) if arguments.encoder else None
-    had_exits = list(getattr(encoder[0].config, "exit_layers", None) or ()) if encoder else []
     development, test = (
         [read_sentence_pairs(source, name) for name, source in map(_name_and_source, benchmarks)]
         for benchmarks in (arguments.sts_dev, arguments.sts_test)
@@ -95,8 +98,14 @@ def distil(arguments: DistillationArguments) -> None:
 
     # The student and its token ids.
     set_seed(arguments.seed)
+    new_exits = bool(arguments.exit_layers)
     if encoder is not None:
         student = encoder[0]
+        if isinstance(student, AsteriskModel):
+            if student.config.projection_dim and not arguments.projection_dim:
+                student = fold_projection(student, student.encode(corpus.shard(0)[:FOLDING_TEXTS]))
+            new_exits = list(student.config.exit_layers or ()) != arguments.exit_layers
+            student = with_exits(student, arguments.exit_layers)
     else:
         config = student_config(arguments, len(tokenizer), tokenizer.pad_token_id)
         student = new_student(config, teacher if arguments.table == "teacher" else None, tokenizer)
@@ -136,7 +145,7 @@ def distil(arguments: DistillationArguments) -> None:
         labelled,
         evaluate=(lambda model: _sts_scores(model, tokenizer, development)) if development else None,
         is_trained=bool(arguments.encoder) and isinstance(student, AsteriskModel),
-        new_exits=had_exits != list(getattr(student.config, "exit_layers", None) or ()),
+        new_exits=new_exits,
     )
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)

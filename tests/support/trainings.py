@@ -1,6 +1,7 @@
 """Short distillations."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,7 +50,7 @@ def start(
     )
 
 
-def tiny_student(teacher: SentenceTransformerTeacher, **fields: object) -> AsteriskModel:
+def tiny_student(teacher: SentenceTransformerTeacher, **fields: Any) -> AsteriskModel:
     """A new student of 32 dimensions with random weights."""
     torch.manual_seed(0)
     tokenizer = student_tokenizer(teacher, max_length=64)
