@@ -49,6 +49,7 @@ class AsteriskConfig(PreTrainedConfig):
         max_position_embeddings: Longest input in tokens, if positions are learned.
         position_encoding: "learned" adds a position vector to each token; "none" leaves order to causal attention.
         is_causal: Whether a token attends only to itself and to earlier tokens.
+        teacher_spaces: The teachers whose space `encode(space=...)` can map to: pairs of a name and its dimensions.
         hidden_act: Activation of the feed-forward network; a name in `transformers.activations.ACT2FN`.
         hidden_dropout_prob: Dropout after the embeddings, the attention and the feed-forward network.
         attention_probs_dropout_prob: Dropout on the attention weights.
@@ -90,6 +91,7 @@ class AsteriskConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     final_norm: bool = True
     exit_layers: list[int] | None = None
+    teacher_spaces: list[tuple[str, int]] | None = None
     initializer_range: float = 0.02
     pooling: str = "mean"
     classifier_hidden_size: int = 256
@@ -120,6 +122,7 @@ class AsteriskConfig(PreTrainedConfig):
         )
         for field in ("is_causal", "final_norm"):
             self._require(field, lambda value: isinstance(value, bool), "be true or false")
+        self._require("teacher_spaces", _are_spaces, "be a list of pairs of a name and a number of dimensions")
         self._require("exit_layers", _are_depths, "be a list of different whole numbers from 0 up")
         for field, choices in CHOICES.items():
             self._require(field, choices.__contains__, f"be one of {', '.join(choices)}")
@@ -170,6 +173,19 @@ def _are_depths(values: Any) -> bool:
         isinstance(values, (list, tuple))
         and len(set(values)) == len(values)
         and all(type(value) is int and value >= 0 for value in values)
+    )
+
+
+def _are_spaces(values: Any) -> bool:
+    if values is None:
+        return True
+    return isinstance(values, (list, tuple)) and all(
+        isinstance(pair, (list, tuple))
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and type(pair[1]) is int
+        and 0 < pair[1] <= 100_000
+        for pair in values
     )
 
 

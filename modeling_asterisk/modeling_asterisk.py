@@ -35,7 +35,7 @@ CPU_PASS_TOKENS = 2_048
 LOCATION = ("revision", "token", "cache_dir", "subfolder", "local_files_only", "force_download", "proxies")
 
 ENCODE_ARGUMENTS = (
-    "texts, batch_size, truncate_dim, normalize_embeddings, prompt, convert_to_numpy, convert_to_tensor, "
+    "texts, batch_size, truncate_dim, space, normalize_embeddings, prompt, convert_to_numpy, convert_to_tensor, "
     "show_progress_bar, device and tokenizer"
 )
 
@@ -363,6 +363,8 @@ class AsteriskModel(AsteriskPreTrainedModel):
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps) if config.final_norm else nn.Identity()
         self.projection = nn.Linear(width, config.projection_dim) if config.projection_dim else nn.Identity()
         self.exits = nn.ModuleDict({str(depth): AsteriskExit(config, depth) for depth in config.exit_layers or ()})
+        for index, (_, size) in enumerate(config.teacher_spaces or ()):
+            self.register_buffer(f"teacher_map_{index}", torch.zeros(config.embedding_size, size))
         self.gradient_checkpointing = False
         self.tokenizer: PreTrainedTokenizerFast | None = None
         self.tokenizer_problem = "the model was not loaded from a folder or the Hub"
@@ -413,9 +415,10 @@ class AsteriskModel(AsteriskPreTrainedModel):
             config.position_encoding, config.final_norm, config.projection_dim = "none", False, None
             config.hidden_size, config.num_attention_heads = self.config.embedding_size, 1
             table = weights["embeddings.embed_tokens.weight"] * source.token_weight.weight
-            weights = {"embeddings.embed_tokens.weight": source.projection(table)}
+            maps = {name: weight for name, weight in weights.items() if name.startswith("teacher_map_")}
+            weights = {"embeddings.embed_tokens.weight": source.projection(table), **maps}
         elif depth != whole:
-            kept = ("embeddings.", *(f"layers.{index}." for index in range(depth)))
+            kept = ("embeddings.", "teacher_map_", *(f"layers.{index}." for index in range(depth)))
             kept += tuple(f"exits.{exit_depth}." for exit_depth in config.exit_layers or ())
             exit_weights = {name: weight for name, weight in weights.items() if name.startswith(f"exits.{depth}.")}
             weights = {name: weight for name, weight in weights.items() if name.startswith(kept)}
@@ -526,6 +529,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         batch_size: int = 128,
         *,
         truncate_dim: int | None = None,
+        space: str | None = None,
         normalize_embeddings: bool = True,
         prompt: str | None = None,
         convert_to_numpy: bool = True,
@@ -542,6 +546,8 @@ class AsteriskModel(AsteriskPreTrainedModel):
                 lone surrogate counts as U+FFFD.
             batch_size: Largest number of texts in a forward pass. On a CPU, a pass holds at most 2,048 tokens, too.
             truncate_dim: Number of leading dimensions to keep.
+            space: Map the embeddings to a teacher's space, to search an index of the teacher's vectors: a name in
+                `config.teacher_spaces`, or "teacher" for the first.
             normalize_embeddings: Scale embeddings to unit length, after truncation.
             prompt: Text to put before each text.
             convert_to_numpy: Return a NumPy array, or else a list of tensors.
@@ -555,7 +561,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
 
         Raises:
             TypeError: A text is not a string, or an argument is unknown.
-            ValueError: `truncate_dim` or `batch_size` is out of range, or no tokenizer was loaded.
+            ValueError: `truncate_dim`, `space` or `batch_size` is out of range, or no tokenizer was loaded.
         """
         if unknown:
             raise TypeError(f"encode has no argument {', '.join(unknown)}; it takes {ENCODE_ARGUMENTS}.")
@@ -566,13 +572,14 @@ class AsteriskModel(AsteriskPreTrainedModel):
         dimensions = width if truncate_dim is None else as_integer("truncate_dim", truncate_dim)
         if not 1 <= dimensions <= width:
             raise ValueError(f"truncate_dim must lie between 1 and {width}, not {truncate_dim}.")
+        teacher_map = None if space is None else self._teacher_map(space, truncate_dim)
         tokenizer = tokenizer or self.tokenizer
         if tokenizer is None:
             raise ValueError(f"There is no tokenizer: {self.tokenizer_problem}; pass encode(..., tokenizer=...).")
         if device is not None:
             self.to(device)
 
-        embeddings = torch.empty(len(texts), dimensions)
+        embeddings = torch.empty(len(texts), dimensions if teacher_map is None else teacher_map.shape[1])
         was_training, threads = self.training, torch.get_num_threads()
         # PyTorch's threads do not survive a fork: a forked process would wait for them forever.
         is_forked = multiprocessing.current_process().pid != IMPORTED_BY
@@ -585,6 +592,8 @@ class AsteriskModel(AsteriskPreTrainedModel):
                 token_ids = self._tokenize(texts[start : start + ENCODE_CHUNK], tokenizer)
                 for rows in self._passes([len(ids) for ids in token_ids], batch_size):
                     vectors = self._embed([token_ids[row] for row in rows])[:, :dimensions]
+                    if teacher_map is not None:
+                        vectors = vectors @ teacher_map.float()
                     if normalize_embeddings:
                         vectors = nn.functional.normalize(vectors, dim=-1)
                     embeddings[torch.tensor(rows) + start] = vectors.cpu()
@@ -600,6 +609,16 @@ class AsteriskModel(AsteriskPreTrainedModel):
         if convert_to_numpy:
             return embeddings.numpy()
         return embeddings if single else list(embeddings)
+
+    def _teacher_map(self, space: str, truncate_dim: int | None) -> torch.Tensor:
+        """Return the map to a teacher's space: (embedding size, teacher's dimensions)."""
+        names = [name for name, _ in self.config.teacher_spaces or ()]
+        if not names or space not in ("teacher", *names):
+            known = f"its teachers are {', '.join(names)}" if names else "it stores no map to a teacher's space"
+            raise ValueError(f"This Asterisk has no space {space!r}; {known}.")
+        if truncate_dim is not None:
+            raise ValueError("truncate_dim and space exclude each other: only the whole embedding is mapped.")
+        return getattr(self, f"teacher_map_{0 if space == 'teacher' else names.index(space)}")
 
     def _tokenize(self, texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
         longest = tokenizer.model_max_length

@@ -23,7 +23,7 @@ from asterisk.distillation.curves import Point, append_point, describe_point, re
 from asterisk.distillation.label_tasks import LabelledCorpus
 from asterisk.distillation.optimizers import clip_gradients, make_optimizers, make_table_sparse
 from asterisk.distillation.pairs import Pairs, ScoredPairs
-from asterisk.distillation.projection import fit_projection, fit_static_exit, projection_to_student
+from asterisk.distillation.projection import fit_projection, fit_static_exit, projection_to_student, stored_projection
 from asterisk.models.precision import resolve_mixed_precision
 from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.token_store import TokenStore
@@ -52,6 +52,7 @@ class Distillation:
         labelled: LabelledCorpus | None = None,
         evaluate: Callable[[Any], dict[str, float]] | None = None,
         is_trained: bool = False,
+        keep_projection: bool = False,
         new_exits: bool = False,
     ):
         """Prepare a run.
@@ -69,6 +70,7 @@ class Distillation:
                 one first.
             is_trained: Whether the student has already learnt from this teacher; if so, the projection
                 of the teacher's vectors is aligned with the student's dimensions.
+            keep_projection: Whether the student was trained with these teachers, so that its stored projection holds.
             new_exits: Whether the student's exits are untrained; the exit at depth 0 then starts from a regression.
 
         Raises:
@@ -99,7 +101,10 @@ class Distillation:
 
         self.projection = None
         if store is not None:
-            if is_trained:
+            stored = stored_projection(student) if keep_projection else None
+            if stored is not None:
+                projection = stored
+            elif is_trained:
                 projection = projection_to_student(student, tokens, store, self.train_rows, arguments.seed)
             else:
                 projection = fit_projection(store, dimensions, self.train_rows, arguments.seed)

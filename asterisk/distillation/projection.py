@@ -1,5 +1,6 @@
 """A linear map from the teacher's dimensions to the student's."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from asterisk.core.vectors import orthogonal_map, principal_directions
 from asterisk.distillation.batching import sorted_parts
 from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.token_store import TokenStore
+from modeling_asterisk import AsteriskModel
 from modeling_asterisk.modeling_asterisk import pool
 
 # Rows to fit a projection on; more rows change the second moments too little to matter.
@@ -119,3 +121,31 @@ def fit_static_exit(
     solution = torch.from_numpy(np.linalg.solve(moments, inputs.T @ targets).astype(np.float32))
     static.projection.weight.copy_(solution[:-1].T)
     static.projection.bias.copy_(solution[-1])
+
+
+def with_teacher_spaces(
+    student: AsteriskModel, projection: np.ndarray, spaces: list[tuple[str, int]]
+) -> AsteriskModel:
+    """Return a copy of the student that stores the maps to its teachers' spaces.
+
+    The map to a teacher's space is the transpose of the teacher's part of the projection.
+
+    Args:
+        student: The student.
+        projection: (sum of the teachers' dimensions, student's dimensions), float32.
+        spaces: The teachers' names and dimensions, in the order of the projection.
+    """
+    config = copy.deepcopy(student.config)
+    config.teacher_spaces = spaces
+    extended = AsteriskModel(config)
+    parts = np.split(projection, np.cumsum([size for _, size in spaces])[:-1])
+    maps = {f"teacher_map_{index}": torch.tensor(part.T) for index, part in enumerate(parts)}
+    extended.load_state_dict(student.state_dict() | maps)
+    extended.tokenizer = student.tokenizer
+    return extended
+
+
+def stored_projection(student: AsteriskModel) -> np.ndarray | None:
+    """Return the projection of the student's earlier training, or None if it stores none."""
+    maps = [getattr(student, f"teacher_map_{index}") for index in range(len(student.config.teacher_spaces or ()))]
+    return torch.cat(maps, dim=1).T.float().numpy() if maps else None

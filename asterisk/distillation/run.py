@@ -34,11 +34,13 @@ from asterisk.distillation.pairs import (
     read_scored_pairs,
     write_texts,
 )
+from asterisk.distillation.projection import with_teacher_spaces
 from asterisk.distillation.report import report_results
 from asterisk.distillation.student import new_student, student_config, views_are_equal, with_exits
 from asterisk.distillation.student_tokenizer import NO_TOKENIZER, student_tokenizer
 from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spearman
 from asterisk.models.checkpoints import save_student
+from asterisk.reporting.names import display_names
 from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.remote_folder import RemoteFolder
 from asterisk.teachers.store import EmbeddingStore, JoinedStore
@@ -104,7 +106,7 @@ def distil(arguments: DistillationArguments) -> None:
         if isinstance(student, AsteriskModel):
             if student.config.projection_dim and not arguments.projection_dim:
                 student = fold_projection(student, student.encode(corpus.shard(0)[:FOLDING_TEXTS]))
-            new_exits = list(student.config.exit_layers or ()) != arguments.exit_layers
+            new_exits = new_exits and list(student.config.exit_layers or ()) != arguments.exit_layers
             student = with_exits(student, arguments.exit_layers)
     else:
         config = student_config(arguments, len(tokenizer), tokenizer.pad_token_id)
@@ -123,6 +125,7 @@ def distil(arguments: DistillationArguments) -> None:
         tokens = tokenize_corpus(corpus, tokenizer, max_length, writable_folder(store_folder))
 
     # Training.
+    spaces = display_names([name for name in [arguments.teacher, *arguments.more_teachers] if name])
     pair_rows = find_pairs(pairs, corpus) if pairs else None
     scored_rows = find_scored_pairs(scored_pairs, corpus) if scored_pairs else None
     for kind, found, given in (("Labelled", pair_rows, pairs), ("Scored", scored_rows, scored_pairs)):
@@ -145,13 +148,22 @@ def distil(arguments: DistillationArguments) -> None:
         labelled,
         evaluate=(lambda model: _sts_scores(model, tokenizer, development)) if development else None,
         is_trained=bool(arguments.encoder) and isinstance(student, AsteriskModel),
+        keep_projection=[name for name, _ in getattr(student.config, "teacher_spaces", None) or ()] == spaces,
         new_exits=new_exits,
     )
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         record = {"recipe": recipe, "versions": _versions(), "store_dir": redact(str(store_dir))}
         write_json(folder / RUN_FILE, record)
-    trained = distillation.train(on_best=lambda model: save_student(model, tokenizer, folder / "best"))
+
+    def save(model: Any, name: str) -> None:
+        if isinstance(model, AsteriskModel) and distillation.projection is not None:
+            sizes = [each.dimension for each in teachers]
+            projection = distillation.projection.cpu().numpy()
+            model = with_teacher_spaces(model, projection, list(zip(spaces, sizes, strict=True)))
+        save_student(model, tokenizer, folder / name)
+
+    trained = distillation.train(on_best=lambda model: save(model, "best"))
 
     # Results.
     if state.is_main_process:
@@ -159,7 +171,7 @@ def distil(arguments: DistillationArguments) -> None:
         # The plot is written last, so where it exists, the model is complete.
         if trained or not (plot.exists() and (folder / "model").exists()):
             plot.unlink(missing_ok=True)
-            save_student(distillation.student, tokenizer, folder / "model")
+            save(distillation.student, "model")
             (folder / "results.json").unlink(missing_ok=True)
             remove_folder(folder / "report")
             plot_curves(read_curves(folder / "curves.jsonl"), plot)

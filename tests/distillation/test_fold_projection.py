@@ -4,12 +4,14 @@ import numpy as np
 import torch
 
 from asterisk.distillation.fold_projection import fold_projection
-from asterisk.models.checkpoints import load_student
+from asterisk.models.checkpoints import load_asterisk
+from modeling_asterisk import AsteriskModel
 from tests.support.paths import REPOSITORY
 
 
 def test_folded_release_keeps_its_similarities_and_orders_its_dimensions(sentences: list[str]) -> None:
-    model = load_student(REPOSITORY / "release" / "asterisk")
+    folder = REPOSITORY / "release" / "asterisk"
+    model, _ = load_asterisk(folder, folder, AsteriskModel)
     before = model.encode(sentences[:2000])
     folded = fold_projection(model, before)
     after = folded.encode(sentences[:2000])
@@ -19,4 +21,4 @@ def test_folded_release_keeps_its_similarities_and_orders_its_dimensions(sentenc
     assert np.corrcoef(*pairs)[0, 1] > 0.8
     # The first quarter of the dimensions holds more than half of the squared length.
     assert (after[:, :64] ** 2).sum(axis=1).mean() > 0.5
-    assert torch.equal(folded.layers[0].attention_norm.weight, torch.ones(256))
+    assert torch.equal(folded.state_dict()["layers.0.attention_norm.weight"], torch.ones(256))

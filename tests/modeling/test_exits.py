@@ -1,13 +1,14 @@
 """Exits: one set of weights that serves at several depths."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
 
-SIZES = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 16}
+SIZES: dict[str, Any] = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 64, "max_position_embeddings": 16}
 
 
 @pytest.fixture(params=[16, None], ids=["projection", "no projection"])
