@@ -4,6 +4,7 @@
     python publish.py runs/demo/model --output_dir H --results runs/demo/mteb/summary.json --repo_id me/demo --tag v1
     python publish.py --output_dir H --repo_id me/demo --tag v1 --push
     python publish.py runs/demo/model --output_dir H --native
+    python publish.py runs/demo/model --output_dir H --layers 1
 
 The checkpoint is a folder of train_distill.py or train_head.py. The Hub folder holds the weights with their code, the
 files of sentence-transformers, ONNX files (float32, float16, int8), a handler for Inference Endpoints, the model card
@@ -31,6 +32,9 @@ class FolderArguments:
     dtype: str = option("float32", "type of the weights: float32 or float16")
     compact: bool = option(False, "write only the smallest ONNX file, onnx/model_int8.onnx")
     native: bool = option(False, "write an architecture of transformers, which needs no remote code")
+    layers: int = option(
+        -1, "publish the exit after so many layers; 0 writes a static model (default: the whole model)"
+    )
     sts: str = option(
         "",
         "NAME=FILE of scored sentence pairs, on which the forms are compared "
@@ -106,13 +110,20 @@ def build(arguments: PublishArguments, folder: Path) -> None:
     from asterisk.publishing.card import CardFacts, forms_table
     from asterisk.publishing.checkpoint import load_checkpoint
     from asterisk.publishing.folder import build_folder
+    from asterisk.publishing.static_folder import build_static_folder
     from asterisk.publishing.training_run import NOT_STATED, read_training_run
 
     sts = arguments.sts or f"STS-B captions={resource('recipes/sts_captions/test.jsonl')}"
     name, separator, source = sts.partition("=")
     if not separator or not name or not source:
         raise UserError(f"--sts takes NAME=FILE, not {sts!r}.")
-    checkpoint = load_checkpoint(Path(arguments.checkpoint))
+    checkpoint = load_checkpoint(Path(arguments.checkpoint), arguments.layers if arguments.layers >= 0 else None)
+    pairs = read_sentence_pairs(source, name)
+    if arguments.layers == 0:
+        repo_id = arguments.repo_id or str(folder)
+        build_static_folder(checkpoint, folder, pairs.first, repo_id, arguments.license, arguments.language)
+        print(f"The static model is {folder}; model2vec and sentence-transformers load it.")
+        return
     sources = read_training_run(checkpoint.folder, arguments.training_data).sources
     if unstated := [source.name for source in sources if source.licence == NOT_STATED]:
         print(
@@ -122,7 +133,7 @@ def build(arguments: PublishArguments, folder: Path) -> None:
     record = build_folder(
         checkpoint,
         folder,
-        read_sentence_pairs(source, name),
+        pairs,
         CardFacts(
             repo_id=arguments.repo_id or str(folder),
             revision=arguments.tag or arguments.revision or "main",
@@ -137,7 +148,7 @@ def build(arguments: PublishArguments, folder: Path) -> None:
         arguments.dtype,
         arguments.compact,
     )
-    if arguments.native:
+    if arguments.native and checkpoint.config.projection_dim:
         print(
             "warning: clients that skip the twin's Dense module return other vectors; the card says so.",
             file=sys.stderr,

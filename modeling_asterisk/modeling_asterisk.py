@@ -199,15 +199,19 @@ class AsteriskExit(nn.Module):
         if depth:
             self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         else:
-            # A weight per token and a linear map fold into the token table, so this exit is a static model.
+            # A weight per token and a linear map fold into the token table, so this exit is a static model. Static
+            # models read no special tokens, whose mask is 0.
             self.token_weight = nn.Embedding(config.vocab_size, 1)
+            self.register_buffer("token_mask", torch.ones(config.vocab_size, 1))
         self.projection: nn.Module = nn.Identity()
         if config.projection_dim or not depth:
-            self.projection = nn.Linear(config.hidden_size, config.embedding_size)
+            self.projection = nn.Linear(config.hidden_size, config.embedding_size, bias=depth > 0)
 
     def forward(self, hidden_states: torch.Tensor, input_ids: torch.Tensor | None = None) -> torch.Tensor:
         """Return token vectors before the projection: (batch, length, hidden_size)."""
-        return self.norm(hidden_states) if self.depth else hidden_states * self.token_weight(input_ids)
+        if self.depth:
+            return self.norm(hidden_states)
+        return hidden_states * self.token_weight(input_ids) * nn.functional.embedding(input_ids, self.token_mask)
 
 
 @dataclass
@@ -244,6 +248,7 @@ class AsteriskPreTrainedModel(PreTrainedModel):
         elif isinstance(module, AsteriskExit):
             if not module.depth:
                 init.ones_(module.token_weight.weight)
+                init.ones_(module.token_mask)
         else:
             super()._init_weights(module)
 
@@ -414,7 +419,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
             source: Any = self.exits["0"]
             config.position_encoding, config.final_norm, config.projection_dim = "none", False, None
             config.hidden_size, config.num_attention_heads = self.config.embedding_size, 1
-            table = weights["embeddings.embed_tokens.weight"] * source.token_weight.weight
+            table = weights["embeddings.embed_tokens.weight"] * source.token_weight.weight * source.token_mask
             maps = {name: weight for name, weight in weights.items() if name.startswith("teacher_map_")}
             weights = {"embeddings.embed_tokens.weight": source.projection(table), **maps}
         elif depth != whole:

@@ -114,13 +114,11 @@ def fit_static_exit(
         for ids, mask in batches
     ]
     inputs = np.concatenate(means).astype(np.float64)
-    inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
     targets = (store.embeddings(np.concatenate(parts)).astype(np.float32) @ projection).astype(np.float64)
     moments = inputs.T @ inputs
     moments += RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
     solution = torch.from_numpy(np.linalg.solve(moments, inputs.T @ targets).astype(np.float32))
-    static.projection.weight.copy_(solution[:-1].T)
-    static.projection.bias.copy_(solution[-1])
+    static.projection.weight.copy_(solution.T)
 
 
 def with_teacher_spaces(

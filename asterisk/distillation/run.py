@@ -118,6 +118,8 @@ def distil(arguments: DistillationArguments) -> None:
             "--simcse_weight contrasts two views of a sentence that differ by dropout only, and this student has no "
             "dropout; set --dropout 0.1, or take an encoder whose configuration has dropout."
         )
+    if new_exits and 0 in arguments.exit_layers:
+        student.exits["0"].token_mask[tokenizer.all_special_ids] = 0
     max_length = tokenizer.model_max_length
     if store:
         tokens = store.tokens(tokenizer, max_length)

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
+from transformers import PreTrainedTokenizerFast
 
 from asterisk.models.encoder import LoadedModel
 
@@ -34,6 +35,18 @@ def distil_static(location: str, dimensions: int = STATIC_DIMENSIONS) -> "Static
 
     with contextlib.redirect_stderr(io.StringIO()):  # hides a progress bar that has no switch
         return distill(location, pca_dims=dimensions)
+
+
+def static_model(table: np.ndarray, tokenizer: PreTrainedTokenizerFast) -> "StaticModel":
+    """Make a model of model2vec from an Asterisk without layers.
+
+    Args:
+        table: (tokens, dimensions), float32. The rows of special tokens are zero, since model2vec skips these tokens.
+        tokenizer: The Asterisk's tokenizer.
+    """
+    from model2vec import StaticModel
+
+    return StaticModel(table, tokenizer.backend_tokenizer, normalize=True, max_length=None)
 
 
 def static_encoder(model: "StaticModel", num_bytes: int = 0) -> LoadedModel:

@@ -57,11 +57,15 @@ class Checkpoint:
             return self.model(sentence_embeddings=torch.from_numpy(embeddings)).logits.float().numpy()
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: Path, layers: int | None = None) -> Checkpoint:
     """Load the folder of a student or of a head.
 
+    Args:
+        folder: The folder.
+        layers: Load the exit after so many layers as a model of its own; None means the whole model.
+
     Raises:
-        UserError: The folder does not hold an Asterisk with weights and a tokenizer.
+        UserError: The folder does not hold an Asterisk with weights and a tokenizer, or the model has no such exit.
     """
     if not folder.is_dir():
         raise UserError(f"There is no checkpoint folder {folder}; give one of train_distill.py or train_head.py.")
@@ -70,6 +74,11 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     has_head = "SequenceClassification" in str(read_json(folder / "config.json").get("architectures"))
     kind: Any = AsteriskForSequenceClassification if has_head else AsteriskModel
     model, tokenizer = load_asterisk(folder, folder, kind, dtype=torch.float32)
+    if layers is not None:
+        try:
+            model = model.truncated(layers)
+        except ValueError as error:
+            raise UserError(f"--layers {layers}: {error}") from None
     limit = tokenizer.model_max_length
     if model.config.position_encoding == "learned":
         limit = min(limit, model.config.max_position_embeddings)

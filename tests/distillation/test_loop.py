@@ -101,7 +101,7 @@ def test_every_exit_comes_closer_to_the_teacher(
     distillation.train()
     after = cosines()
     assert len(after) == 3
-    assert before[2] > 0.2  # the token table starts from a regression
+    assert before[2] > 0.1  # a regression from random token vectors
     assert after[0] > before[0] + 0.2
     assert after[1] > before[1] + 0.2
     assert after[2] > before[2]

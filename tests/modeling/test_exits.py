@@ -18,6 +18,7 @@ def model(request: pytest.FixtureRequest) -> AsteriskModel:
     for name, weight in model.named_parameters():
         if name.startswith("exits."):
             torch.nn.init.normal_(weight)
+    model.exits["0"].token_mask[:3] = 0
     return model.eval()
 
 
@@ -69,6 +70,7 @@ def test_exits_leave_the_whole_model_as_it_is(model: AsteriskModel, inputs: dict
 @torch.no_grad()
 def test_exit_at_depth_zero_is_a_mean_of_token_rows(model: AsteriskModel, inputs: dict[str, torch.Tensor]) -> None:
     static = model.truncated(0)
+    assert not static.embeddings.embed_tokens.weight[:3].any()  # special tokens
     assert list(static.state_dict()) == ["embeddings.embed_tokens.weight"]
     rows = static.embeddings.embed_tokens(inputs["input_ids"][:1]).mean(dim=1)
     torch.testing.assert_close(
