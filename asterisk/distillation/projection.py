@@ -138,7 +138,8 @@ def with_teacher_spaces(
     extended = AsteriskModel(config)
     parts = np.split(projection, np.cumsum([size for _, size in spaces])[:-1])
     maps = {f"teacher_map_{index}": torch.tensor(part.T) for index, part in enumerate(parts)}
-    extended.load_state_dict(student.state_dict() | maps)
+    weights = {name: weight for name, weight in student.state_dict().items() if not name.startswith("teacher_map_")}
+    extended.load_state_dict(weights | maps)
     extended.tokenizer = student.tokenizer
     return extended
 

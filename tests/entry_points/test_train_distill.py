@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from model2vec import StaticModel
 
 import train_distill
 from asterisk.core.files import MANIFEST
@@ -16,7 +18,7 @@ from asterisk.distillation.curves import read_curves
 from asterisk.teachers.store import EmbeddingStore
 from modeling_asterisk import AsteriskModel
 from tests.support.mounting import read_only
-from tests.support.paths import REPOSITORY, TEACHER
+from tests.support.paths import REPOSITORY, TEACHER, RunScript
 
 Distil = Callable[[dict[str, object]], tuple[int, str]]
 
@@ -98,6 +100,68 @@ TINY: dict[str, object] = {
     "--projection_dim": 16,
 }
 TINY |= {"--tokenizer": "trained:300", "--table": "random", "--batch_size": 8, "--num_epochs": 1, "--heldout": 8}
+
+
+def test_two_teachers_labels_and_exits_give_a_model_for_every_depth(
+    distil: Distil, sentences: list[str], tmp_path: Path, run_script: RunScript
+) -> None:
+    texts = sentences[:120]
+    vectors = np.random.default_rng(0).normal(size=(120, 24)).astype(np.float32)
+    second = pd.DataFrame({"text": texts, "vector": list(vectors)})
+    second.to_parquet(tmp_path / "second.parquet")
+    rows = [{"text": text, "label": ["a", "b", "c"][index % 3]} for index, text in enumerate(texts[:60])]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (tmp_path / "task.yaml").write_text(
+        f"weight: 0.1\ntables: [{{file: {tmp_path}/labels.jsonl, labels: label, groups: {{first: [a], last: [c]}}}}]"
+    )
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    flags = {**TINY, "--corpus": tmp_path / "texts.txt", "--teacher": TEACHER, "--projection_dim": 0}
+    flags |= {"--more_teachers": f"vectors:{tmp_path}/second.parquet#vector", "--relation_weight": 0.3}
+    flags |= {"--label_tasks": tmp_path / "task.yaml", "--label_batch_size": 16, "--exit_layers": 0}
+    status, errors = distil({**flags, "--exclude": "none", "--output_dir": tmp_path / "run"})
+    assert status == 0, errors
+    model = AsteriskModel.from_pretrained(tmp_path / "run" / "model")
+    assert [tuple(pair) for pair in model.config.teacher_spaces or ()] == [
+        ("all-MiniLM-L6-v2", 384),
+        ("second.parquet#vector", 24),
+    ]
+    assert model.encode(texts[:2], space="second.parquet#vector").shape == (2, 24)
+
+    # The same command with one teacher and other weights goes on from it.
+    flags = {"--encoder": tmp_path / "run" / "model", "--corpus": tmp_path / "texts.txt", "--teacher": TEACHER}
+    flags |= {"--batch_size": 8, "--heldout": 8, "--max_steps": 2, "--exclude": "none"}
+    status, errors = distil({**flags, "--output_dir": tmp_path / "further"})
+    assert status == 0, errors
+    further = AsteriskModel.from_pretrained(tmp_path / "further" / "model")
+    assert further.config.exit_layers == [0]
+
+    # The exit at depth 0 is published as a static model.
+    result = run_script("publish.py", tmp_path / "run" / "model", "--output_dir", tmp_path / "static", "--layers", "0")
+    assert result.returncode == 0, result.stderr
+    static = StaticModel.from_pretrained(str(tmp_path / "static"))
+    np.testing.assert_allclose(static.encode(texts), model.truncated(0).encode(texts), atol=1e-5)
+    result = run_script("publish.py", tmp_path / "run" / "model", "--output_dir", tmp_path / "none", "--layers", "5")
+    assert result.returncode == 2
+    assert "no exit at depth 5; its depths are 0, 1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"--more_teachers": "x", "--teacher_weights": 1}, "--teacher_weights must be 2 numbers above 0"),
+        ({"--exit_layers": 4}, "exit_layers must lie between 0 and 1"),
+        ({"--label_tasks": "nowhere.yaml"}, "There is no label task nowhere.yaml"),
+    ],
+)
+def test_wrong_objectives_are_refused_before_anything_is_written(
+    distil: Distil, tmp_path: Path, flags: dict[str, object], message: str
+) -> None:
+    (tmp_path / "texts.txt").write_text("One.\nTwo.\n", encoding="utf-8")
+    common = {"--corpus": tmp_path / "texts.txt", "--teacher": TEACHER, "--output_dir": tmp_path / "run"}
+    status, errors = distil({**common, **flags})
+    assert status == 2
+    assert message in errors
+    assert not (tmp_path / "run").exists()
 
 
 def test_store_may_lie_at_a_url_and_benchmarks_that_are_measured_are_left_out(
