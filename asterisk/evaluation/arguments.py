@@ -14,6 +14,9 @@ class EncoderArguments:
     """Models: the model, the baselines beside it, and how they compute."""
 
     model: str = option("", "a folder, ONNX file, Hub id, package:NAME or static:SPEC")
+    document_model: str = option(
+        "", "a teacher of the model: it embeds the documents of retrieval tasks, and the model the queries"
+    )
     baseline: list[str] = option([], "models to compare with; retention refers to the first", action="extend")
     batch_size: int = option(64, "maximum number of texts per forward pass")
     truncate_dim: int | None = option(None, "keep only this many dimensions of the model (not of the baselines)")

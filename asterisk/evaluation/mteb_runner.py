@@ -18,6 +18,7 @@ from mteb.models import ModelMeta
 from mteb.models.abs_encoder import AbsEncoder, get_prompt_name
 from mteb.models.model_meta import ScoringFunction
 from mteb.results import TaskResult
+from mteb.types import PromptType
 from tqdm.auto import tqdm
 
 from asterisk.core.errors import UserError
@@ -33,12 +34,18 @@ MAX_CACHED_VECTORS = 50_000
 class MtebEncoder(AbsEncoder):
     """An [`Encoder`] behind MTEB's interface; its name and revision keep MTEB's cache from mixing up models."""
 
-    def __init__(self, encoder: Encoder):
-        self.encoder = encoder
+    def __init__(self, encoder: Encoder, documents: Encoder | None = None):
+        """Wrap an encoder.
+
+        Args:
+            encoder: Embeds all texts.
+            documents: Embeds the documents of retrieval tasks instead, in the same space.
+        """
+        self.encoder, self.documents = encoder, documents
         self.mteb_model_meta: ModelMeta = ModelMeta(
             loader=None,
             name=encoder.name,
-            revision=encoder.revision,
+            revision=encoder.revision + (f"-{documents.revision}" if documents else ""),
             release_date=None,
             languages=["eng-Latn"],
             n_parameters=encoder.num_parameters,
@@ -54,7 +61,7 @@ class MtebEncoder(AbsEncoder):
             use_instructions=bool(encoder.prompts),
             training_datasets=None,
         )
-        self._cache_key: tuple[str, str | None] | None = None
+        self._cache_key: tuple[str, str, str | None] | None = None
         self._cache: dict[str, np.ndarray] = {}
 
     def encode(  # type: ignore[override]
@@ -62,13 +69,14 @@ class MtebEncoder(AbsEncoder):
     ) -> np.ndarray:
         """Embed all texts of the batches `inputs`: unit vectors (texts, dimension), float32."""
         texts = [text for batch in inputs for text in batch["text"]]
-        name = get_prompt_name(self.encoder.prompts, task_metadata, prompt_type)
-        prompt = self.encoder.prompts[name] if name is not None else None
-        if self._cache_key != (task_metadata.name, prompt):
-            self._cache_key, self._cache = (task_metadata.name, prompt), {}
+        encoder = self.documents if self.documents and prompt_type == PromptType.document else self.encoder
+        name = get_prompt_name(encoder.prompts, task_metadata, prompt_type)
+        prompt = encoder.prompts[name] if name is not None else None
+        if self._cache_key != (key := (task_metadata.name, encoder.revision, prompt)):
+            self._cache_key, self._cache = key, {}
         # A task embeds its texts in several calls, and many texts more than once.
         new = [text for text in dict.fromkeys(texts) if text not in self._cache]
-        vectors = dict(zip(new, self.encoder.encode(new, batch_size=batch_size, prompt=prompt), strict=True))
+        vectors = dict(zip(new, encoder.encode(new, batch_size=batch_size, prompt=prompt), strict=True))
         if len(self._cache) + len(new) <= MAX_CACHED_VECTORS:
             self._cache |= vectors
         found = [vectors[text] if text in vectors else self._cache[text] for text in texts]
@@ -126,9 +134,15 @@ class ModelScores:
 
 
 def run_tasks(
-    encoder: Encoder, tasks: list[EvaluationTask], output_dir: Path, batch_size: int = 64
+    encoder: Encoder,
+    tasks: list[EvaluationTask],
+    output_dir: Path,
+    batch_size: int = 64,
+    documents: Encoder | None = None,
 ) -> Iterator[tuple[str, TaskScore]]:
     """Run the encoder on each task, and yield the task's name and result as soon as it is finished.
+
+    `documents`, if given, embeds the documents of retrieval tasks in the encoder's space.
 
     MTEB's result files in `output_dir/results` also serve as a cache: a result is reused if the model (by the hash of
     its weights and settings), the data and MTEB's release are the same.
@@ -139,7 +153,7 @@ def run_tasks(
     """
     make_folder(output_dir)
     cache = ResultCache(output_dir)
-    model = MtebEncoder(encoder)
+    model = MtebEncoder(encoder, documents)
     # MTEB's progress bar covers only one call, and writes to logs.
     for task in (progress := tqdm(tasks, desc=encoder.name, unit=" tasks", disable=None)):
         progress.set_postfix_str(task.name)

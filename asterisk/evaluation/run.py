@@ -14,9 +14,10 @@ from asterisk.evaluation.comparison_report import write_comparison_report
 from asterisk.evaluation.few_shot import classification_table, mean_results, measure_classification
 from asterisk.evaluation.fine_tuned import measure_fine_tuned
 from asterisk.evaluation.mteb_runner import ModelScores, run_tasks, summary, summary_table
-from asterisk.evaluation.tasks import find_tasks, group_members
+from asterisk.evaluation.tasks import EvaluationTask, find_tasks, group_members
 from asterisk.models.encoder import TextEncoder
 from asterisk.models.load import is_asterisk, load_encoder
+from asterisk.reporting.names import display_name
 
 
 def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
@@ -36,16 +37,19 @@ def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
     sets = _selected_sets(arguments, data) if data and arguments.classifies else {}
     if arguments.fine_tune and not is_asterisk(arguments.model):
         raise UserError(f"--fine_tune trains an Asterisk, but {arguments.model} is not one; leave out --fine_tune.")
+    documents = _load_documents(arguments, tasks) if arguments.document_model else None
     settings = dataclasses.asdict(arguments)
     encoders: list[TextEncoder] = []
     models: list[ModelScores] = []
     for position, spec in enumerate([arguments.model, *arguments.baseline]):
         encoder = _load(spec, arguments, is_baseline=position > 0)
         label = f"{spec} (truncated)" if position == 0 and arguments.truncate_dim else spec
+        if position == 0 and documents:
+            label = f"{spec}, documents by {arguments.document_model}"
         encoders.append(encoder)
         models.append(ModelScores.of(label, encoder))
         print(f"{label}: {encoder.num_parameters:,} parameters, {encoder.dimension} dimensions.", flush=True)
-        for name, result in run_tasks(encoder, tasks, folder, arguments.batch_size):
+        for name, result in run_tasks(encoder, tasks, folder, arguments.batch_size, None if position else documents):
             models[-1].tasks[name] = result
             tqdm.write(f"{label}: {name} {result.score:.2f} ({result.metric}, {result.seconds:.1f} s)")
             write_json(folder / "summary.json", summary(models, tasks, groups, settings))
@@ -73,7 +77,15 @@ def _load(spec: str, arguments: EvaluationArguments, is_baseline: bool) -> TextE
         device=arguments.device or None,
         trust_remote_code=arguments.trust_remote_code,
         local_files_only=bool(arguments.data_dir),
+        space=None if is_baseline or not arguments.document_model else display_name(arguments.document_model),
     )
+
+
+def _load_documents(arguments: EvaluationArguments, tasks: list[EvaluationTask]) -> TextEncoder:
+    """Load the encoder of the documents."""
+    if others := [task.name for task in tasks if task.task.metadata.type != "Retrieval"]:
+        raise UserError(f"--document_model needs retrieval tasks only, but {others[0]} is none.")
+    return _load(arguments.document_model, arguments, is_baseline=True)
 
 
 def _report_texts(arguments: EvaluationArguments, data: Path | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from asterisk.core.errors import UserError
 from asterisk.models.asterisk import load_asterisk_encoder
 from asterisk.models.checkpoints import model_type
 from asterisk.models.encoder import LoadedModel, TextEncoder
@@ -20,6 +21,7 @@ def load_encoder(
     device: str | None = None,
     trust_remote_code: bool = False,
     local_files_only: bool = False,
+    space: str | None = None,
 ) -> TextEncoder:
     """Load the encoder that `--model` names.
 
@@ -37,18 +39,25 @@ def load_encoder(
         prompts: Prompts by MTEB task, task type or prompt type ("query", "document").
         device: A torch device; by default the best one available.
         trust_remote_code: Run the code that comes with a model.
+        space: The teacher to whose space an Asterisk's embeddings are mapped.
         local_files_only: Look for a Hub id only in the cache on this machine.
 
     Raises:
         UserError: The model is missing, cannot be loaded or does not work, or an argument does not suit it.
     """
     with loading(f"The model {spec}"):
-        model = _load(spec, precision, pooling, device, trust_remote_code, local_files_only)
+        model = _load(spec, precision, pooling, device, trust_remote_code, local_files_only, space)
         return TextEncoder(spec, model, truncate_dim, prompts)
 
 
 def _load(
-    spec: str, precision: str, pooling: str, device: str | None, trust_remote_code: bool, local_files_only: bool
+    spec: str,
+    precision: str,
+    pooling: str,
+    device: str | None,
+    trust_remote_code: bool,
+    local_files_only: bool,
+    space: str | None,
 ) -> LoadedModel:
     # The libraries take seconds to import, so import only those that this kind of model needs.
     dtype = resolve_dtype(precision, device)
@@ -59,6 +68,8 @@ def _load(
         return static_encoder(distil_static(resolve_model(value)))
     location = spec if _is_onnx_file(spec) else resolve_model(spec)
     folder = Path(location).expanduser()
+    if space and model_type(folder) != AsteriskConfig.model_type:
+        raise UserError(f"{spec} is no Asterisk, so it stores no map to the space of {space}.")
     if (onnx_file := _onnx_file_of(folder)) is not None:
         from asterisk.models.onnx_encoder import onnx_encoder
 
@@ -68,7 +79,7 @@ def _load(
 
         return static_encoder(load_static(location), bytes_on_disk(location))
     if model_type(folder) == AsteriskConfig.model_type:
-        return load_asterisk_encoder(folder, dtype, device)
+        return load_asterisk_encoder(folder, dtype, device, space)
     from asterisk.models.sentence_transformer import load_sentence_transformer, sentence_transformer_encoder
 
     model = load_sentence_transformer(
