@@ -193,6 +193,8 @@ class AsteriskLayer(GradientCheckpointingLayer):
 class AsteriskExit(nn.Module):
     """An embedding after some of the layers: a norm and a projection, or, after none, weights of the tokens."""
 
+    token_mask: torch.Tensor
+
     def __init__(self, config: AsteriskConfig, depth: int):
         super().__init__()
         self.depth = depth
@@ -207,7 +209,7 @@ class AsteriskExit(nn.Module):
         if config.projection_dim or not depth:
             self.projection = nn.Linear(config.hidden_size, config.embedding_size, bias=depth > 0)
 
-    def forward(self, hidden_states: torch.Tensor, input_ids: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, hidden_states: torch.Tensor, input_ids: Any = None) -> torch.Tensor:
         """Return token vectors before the projection: (batch, length, hidden_size)."""
         if self.depth:
             return self.norm(hidden_states)
