@@ -16,6 +16,7 @@ from pathlib import Path
 
 from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
+from asterisk.data.arguments import FileFormat
 
 DTYPES = ("float32", "float16")
 
@@ -48,7 +49,7 @@ class OutputArguments:
 
 
 @dataclass
-class EmbedArguments(OutputArguments, ModelArguments, TextArguments):
+class EmbedArguments(OutputArguments, ModelArguments, FileFormat, TextArguments):
     """All arguments of embed.py."""
 
 
@@ -66,7 +67,7 @@ def main() -> None:
 
     def texts() -> Iterator[str]:
         for file in files:
-            yield from read_texts(file, arguments.text_column)
+            yield from read_texts(file, arguments.text_column, arguments)
 
     processes = this_process()
     encoder = load_encoder(

@@ -4,7 +4,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 # Three kinds of secrets: user name and password in a URL (AWS keys may contain slashes), query values (signed URLs;
@@ -25,6 +25,18 @@ def redact(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [redact(item) for item in value]
     return value
+
+
+def short(value: Any) -> str:
+    """Format a value for a message, in about 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "…"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names for a message; only the first ten, and how many there are, if there are more."""
+    names = list(names)
+    return ", ".join(names[:10]) + (f", … ({len(names):,} in all)" if len(names) > 10 else "")
 
 
 class UserError(Exception):

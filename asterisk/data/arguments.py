@@ -17,8 +17,9 @@ class FileFormat:
     encoding: str = option("", "encoding of text files, such as cp1252 (default: found in the file)")
     quoting: str = option(
         "",
-        "none: quotation marks in CSV files are plain text; double: they always quote, even where quoted text "
-        "looks like rows (default: they quote, but stray ones are refused)",
+        "quotation marks in CSV files: none, they are plain text; double, they always quote, even where quoted text "
+        'looks like rows; backslash, as double, and \\" is a plain mark (default: they quote, but stray ones are '
+        "refused)",
     )
 
 

@@ -3,15 +3,18 @@
 import csv
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, listed
 from asterisk.data.arguments import FileFormat
 from asterisk.data.text_files import LONGEST_LINE, bounded_lines, open_text, say
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
-QUOTINGS = {"": csv.QUOTE_MINIMAL, "double": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+QUOTINGS = ("", "none", "double", "backslash")
+
+# Start of the names of columns without one, as pandas names them.
+UNNAMED = "Unnamed: "
 
 # Lines from which the separator is detected.
 SAMPLE_LINES = 200
@@ -34,15 +37,20 @@ class Dialect(NamedTuple):
     """How the lines of a file are split into fields."""
 
     separator: str
-    quoting: int = csv.QUOTE_MINIMAL
+    quoting: str = ""
     skips_spaces: bool = False
 
-    def rows(self, lines: Iterator[str] | Sequence[str], strict: bool) -> Iterator[list[str]]:
+    def rows(self, lines: Iterable[str], strict: bool) -> Iterator[list[str]]:
         """Yield the fields of each row; `line_num` of the result counts the lines."""
+        if self.skips_spaces:
+            # An odd number of quotation marks before a separator ends a quoted cell.
+            after_quotes = re.compile(rf'(?<!")("(?:"")*) +(?={re.escape(self.separator)}|$)')
+            lines = (after_quotes.sub(r"\1", line) for line in lines)
         return csv.reader(
             lines,
             delimiter=self.separator,
-            quoting=self.quoting,  # type: ignore[arg-type]
+            quoting=csv.QUOTE_NONE if self.quoting == "none" else csv.QUOTE_MINIMAL,
+            escapechar="\\" if self.quoting == "backslash" else None,
             skipinitialspace=self.skips_spaces,
             strict=strict,
         )
@@ -71,7 +79,7 @@ def delimited_rows(
             next(lines)
             sample, skipped = sample[1:], 1
         dialect = find_dialect(file, kind, sample, columns, file_format, named[1] if named else "")
-        yield from _checked_rows(file, dialect, lines, skipped, file_format.quoting == "double")
+        yield from _checked_rows(file, dialect, lines, skipped)
 
 
 def find_dialect(
@@ -88,8 +96,8 @@ def find_dialect(
         named: The separator that the file itself names.
     """
     if file_format.quoting not in QUOTINGS:
-        raise UserError(f"--quoting must be none or double, not {file_format.quoting!r}.")
-    quoting = QUOTINGS[file_format.quoting]
+        raise UserError(f"--quoting must be none, double or backslash, not {file_format.quoting!r}.")
+    quoting = file_format.quoting
     usual = "\t" if kind == ".tsv" else ","
     separator = SEPARATORS.get(file_format.separator, file_format.separator).replace("\\t", "\t")
     if len(separator) > 1 or separator in ('"', "\n", "\r"):
@@ -100,16 +108,20 @@ def find_dialect(
         separator = max(candidates, key=lambda char: _rate_dialect(Dialect(char, quoting), lines, columns))
         if not _rate_dialect(Dialect(separator, quoting), lines, columns)[0]:
             separator = named or usual
-    found = Dialect(separator, quoting)
-    raw = "".join(f"\n{separator}{line}" for line in lines)
-    spaced = {cell for row in _sample_rows(found, lines) for cell in row if re.match(' +"', cell)}
-    if quoting != csv.QUOTE_NONE and any(separator + cell in raw for cell in spaced):
-        found = found._replace(skips_spaces=True)
-        say(f"{file} has spaces before quotation marks; leading spaces in its cells are dropped.")
+    mark = re.escape(separator)
+    spaced = rf'(?:^|{mark})(?: +"(?:[^"]|"")*" *|"(?:[^"]|"")*" +)(?:{mark}|$)'
+    has_spaces = quoting != "none" and separator != " " and any(re.search(spaced, line) for line in lines)
+    if has_spaces:
+        say(f"{file} has spaces around quotation marks; these, and leading spaces in its cells, are dropped.")
+    if not quoting and any('\\"' in line for line in lines):
+        say(f'{file} has \\" in its cells, which is kept; if it stands for ", give --quoting backslash.')
+    columns_of_cells = zip(*_sample_rows(Dialect(separator, quoting), lines)[1:], strict=False)
+    if any(all(re.fullmatch("'.+'", cell) for cell in cells) for cells in columns_of_cells):
+        say(f"{file} has cells in apostrophes, which are kept.")
     if not file_format.separator and separator != usual:
         name = next((name for name, char in SEPARATORS.items() if char == separator), repr(separator))
         say(f"{file} is read with the separator {name} (--separator overrides it).")
-    return found
+    return Dialect(separator, quoting, has_spaces)
 
 
 def _rate_dialect(dialect: Dialect, lines: Sequence[str], columns: Sequence[str]) -> tuple[bool, bool, float]:
@@ -130,11 +142,11 @@ def _sample_rows(dialect: Dialect, lines: Sequence[str]) -> list[list[str]]:
 
 
 def _checked_rows(
-    file: str, dialect: Dialect, lines: Iterator[str], skipped: int, trusts_quotes: bool
+    file: str, dialect: Dialect, lines: Iterator[str], skipped: int
 ) -> Iterator[tuple[int, dict[str, str]]]:
     header: list[str] = []
-    quoted = QuotedRows(dialect.separator)
-    blank = 0
+    swallowed = SwallowedRows(dialect.separator)
+    blank = short_rows = first_short = 0
     for first, last, row in _numbered_rows(dialect, lines, skipped):
         if not row:
             continue
@@ -144,23 +156,36 @@ def _checked_rows(
         if len(row) > len(header):
             if any(cell.strip() for cell in row[len(header) :]):
                 raise ValueError(
-                    f"line {first:,} has {len(row)} fields, more fields than the header, which has {len(header)}; "
-                    "quote text that contains the separator, or give another --separator"
+                    f"line {first:,} has {len(row)} fields, more fields than the header, which has {len(header)} "
+                    f"({listed(header)}); delete lines above the header, quote text that contains the separator, or "
+                    "give another --separator"
                 )
             del row[len(header) :]
         if len(header) > 1 and not any(cell.strip() for cell in row):
             blank += 1
             continue
+        if any(not name.startswith(UNNAMED) for name in header[len(row) :]):
+            short_rows += 1
+            first_short = first_short or first
         row += [""] * (len(header) - len(row))
-        if not trusts_quotes:
-            quoted.add(first, last, row)
+        if not dialect.quoting:
+            swallowed.add(first, last, row)
         yield first, dict(zip(header, row, strict=True))
-    quoted.refuse_swallowed_rows()
-    if quoted.multiline and len(header) == 1:
-        first, last = quoted.multiline
+    swallowed.refuse()
+    if swallowed.multiline and len(header) == 1:
+        first, last = swallowed.multiline
         say(f"{file} has texts of several lines, the first from line {first:,} to {last:,}; {QUOTING_HINT}.")
     if blank:
-        say(f"{file} has {blank:,} rows without any content; they are skipped.")
+        say(f"{file} has {_rows(blank)} without any content; skipped.")
+    if short_rows:
+        say(
+            f"{file} has {_rows(short_rows)} with fewer fields than the header, the first in line {first_short:,}; "
+            "missing fields are read as empty."
+        )
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'s' if number > 1 else ''}"
 
 
 def _numbered_rows(dialect: Dialect, lines: Iterator[str], skipped: int) -> Iterator[tuple[int, int, list[str]]]:
@@ -194,11 +219,11 @@ def _column_names(file: str, header: list[str]) -> list[str]:
             renamed = next(new for number in range(1, len(header) + 1) if (new := f"{name}.{number}") not in names)
             say(f"{file} has several columns {name!r}; one is read as {renamed!r}.")
             name = renamed
-        names.append(name or f"Unnamed: {place}")
+        names.append(name or f"{UNNAMED}{place}")
     return names
 
 
-class QuotedRows:
+class SwallowedRows:
     """Detects quoted cells that swallow rows.
 
     A stray quotation mark at the start of a cell quotes everything up to the next mark. Such a cell differs from a
@@ -235,7 +260,7 @@ class QuotedRows:
         values += [(column, value) for line in middle for column, value in enumerate(line) if column != place]
         return values + list(enumerate(end[:-1]))
 
-    def refuse_swallowed_rows(self) -> None:
+    def refuse(self) -> None:
         """Raise a ValueError that names the lines of the first cell that swallows rows."""
         for first, last, values in self._suspects:
             times = Counter(values)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, listed, short
 from asterisk.data.text_files import bounded_lines, open_text
 
 
@@ -22,7 +22,7 @@ def json_rows(file: str, kind: str, encoding: str) -> Iterator[tuple[int | None,
     """
     with open_text(file, encoding, may_be_legacy=False) as (text, start):
         if kind == ".json" and not _has_object_per_line(start):
-            for number, item in enumerate(_items(file, parse_json(text.read()))):
+            for number, item in enumerate(_items(parse_json(text.read()))):
                 yield None, _as_object(f"{file}: item {number}", item)
             return
         for number, line in enumerate(bounded_lines(text), 1):
@@ -36,10 +36,17 @@ def json_rows(file: str, kind: str, encoding: str) -> Iterator[tuple[int | None,
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; raise a ValueError for invalid JSON, or for a lone surrogate, which cannot be stored."""
-    value = json.loads(text)
+    """Parse JSON; raise a ValueError for invalid JSON, a repeated key, or a lone surrogate, which cannot be stored."""
+    value = json.loads(text, object_pairs_hook=_distinct_keys)
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError(f"an object has several values for one of the keys {listed(value)}")
     return value
 
 
@@ -59,7 +66,7 @@ def _has_object_per_line(start: str) -> bool:
     return bool(rest.strip()) or not isinstance(_table_in(value), list)
 
 
-def _items(file: str, value: Any) -> list[Any]:
+def _items(value: Any) -> list[Any]:
     """Return the rows of a file that holds one value."""
     if isinstance(value, dict):
         value = _table_in(value) or [value]
@@ -67,13 +74,22 @@ def _items(file: str, value: Any) -> list[Any]:
 
 
 def _table_in(value: dict[str, Any]) -> list[Any] | None:
-    """Return the rows of a table inside an object, such as {"data": [...]}, or of columns as pandas writes them."""
+    """Return the rows of a table inside an object, such as {"data": [...]}, or as pandas writes it; None if none is.
+
+    Raises:
+        ValueError: There are several tables.
+    """
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
         return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
     lists = [items for items in value.values() if isinstance(items, list)]
     tables = [items for items in lists if items and all(isinstance(item, dict) for item in items)]
-    if len(tables) == 1:
+    if len(tables) > 1:
+        names = [name for name, items in value.items() if any(items is table for table in tables)]
+        raise ValueError(f"it holds several tables: {listed(names)}; write each to a file of its own")
+    if tables:
         return tables[0]
+    if len(value) > 1 and all(key.isdecimal() and isinstance(row, dict) for key, row in value.items()):
+        return list(value.values())
     columns = [list(column.values()) if isinstance(column, dict) else column for column in value.values()]
     if len(columns) > 1 and all(isinstance(column, list) for column in columns) and len({*map(len, columns)}) == 1:
         return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -82,6 +98,5 @@ def _table_in(value: dict[str, Any]) -> list[Any] | None:
 
 def _as_object(where: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        shown = repr(value)
-        raise UserError(f"{where} must hold a JSON object, not {shown if len(shown) <= 80 else shown[:80] + '…'}.")
+        raise UserError(f"{where} must hold a JSON object, not {short(value)}.")
     return value

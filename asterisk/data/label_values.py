@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, short
 from asterisk.data.labels import MULTI, REGRESSION, SINGLE
-from asterisk.data.readers import short
 from asterisk.data.text_files import say
 
 # Heads compute in single precision.
@@ -17,6 +16,7 @@ LARGEST_NUMBER = 1e38
 
 # Codes such as 007 are classes, not numbers.
 LEADING_ZERO = re.compile(r"\s*0\d")
+DECIMAL, NUMERAL = re.compile(r"[+-]?[\d.,]*[.,]\d+%?"), re.compile(r"[+-]?[\d.,]+%?")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*")
 THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})*\s*")
 VECTOR_AS_TEXT = re.compile(r"\s*[01](\s*[,; |\t]\s*[01])+\s*")
@@ -72,15 +72,35 @@ def labels_of_values(
             f"holds {short(given[0])}, a vector of zeros and ones as text; give its separator with --label_separator "
             "and the names of its labels with --label_names A,B,C",
         )
-    if has_vectors or (has_vectors is None and problem_type in ("", MULTI) and _are_vectors(given)):
+    if has_vectors is None and problem_type in ("", MULTI):
+        has_vectors = any(isinstance(value, list) for value in given) if names else _are_vectors(given)
+    if has_vectors:
         return MULTI, _read_vectors(values, names, refuse), True
     if names:
         raise refuse(0, f"holds {short(values[0])}, but --label_names names the labels of vectors of zeros and ones")
-    problem_type = problem_type or _problem_type(given, separator, is_written)
+    problem_type = problem_type or _infer_problem_type(given, separator, is_written)
     if problem_type == REGRESSION and is_written and any("," in value for value in given):
         values = [value.replace(",", ".") for value in values]
         say(f"Labels such as {short(next(value for value in given if ',' in value))} are read as decimal numbers.")
-    return problem_type, [_label(value, problem_type, refuse, row) for row, value in enumerate(values)], False
+    labels = [_label(value, problem_type, refuse, row) for row, value in enumerate(values)]
+    if problem_type == SINGLE:
+        _note_odd_classes(labels)
+    return problem_type, labels, False
+
+
+def _note_odd_classes(labels: list[str]) -> None:
+    """Note classes that look like several classes, or like numbers."""
+    classes = dict.fromkeys(labels)
+    for separator in ",;|":
+        joined = (name for name in classes if separator in name)
+        if name := next(
+            (name for name in joined if any(part.strip() in classes for part in name.split(separator))), ""
+        ):
+            say(f"{short(name)} is read as one label; --label_separator '{separator}' reads it as several.")
+    decimals = [name for name in classes if DECIMAL.fullmatch(name)]
+    if decimals and 2 * len(decimals) >= len(classes):
+        other = next((f", because of {short(name)}" for name in classes if not NUMERAL.fullmatch(name)), "")
+        say(f"Labels such as {short(decimals[0])} are read as classes, not as numbers{other}.")
 
 
 def _parse_lists(values: list[Any], refuse: Refuse) -> list[Any]:
@@ -146,7 +166,7 @@ def _read_vectors(values: list[Any], names: Sequence[str], refuse: Refuse) -> li
     return labels
 
 
-def _problem_type(given: Sequence[Any], separator: str, is_written: bool) -> str:
+def _infer_problem_type(given: Sequence[Any], separator: str, is_written: bool) -> str:
     if separator or any(isinstance(value, list) for value in given):
         return MULTI
     if is_written:

@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from asterisk.core.errors import UserError
-from asterisk.data.readers import place, read_columns, short
+from asterisk.data.labelled_tables import read_labelled_texts
+from asterisk.data.labels import SINGLE
 
 # Samples per label in MTEB's tasks; the default is that of AbsTaskClassification. JigsawBalanced stands for
 # ToxicConversations.
@@ -55,36 +54,6 @@ class LocalSet:
     name: str
     files: dict[str, Path]
     label_column: str = "label"
-
-
-def read_labelled(
-    source: str, text_column: str = "text", label_column: str = "label", split: str = "train"
-) -> tuple[list[str], list[str]]:
-    """Read texts and their labels from a table.
-
-    Args:
-        source: As for [`asterisk.data.readers.read_columns`].
-        text_column: Column of strings.
-        label_column: Column of strings, whole numbers or truth values; they become strings.
-        split: Split of a Hub dataset, if `source` names none.
-
-    Raises:
-        UserError: The source is missing, cannot be read, lacks a column or rows, or a row has no text or no label.
-    """
-    columns = read_columns(source, [text_column, label_column], split)
-    if not columns[text_column]:
-        raise UserError(f"{source} has no rows; give at least one labelled text.")
-    for row, text in enumerate(columns[text_column]):
-        if not isinstance(text, str):
-            raise UserError(f"{place(source, row, text_column)} holds {short(text)} instead of text.")
-    labels = [_label(value, place(source, row, label_column)) for row, value in enumerate(columns[label_column])]
-    return columns[text_column], labels
-
-
-def _label(value: Any, where: str) -> str:
-    if not isinstance(value, (str, Integral)) or not str(value).strip():
-        raise UserError(f"{where} holds {short(value)} instead of a label (a word or a whole number).")
-    return str(value)
 
 
 def local_sets(folder: Path) -> dict[str, LocalSet]:
@@ -135,7 +104,7 @@ def read_set(local: LocalSet, max_test_texts: int | None = None, seed: int = MTE
     Raises:
         UserError: A file cannot be read or lacks a text or label, or the set has neither `test` nor `all`.
     """
-    splits = {split: read_labelled(str(path), label_column=local.label_column) for split, path in local.files.items()}
+    splits = {split: _read(str(path), local.label_column) for split, path in local.files.items()}
     classes = sorted({label for _, labels in splits.values() for label in labels})
     if "test" not in splits:
         if "all" not in splits:
@@ -147,6 +116,13 @@ def read_set(local: LocalSet, max_test_texts: int | None = None, seed: int = MTE
         texts, labels = _at(texts, rows), _at(labels, rows)
     samples = SAMPLES_PER_LABEL.get(local.name, MTEB_SAMPLES_PER_LABEL)
     return ClassificationSet(local.name, classes, texts, labels, *splits.get("train", ([], [])), samples)
+
+
+def _read(file: str, label_column: str) -> tuple[list[str], list[str]]:
+    found = read_labelled_texts(file, "text", label_column)
+    if found.problem_type != SINGLE:
+        raise UserError(f"{file} must have one label per text in column {label_column!r}: a word or a whole number.")
+    return found.texts, found.labels
 
 
 def _split(texts: list[str], labels: list[str], seed: int) -> list[tuple[list[str], list[str]]]:

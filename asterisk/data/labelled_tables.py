@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, listed, short
 from asterisk.data.arguments import FileFormat
+from asterisk.data.delimited import UNNAMED
 from asterisk.data.label_values import labels_of_values, truth_of
 from asterisk.data.labels import LabelledTexts
 from asterisk.data.readers import (
@@ -19,7 +20,6 @@ from asterisk.data.readers import (
     place,
     read_rows,
     read_texts,
-    short,
     table_kind,
 )
 from asterisk.data.text_files import say
@@ -35,9 +35,6 @@ LABEL_NAMES = (
 )
 # Columns that number the rows.
 INDEX_NAME = re.compile(r"__index_level_\d+__|(.*_)?(id|idx|index)", re.IGNORECASE)
-# Columns without a name in a CSV file; they are never guessed.
-UNNAMED = re.compile(r"Unnamed: \d+")
-
 # Words in file names that identify a split.
 SPLIT_WORDS = {
     "train": {"train", "training"},
@@ -85,6 +82,7 @@ def read_labelled_texts(
     places: list[tuple[str, int, int | None]] = []
     columns: list[str] = []
     is_written = False
+    nulls = 0
     for file in split_files(source, split):
         kind = table_kind(file)
         is_written = is_written or kind in DELIMITED
@@ -100,11 +98,14 @@ def read_labelled_texts(
                     f"{place(file, number, text_column)} holds {short(text)} instead of text{at_line(line)}."
                 )
             cells = [cell(row, column, file, number, line) for column in columns]
+            nulls += text is None
             texts.append(text or "")
             values.append(cells if len(cells) > 1 else cells[0])
             places.append((file, number, line))
     if not texts:
         raise UserError(f"{source} has no rows; give labelled texts below the header.")
+    if nulls:
+        say(f"{source} has {nulls:,} null in column {text_column!r}, read as empty text.")
 
     def refuse(row: int, problem: str) -> UserError:
         file, number, line = places[row]
@@ -166,42 +167,53 @@ def guess_columns(
     """Guess the columns of texts and labels; if `label` is None, guess no label column and return "" for it.
 
     A column with a known name wins, `text` whatever its first rows hold. Otherwise the column with the longest strings
-    holds the texts; the only other column, or all columns of zeros and ones, hold the labels.
+    holds the texts; the only other column, or all columns of zeros and ones, hold the labels. Columns without a name
+    are never guessed.
     """
     kind = kind_of(file)
     wanted = [name for name in (text, label) if name]
     rows = [row for _, row in itertools.islice(read_rows(file, kind, split, wanted, file_format), GUESS_ROWS)]
-    if not rows:
-        raise UserError(f"{file} has no rows; give labelled texts below the header.")
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    free = [column for column in columns if column not in (text, label) and not UNNAMED.fullmatch(column)]
+    if not columns:
+        raise UserError(f"{file} has no rows; give labelled texts below the header.")
+    free = [column for column in columns if column not in (text, label) and not column.startswith(UNNAMED)]
     if not text:
-        strings = {column: [row[column] for row in rows if isinstance(row.get(column), str)] for column in free}
+        cells = {column: [row.get(column) for row in rows] for column in free}
+        strings = {
+            column: [value for value in cells[column] if isinstance(value, str) and truth_of(value) is None]
+            for column in free
+        }
         # A few rows may hold something else; the reader refuses them with their row number.
         mostly = [column for column in free if 2 * len(strings[column]) >= len(rows)]
         text = "text" if "text" in free else _known_name(TEXT_NAMES, mostly)
         text = text or max(mostly, key=lambda column: sum(map(len, strings[column])), default="")
     if label == "":
         label = _guess_labels(file, rows, [column for column in free if column != text])
+        is_known = text.lower() in TEXT_NAMES or label.lower() in LABEL_NAMES
+        if kind in DELIMITED and not is_known and (label.isdecimal() or label in {row.get(label) for row in rows}):
+            raise UserError(
+                f"{file} seems to lack a line of column names, since {label!r} in its first line is a label; add a "
+                "line such as text,label."
+            )
     for name, found in (("text", text), ("label", label)):
         if found == "":
             raise UserError(
-                f"The {name} column of {file} cannot be guessed; name one of {', '.join(columns)} with "
-                f"--{name}_column."
+                f"The {name} column of {file} cannot be guessed; name one of {listed(columns)} with --{name}_column."
             )
     return text, label or ""
 
 
 def _guess_labels(file: str, rows: list[dict[str, Any]], columns: list[str]) -> str:
-    if known := _known_name(LABEL_NAMES, columns):
-        return known
+    known = _known_name(LABEL_NAMES, columns)
     if len(columns) == 1:
         return columns[0]
     columns = [column for column in columns if not INDEX_NAME.fullmatch(column)]
     if len(columns) > 1 and all(truth_of(row.get(column)) is not None for row in rows for column in columns):
+        if known:
+            return known if known.strip().lower() in LABEL_NAMES[:2] else ""
         say(f"{file} has one column of zeros and ones per label: {', '.join(columns)}.")
         return ",".join(columns)
-    return columns[0] if len(columns) == 1 else ""
+    return known or (columns[0] if len(columns) == 1 else "")
 
 
 def _label_columns(row: dict[str, Any], label_column: str) -> list[str]:

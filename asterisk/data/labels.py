@@ -7,14 +7,15 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, listed, short
 
 SINGLE = "single_label_classification"
 MULTI = "multi_label_classification"
@@ -82,11 +83,10 @@ def label_array(data: LabelledTexts, names: Sequence[str]) -> np.ndarray:
     unknown = [(row, name) for row, labels in enumerate(classes) for name in labels if name not in number]
     if unknown:
         row, name = unknown[0]
-        listed = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
         raise UserError(
-            f"{data.source}: row {row} has the label {name!r}, which is not among the {len(names)} of training "
-            f"({listed}); {len({name for _, name in unknown})} labels are unknown: correct them, or add such texts to "
-            "training."
+            f"{data.source}: the text {short(data.texts[row])} has the label {name!r}, which is not among the "
+            f"{len(names)} of training ({listed(names)}); {len({name for _, name in unknown})} labels are unknown: "
+            "correct them, or add such texts to training."
         )
     if data.problem_type == SINGLE:
         return np.array([number[labels[0]] for labels in classes], np.int64)
@@ -117,13 +117,24 @@ def check_training(data: LabelledTexts) -> list[str]:
             ]
         return []
     counts = Counter(name for labels in classes_of(data) for name in labels)
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(counts):
+        spellings[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+    warnings = [
+        f"{data.source} has labels that differ only in spelling and are learned as different ones: "
+        f"{listed(map(repr, names))}"
+        for names in spellings.values()
+        if len(names) > 1
+    ][:1]
     single = sum(count == 1 for count in counts.values())
     if 2 * len(counts) > len(data):
-        return [
+        warnings.append(
             f"{data.source} has {len(counts):,} labels for {len(data):,} texts ({single:,} of them for a single one), "
-            f"too few to learn much from; is {data.label_column!r} the column of labels?"
-        ]
-    return [f"{single:,} of the {len(counts):,} labels have a single text, too little to learn from"] if single else []
+            f"too few to learn much from; check that {data.label_column!r} is the column of labels"
+        )
+    elif single:
+        warnings.append(f"{single:,} of the {len(counts):,} labels have a single text, too little to learn from")
+    return warnings
 
 
 def without_empty(data: LabelledTexts) -> LabelledTexts:

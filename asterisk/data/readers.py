@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, listed, short
 from asterisk.core.files import MANIFEST, read_json
 from asterisk.data.arguments import FileFormat
 from asterisk.data.arrow_files import (
@@ -103,7 +103,7 @@ def files_of(source: str, split: str = "train") -> list[str]:
                 f"{source} is not a Hub dataset: give hub:owner/name, hub:owner/name:config or …:config:split."
             )
         if name == source and not kind_of(source):
-            raise UserError(f"{source} is not a corpus: give a folder, or a file that ends in {', '.join(SUFFIXES)}.")
+            raise _unsupported(source)
         return [source]
     if path.is_dir():
         return _saved_dataset(path, split) or _files_in(source)
@@ -114,17 +114,29 @@ def files_of(source: str, split: str = "train") -> list[str]:
         return found
     if kind_of(source):
         raise UserError(f"There is no file {source}; give a text file, a folder, a glob pattern or a Hub dataset.")
-    if path.exists() or source.startswith((".", "/")) or not _HUB_NAME.fullmatch(source):
-        raise UserError(f"{source} is not a corpus: give a folder, or a file that ends in {', '.join(SUFFIXES)}.")
+    if path.exists():
+        raise _unsupported(source)
+    if source.startswith((".", "/")) or not _HUB_NAME.fullmatch(source):
+        raise UserError(f"There is no file or folder {source}; give a text file, a table, a folder or a Hub dataset.")
     return [source]
+
+
+def _unsupported(source: str) -> UserError:
+    return UserError(
+        f"{source} cannot be read: give a folder, or a file that ends in {', '.join(SUFFIXES)}; unpack archives, and "
+        "save spreadsheets as CSV."
+    )
 
 
 def _files_in(folder: str) -> list[str]:
     # A corpus that Asterisk built has a manifest beside its shards.
-    found = [str(file) for file in sorted(Path(folder).rglob("*")) if file.is_file() and file.name != MANIFEST]
-    found = [file for file in found if kind_of(file) not in (None, ARROW) and "/." not in file.removeprefix(folder)]
+    files = [str(file) for file in sorted(Path(folder).rglob("*")) if file.is_file() and file.name != MANIFEST]
+    files = [file for file in files if "/." not in file.removeprefix(folder)]
+    found = [file for file in files if kind_of(file) not in (None, ARROW)]
     if not found:
         raise UserError(f"{folder} holds no text: give a folder with {', '.join(SUFFIXES)} files.")
+    if others := [Path(file).name for file in files if file not in found]:
+        say(f"{folder} also holds files that are not read: {listed(others)}.")
     return found
 
 
@@ -151,16 +163,17 @@ def kind_of(file: str) -> str | None:
         return None
     path = Path(file.partition("?")[0] if "://" in file else file)
     suffix = path.suffix.lower()
-    if suffix in COMPRESSIONS:
+    is_compressed = suffix in COMPRESSIONS
+    if is_compressed:
         suffix = Path(path.stem).suffix.lower()
-        return suffix if suffix != ".parquet" and suffix in SUFFIXES else None
-    return suffix if suffix in (*SUFFIXES, ARROW) else None
+    suffix = {".ndjson": ".jsonl", ".tab": ".tsv"}.get(suffix, suffix)
+    return suffix if suffix in (*SUFFIXES, ARROW) and not (is_compressed and suffix in (".parquet", ARROW)) else None
 
 
 def table_kind(file: str) -> str | None:
     """Return the kind of a table, None for a Hub dataset; raise a [`UserError`] for a text file."""
     if (kind := kind_of(file)) == ".txt":
-        raise UserError(f"{file} has no columns; give a table: {', '.join(TABLES)}.")
+        raise UserError(f"{file} has no columns; give a table, whose name ends in {', '.join(TABLES)}.")
     return kind
 
 
@@ -238,8 +251,8 @@ def cell(row: dict[str, Any], column: str, file: str, number: int, line: int | N
     if column in row:
         return row[column]
     if number:
-        raise UserError(f"{file}: row {number} has no {column!r}, only {', '.join(row)}{at_line(line)}.")
-    raise UserError(f"{file} has no column {column!r}; its columns are {', '.join(row)}.")
+        raise UserError(f"{file}: row {number} has no {column!r}, only {listed(row)}{at_line(line)}.")
+    raise UserError(f"{file} has no column {column!r}; its columns are {listed(row)}.")
 
 
 def place(file: str, number: int, column: str) -> str:
@@ -250,12 +263,6 @@ def place(file: str, number: int, column: str) -> str:
 def at_line(line: int | None) -> str:
     """Format a line number, if known, for the end of a message."""
     return f" (line {line:,})" if line else ""
-
-
-def short(value: Any) -> str:
-    """Format a value for a message, in about 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:80] + "…"
 
 
 def _number(text: str) -> Any:

@@ -34,9 +34,19 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# Encodings tried for text whose words consist of non-ASCII bytes; other text that is not UTF-8 is read as cp1252.
+# Encodings tried for text whose words consist of non-ASCII bytes; other text that is not UTF-8 may be cp1252.
 NON_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949", "euc_jp"]
-MAGIC = {b"PK\x03\x04": "an Excel workbook or ZIP archive", b"PAR1": "a Parquet file", b"\x1f\x8b": "a gzip file"}
+# First bytes of files that have the wrong suffix or were not fetched.
+MAGIC = {
+    b"PK\x03\x04": "an Excel workbook or ZIP archive, not text; save it as CSV or unpack it",
+    b"\xd0\xcf\x11\xe0": "an old Office file, not text; save it as CSV",
+    b"PAR1": "a Parquet file, not text; name it .parquet",
+    b"\x1f\x8b": "a gzip file, not text; add .gz to its name",
+    b"%PDF-": "a PDF file, not text; save its text",
+    b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS; fetch the file with git lfs pull",
+}
+# Largest share of zero bytes in text that is not UTF-16 or UTF-32.
+MAX_ZEROS = 0.01
 
 
 class SizeLimit:
@@ -102,7 +112,7 @@ def open_text(file: str, encoding: str = "", *, may_be_legacy: bool = True) -> I
         raw = io.BufferedReader(_Decompressed(content, limit), SAMPLE_BYTES)
         sample = raw.peek(SAMPLE_BYTES)
         if kind := next((kind for start, kind in MAGIC.items() if sample.startswith(start)), None):
-            raise ValueError(f"it is {kind}, not text; save it as CSV or give it the right suffix")
+            raise ValueError(f"it is {kind}")
         encoding = _check_encoding(encoding) if encoding else _find_encoding(file, sample, may_be_legacy)
         start = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
         start = start.replace("\r\n", "\n").replace("\r", "\n")
@@ -134,6 +144,8 @@ def _find_encoding(file: str, sample: bytes, may_be_legacy: bool) -> str:
     if not found:
         even, odd = (sample[start::2].count(0) / max(1, len(sample) // 2) for start in (0, 1))
         found = "utf-16-le" if even < 0.05 < 0.3 < odd else "utf-16-be" if odd < 0.05 < 0.3 < even else ""
+    if not found and sample.count(0) > MAX_ZEROS * len(sample):
+        raise ValueError("it holds zero bytes, so it is not text; give another file")
     if not found and may_be_legacy and not _is_utf8(sample):
         found = _legacy_encoding(sample)
         word = re.search(r"\w*[^\W\x00-\x7f]\w*", sample.decode(found, "replace"))
@@ -161,10 +173,15 @@ def _legacy_encoding(sample: bytes) -> str:
         lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())[: 1 << 16]
         if best := from_bytes(lines, cp_isolation=NON_LATIN).best():
             return best.encoding
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            sample.decode(encoding)
-            return encoding
-        except UnicodeDecodeError:
-            continue
-    raise AssertionError("latin-1 decodes every byte")
+    # Bytes inside words: cp1252 has letters from 0xC0, DOS and old Macs from 0x80. cp1252's ’ and œ are exceptions.
+    low, high = (
+        len(re.findall(rb"(?<=[A-Za-z])[%b](?=[a-z])" % letters, sample))
+        for letters in (rb"\x80-\x91\x93-\x9b\x9d-\x9f", rb"\xc0-\xff")
+    )
+    try:
+        sample.decode("cp1252")
+        if low <= high:
+            return "cp1252"
+    except UnicodeDecodeError:
+        pass
+    raise ValueError("its encoding is not known; name it with --encoding, such as cp850 (DOS) or mac_roman (old Macs)")

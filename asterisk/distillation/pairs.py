@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from asterisk.core.errors import UserError
+from asterisk.data.arguments import FileFormat
 from asterisk.data.corpus import Corpus
 from asterisk.data.deduplication import sentence_key
 from asterisk.data.readers import read_columns
@@ -54,12 +55,13 @@ class ScoredPairs:
         return [self.first, self.second]
 
 
-def read_pairs(sources: Sequence[str], columns: Sequence[str]) -> Pairs:
+def read_pairs(sources: Sequence[str], columns: Sequence[str], file_format: FileFormat | None = None) -> Pairs:
     """Read the texts of labelled pairs.
 
     Args:
         sources: Tables (.parquet, .csv, .tsv, .jsonl), folders, glob patterns or Hub datasets.
         columns: Names of the columns: anchor, positive and, optionally, hard negative.
+        file_format: Overrides for the detected file format.
 
     Raises:
         UserError: There are not two or three columns, a table lacks one, or a cell holds no text.
@@ -68,7 +70,7 @@ def read_pairs(sources: Sequence[str], columns: Sequence[str]) -> Pairs:
         raise UserError(f"--pair_columns takes two or three columns (anchor, positive, negative), not {len(columns)}.")
     texts: list[list[str]] = [[] for _ in columns]
     for source in sources:
-        table = read_columns(source, list(columns))
+        table = read_columns(source, list(columns), file_format=file_format)
         for column, gathered in zip(columns, texts, strict=True):
             for number, text in enumerate(table[column]):
                 if not isinstance(text, str) or not text.strip():
@@ -79,12 +81,13 @@ def read_pairs(sources: Sequence[str], columns: Sequence[str]) -> Pairs:
     return Pairs(*(np.array(column, dtype=object) for column in texts))
 
 
-def read_scored_pairs(sources: Sequence[str]) -> ScoredPairs:
+def read_scored_pairs(sources: Sequence[str], file_format: FileFormat | None = None) -> ScoredPairs:
     """Read pairs of texts with a number that says how close they are.
 
     Args:
         sources: Tables or Hub datasets as in [`read_pairs`], each with columns sentence1, sentence2 and score.
             #FIRST,SECOND,SCORE after a source names the columns; -SCORE is a column where lower means closer.
+        file_format: Overrides for the detected file format.
 
     Raises:
         UserError: A table lacks a column, or a cell holds neither text nor a finite number.
@@ -97,8 +100,9 @@ def read_scored_pairs(sources: Sequence[str]) -> ScoredPairs:
             raise UserError(f"{spec!r} must name three columns after #: first text, second text, score.")
         sign = -1 if columns[2].startswith("-") else 1
         score_column = columns[2].removeprefix("-")
-        texts = read_pairs([source], columns[:2])
-        scores = read_columns(source, [score_column], numbers=[score_column])[score_column]
+        texts = read_pairs([source], columns[:2], file_format)
+        table = read_columns(source, [score_column], numbers=[score_column], file_format=file_format)
+        scores = table[score_column]
         for number, score in enumerate(scores):
             if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
                 raise UserError(

@@ -76,11 +76,11 @@ def distil(arguments: DistillationArguments) -> None:
     set_seed(arguments.seed)
     encoder = load_encoder_student(arguments) if arguments.encoder else None
     development, test = (
-        [read_sentence_pairs(source, name) for name, source in map(_name_and_source, benchmarks)]
+        [read_sentence_pairs(source, name, arguments) for name, source in map(_name_and_source, benchmarks)]
         for benchmarks in (arguments.sts_dev, arguments.sts_test)
     )
-    pairs = read_pairs(arguments.pairs, arguments.pair_columns) if arguments.pairs else None
-    scored_pairs = read_scored_pairs(arguments.scored_pairs) if arguments.scored_pairs else None
+    pairs = read_pairs(arguments.pairs, arguments.pair_columns, arguments) if arguments.pairs else None
+    scored_pairs = read_scored_pairs(arguments.scored_pairs, arguments) if arguments.scored_pairs else None
     labelled = read_label_tasks(arguments.label_tasks) if arguments.label_tasks else None
     teachers = [_load_teacher(name, arguments) for name in [arguments.teacher, *arguments.more_teachers] if name]
     teacher = teachers[0] if teachers else None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from asterisk.core.arguments import option
 from asterisk.core.errors import UserError
+from asterisk.data.arguments import FileFormat
 
 # The label alone, and the label in a sentence; chosen without looking at scores.
 TEMPLATES = ("{}", "This text is about {}.")
@@ -57,6 +58,7 @@ class ReportArguments:
 
     report: bool = option(False, "also write report/")
     texts: list[str] = option([], "texts that no model was trained on; none given means STSBenchmark of DATA_DIR")
+    text_column: str = option("text", "column of the tables in TEXTS that holds the text")
 
 
 @dataclass
@@ -67,7 +69,9 @@ class OutputArguments:
 
 
 @dataclass
-class EvaluationArguments(OutputArguments, ReportArguments, ClassificationArguments, TaskArguments, EncoderArguments):
+class EvaluationArguments(
+    OutputArguments, FileFormat, ReportArguments, ClassificationArguments, TaskArguments, EncoderArguments
+):
     """All arguments of evaluate_mteb.py."""
 
     @property

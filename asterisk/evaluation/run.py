@@ -91,7 +91,8 @@ def _load_documents(arguments: EvaluationArguments, tasks: list[EvaluationTask])
 def _report_texts(arguments: EvaluationArguments, data: Path | None) -> list[str]:
     """Read the texts on which a report compares and times the models."""
     if arguments.texts:
-        return [text for source in arguments.texts for file in files_of(source) for text in read_texts(file, "text")]
+        files = [file for source in arguments.texts for file in files_of(source)]
+        return [text for file in files for text in read_texts(file, arguments.text_column, arguments)]
     file = data / "sts" / "STSBenchmark.test.parquet" if data else None
     if file is None or not file.is_file():
         raise UserError("--report needs text that no model was trained on; give a file of sentences with --texts.")

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, short
 from asterisk.core.markdown import aligned_table
 from asterisk.core.vectors import unit
+from asterisk.data.arguments import FileFormat
 from asterisk.data.readers import read_columns
 from asterisk.evaluation.metrics.functions import spearman
 from asterisk.evaluation.speed import sentences_per_second
@@ -28,16 +29,23 @@ class SentencePairs:
     scores: list[float]
 
 
-def read_sentence_pairs(source: str, name: str) -> SentencePairs:
+def read_sentence_pairs(source: str, name: str, file_format: FileFormat | None = None) -> SentencePairs:
     """Read the columns `sentence1`, `sentence2` and `score` of a table, or of a Hub dataset's test split.
 
     Raises:
-        UserError: The source is missing, lacks a column, or holds fewer than two pairs.
+        UserError: The source is missing or lacks a column, a cell holds neither text nor a finite number, or there are
+            fewer than two pairs.
     """
-    columns = read_columns(source, ["sentence1", "sentence2", "score"], split="test", numbers=["score"])
-    first, second, scores = columns["sentence1"], columns["sentence2"], columns["score"]
-    if len(scores) < 2 or not all(isinstance(score, (int, float)) and np.isfinite(score) for score in scores):
-        raise UserError(f"{source} must hold at least two sentence pairs, each with a number as its score.")
+    names = ["sentence1", "sentence2", "score"]
+    columns = read_columns(source, names, split="test", numbers=["score"], file_format=file_format)
+    first, second, scores = (columns[column] for column in names)
+    if len(scores) < 2:
+        raise UserError(f"{source} must hold at least two sentence pairs, not {len(scores)}.")
+    for row, (one, other, score) in enumerate(zip(first, second, scores, strict=True)):
+        if not (isinstance(one, str) and isinstance(other, str)):
+            raise UserError(f"{source}: row {row} holds {short([one, other])} instead of two sentences.")
+        if isinstance(score, bool) or not isinstance(score, (int, float)) or not np.isfinite(score):
+            raise UserError(f"{source}: row {row} of column 'score' holds {short(score)} instead of a number.")
     return SentencePairs(name, first, second, [float(score) for score in scores])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, listed
 from asterisk.core.vectors import unit
 from asterisk.evaluation.arguments import TEMPLATES
 from asterisk.models.encoder import Encoder
@@ -46,14 +46,10 @@ def class_embeddings(
         given = repr(wrong[0]) if wrong else "none"
         raise UserError(f"Templates must hold {{}}, where the label goes, such as {TEMPLATES[1]!r}, not {given}.")
     if unknown := [label for label in descriptions if label not in classes]:
-        raise UserError(f"There is no class {unknown[0]!r} to describe; the classes are {_listed(classes)}.")
+        raise UserError(f"There is no class {unknown[0]!r} to describe; the classes are {listed(classes)}.")
     words = [descriptions.get(label, label_text(label)) for label in classes]
     if numbers := [word for word in words if not re.search(r"[^\W\d_]", word)]:
-        raise UserError(f"Zero-shot needs classes in words, not {_listed(numbers)}; give each a description.")
+        raise UserError(f"Zero-shot needs classes in words, not {listed(numbers)}; give each a description.")
     prompts = [template.replace("{}", word) for word in words for template in templates]
     vectors = encoder.encode(prompts, batch_size=batch_size).reshape(len(words), len(templates), -1).mean(axis=1)
     return unit(vectors)
-
-
-def _listed(values: Sequence[str]) -> str:
-    return ", ".join(values[:10]) + (", …" if len(values) > 10 else "")

@@ -153,13 +153,14 @@ def test_json_is_a_list_or_an_object_a_line_and_all_else_is_refused(tmp_path: Pa
             list(read_texts(str(path), "text"))
 
 
-def test_folders_and_patterns_stand_for_their_files(tmp_path: Path) -> None:
+def test_folders_and_patterns_stand_for_their_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("b.txt", "a.txt"):
         (tmp_path / name).write_text(f"This is {name}.\n")
     (tmp_path / "README.md").write_text("Not a text to train on.\n")
     (tmp_path / ".cache").mkdir()
     (tmp_path / ".cache" / "c.txt").write_text("Not meant either.\n")
     assert sentences(build_corpus([str(tmp_path)], tmp_path / "x")) == ["This is a.txt.", "This is b.txt."]
+    assert f"{tmp_path} also holds files that are not read: README.md." in capsys.readouterr().err
     assert sentences(build_corpus([str(tmp_path / "*")], tmp_path / "y")) == ["This is a.txt.", "This is b.txt."]
 
 
@@ -479,7 +480,7 @@ def test_corpus_is_read_once_and_another_ones_folder_refused(tmp_path: Path) -> 
         ("unquoted.csv", b"text\nApples, pears\n", "more fields than the header"),
         ("ragged.csv", b"text,id\nOne apple.,1\nTwo pears.,2,3,4\n", "cannot be read"),
         ("broken.parquet", b"PAR1", "cannot be read"),
-        ("image.png", b"\x89PNG", "is not a corpus"),
+        ("image.png", b"\x89PNG", "cannot be read: give a folder, or a file that ends in"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_left_behind(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from asterisk.core.errors import UserError
-from asterisk.data.labelled_sets import local_sets, read_labelled, read_set
+from asterisk.data.labelled_sets import local_sets, read_set
 
 
 def test_sets_of_a_folder_are_found_with_their_splits_and_label_columns(tmp_path: Path) -> None:
@@ -50,26 +50,8 @@ def test_a_folder_or_set_without_what_is_needed_is_refused(tmp_path: Path) -> No
         local_sets(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"text": "a"}', "has no column 'label'; its columns are text"),
-        ('{"text": "a", "label": null}', "row 0 of column 'label' holds None instead of a label"),
-        ('{"text": "a", "label": " "}', "row 0 of column 'label' holds ' ' instead of a label"),
-        ('{"text": "a", "label": NaN}', "holds nan instead of a label"),
-        ('{"text": "a", "label": 0.5}', "holds 0.5 instead of a label"),
-        ('{"text": 1, "label": "b"}', "row 0 of column 'text' holds 1 instead of text"),
-        ("", "has no rows"),
-    ],
-)
-def test_rows_without_text_or_label_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    file = tmp_path / "set.jsonl"
-    file.write_text(content)
-    with pytest.raises(UserError, match=message):
-        read_labelled(str(file))
-
-
-def test_labels_of_csv_files_are_strings(tmp_path: Path) -> None:
-    file = tmp_path / "set.csv"
-    file.write_text("title,class\nNA,1\nb,2\n")
-    assert read_labelled(str(file), "title", "class") == (["NA", "b"], ["1", "2"])
+@pytest.mark.parametrize("labels", [[0.5, 1.0], [["a"], ["b", "a"]]])
+def test_a_set_has_one_class_per_text(labels: list, tmp_path: Path) -> None:
+    pd.DataFrame({"text": ["one", "two"], "label": labels}).to_parquet(tmp_path / "A.test.parquet")
+    with pytest.raises(UserError, match=r"A\.test\.parquet must have one label per text in column 'label'"):
+        read_set(local_sets(tmp_path)["A"])

@@ -104,7 +104,11 @@ def test_a_folder_is_read_whole_unless_its_files_are_of_several_splits(tmp_path:
         ("t.csv", b"text,label\na,0.5\nb,nan\n", "row 1 of column 'label' holds 'nan' instead of a number"),
         ("t.csv", b"text,label\na,b,c\n", "quote text that contains the separator"),
         ("t.jsonl", b'{"text": 3, "label": "x"}\n', "row 0 of column 'text' holds 3 instead of text"),
-        ("t.jsonl", b'{"text": "a", "label": null}\n', "holds None instead of a label"),
+        ("t.jsonl", b'{"text": "a", "label": null}\n', "row 0 of column 'label' holds None instead of a label"),
+        ("t.jsonl", b'{"text": "a", "label": " "}\n', "row 0 of column 'label' holds ' ' instead of a label"),
+        ("t.jsonl", b'{"text": "a", "label": NaN}\n', "holds nan instead of a number"),
+        ("t.jsonl", b'{"text": "a"}\n', "has no column 'label'; its columns are text"),
+        ("t.jsonl", b"", "has no rows"),
         ("t.jsonl", b'{"text": "a", "label": ["x"]}\n{"text": "b", "label": "y"}\n', "--label_separator"),
         (
             "t.csv",
@@ -142,7 +146,7 @@ def test_labels_become_what_the_losses_take() -> None:
         [1, 1],
     ]
     assert label_array(labelled([1.5, 2.0], problem_type=REGRESSION), ["label"]).tolist() == [[1.5], [2.0]]
-    with pytest.raises(UserError, match="row 1 has the label 'c', which is not among the 2 of training"):
+    with pytest.raises(UserError, match="the text 'text 1' has the label 'c', which is not among the 2 of training"):
         label_array(labelled(["a", "c"]), ["a", "b"])
 
 
@@ -161,6 +165,13 @@ def test_too_many_labels_get_a_warning() -> None:
     assert check_training(labelled([*"aaaabbbb"])) == []
     (sentence,) = check_training(labelled([0.0, 1.0, 1.0], problem_type=REGRESSION))
     assert "whole numbers if they are classes" in sentence
+
+
+@pytest.mark.parametrize("names", [("Spam", "spam"), ("caf\u00e9", "cafe\u0301"), ("two words", "two\u00a0words")])
+def test_labels_that_differ_only_in_spelling_get_a_warning(names: tuple[str, str]) -> None:
+    (sentence,) = check_training(labelled([*names, "other"] * 3))
+    assert sentence.startswith("train.csv has labels that differ only in spelling")
+    assert all(repr(name) in sentence for name in names)
 
 
 def test_empty_texts_are_left_out_and_shared_ones_counted() -> None:

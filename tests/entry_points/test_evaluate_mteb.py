@@ -221,13 +221,16 @@ def test_wrong_input_gets_one_sentence_and_finished_tasks_stay(
     table = pq.read_table(data / "sts" / "STS16.test.parquet").to_pandas()
     table.loc[3, "sentence1"] = "A man plays a guitar."
     table.to_parquet(data / "sts" / "STS16.test.parquet")
-    out = tmp_path / "out"
+    out, notes = tmp_path / "out", tmp_path / "notes.csv"
+    notes.write_text("note\nA man plays.\n")
+    report = ("--data_dir", data, "--baseline", model, "--report", "--texts", notes, "--text_column", "note")
     for options, message in (
         (("--model", model, "--tasks", "NOTHING", "--data_dir", data), "There is no local task 'NOTHING'"),
         (("--model", model, "--tasks", "STS13", "--report"), "give --baseline and --tasks"),
         (("--model", model, "--zero_shot"), "give a --data_dir with classification/"),
         (("--model", model, "--zero_shot", "--data_dir", data, "--sets", "Snow"), "no labelled set 'Snow'"),
         (("--model", TEACHER, "--fine_tune", "--data_dir", data), "--fine_tune trains an Asterisk"),
+        (("--model", model, "--tasks", "STS13", *report, "--separator", ";;"), "--separator must be comma, semicolon"),
         (("--model", broken, "--tasks", "STS13,STS16", "--data_dir", data), "not finite for the text 'A man plays"),
     ):
         monkeypatch.setattr(sys, "argv", ["evaluate_mteb.py", *map(str, options), "--output_dir", str(out)])

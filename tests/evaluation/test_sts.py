@@ -1,10 +1,14 @@
 """STS measurements: any encoder, its size and speed, and the table."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from asterisk.evaluation.sts import SentencePairs, measure, sts_table
+from asterisk.core.errors import UserError
+from asterisk.data.arguments import FileFormat
+from asterisk.evaluation.sts import SentencePairs, measure, read_sentence_pairs, sts_table
 from asterisk.models.load import load_encoder
 from tests.support.paths import TEACHER
 
@@ -14,6 +18,33 @@ PAIRS = SentencePairs(
     ["A cat is asleep.", "Someone prepares food.", "The market fell.", "A kid is playing."],
     [5.0, 3.5, 0.0, 4.8],
 )
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"sentence1": null, "sentence2": "b", "score": 1}', r"row 1 holds \[None, 'b'\] instead of two sentences"),
+        ('{"sentence1": ["a"], "sentence2": "b", "score": 1}', "row 1 holds .* instead of two sentences"),
+        ('{"sentence1": "a", "sentence2": "b", "score": "4,5"}', "row 1 of column 'score' holds '4,5' instead of a"),
+        (
+            '{"sentence1": "a", "sentence2": "b", "score": NaN}',
+            "row 1 of column 'score' holds nan instead of a",
+        ),
+        ("", "must hold at least two sentence pairs, not 1"),
+    ],
+)
+def test_pairs_that_are_none_are_named(row: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"sentence1": "a", "sentence2": "b", "score": 1.5}\n' + row)
+    with pytest.raises(UserError, match=message):
+        read_sentence_pairs(str(path), "Pairs")
+
+
+def test_pairs_are_read_with_the_given_separator_and_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_bytes("sentence1^sentence2^score\ncafé^thé^1.5\nun^deux^2\n".encode("mac_roman"))
+    pairs = read_sentence_pairs(str(path), "Pairs", FileFormat(separator="^", encoding="mac_roman"))
+    assert (pairs.first, pairs.second, pairs.scores) == (["café", "un"], ["thé", "deux"], [1.5, 2.0])
 
 
 def test_a_measurement_holds_score_size_and_speed() -> None:

@@ -17,6 +17,7 @@ from asterisk.core.processes import this_process
 from asterisk.models import write_vectors as embedding_file
 from asterisk.models.write_vectors import CHUNK, write_embeddings
 from modeling_asterisk import AsteriskModel
+from tests.support.labelled import write_tiny_asterisk
 from tests.support.mounting import small_file_system
 from tests.support.paths import REPOSITORY, RunScript
 
@@ -105,6 +106,17 @@ def test_full_disk_is_named_and_the_older_file_stays(tmp_path: Path) -> None:
             write_embeddings(COUNTING, lambda: numbers(20_000), disk / "v.npy", this_process())
         assert len(np.load(disk / "v.npy")) == 100
         assert [path.name for path in disk.iterdir()] == ["v.npy"]
+
+
+def test_a_table_is_read_with_the_given_separator_and_encoding(tmp_path: Path, run_script: RunScript) -> None:
+    model = write_tiny_asterisk(tmp_path / "model")
+    table, output = tmp_path / "table.csv", tmp_path / "vectors.npy"
+    table.write_bytes("ça^text\né^soup with salt\nè^the team\n".encode("mac_roman"))
+    flags = ["--separator", "^", "--encoding", "mac_roman"]
+    result = run_script("embed.py", table, "--model", model, "--output_file", output, *flags)
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
+    expected = AsteriskModel.from_pretrained(model).encode(["soup with salt", "the team"])
+    np.testing.assert_allclose(np.load(output), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

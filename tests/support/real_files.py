@@ -22,7 +22,7 @@ SEVERAL: list[Any] = [["technical"], ["billing", "technical"], ["praise"]]
 
 @dataclass
 class RealFile:
-    """A file, and its reading or the sentence that refuses it."""
+    """A file of the folder or one with `content`, and its reading or the sentence that refuses it."""
 
     name: str
     what: str
@@ -31,9 +31,19 @@ class RealFile:
     note: str = ""  # a part of what is said on stderr; nothing is said if it is empty
     refusal: str = ""  # a part of the sentence
     flags: dict[str, str] = field(default_factory=dict)
+    content: str | bytes = ""
 
     def __str__(self) -> str:
         return " ".join([self.name, *(f"{name}={value}" for name, value in self.flags.items())])
+
+
+TWO, TWO_LABELS = ["Black screen", "Billed twice"], ["technical", "billing"]
+BACKSLASHES = 'text,label\n"He said \\"no\\", twice",technical\nA \\"good\\" one,billing\n'
+
+
+def vectors(first: str, second: str) -> str:
+    """JSON lines of two texts with these labels."""
+    return "\n".join(f'{{"text": "{text}", "labels": {own}}}' for text, own in zip(TWO, (first, second), strict=True))
 
 
 NAMES = {"label_names": "billing,technical,praise"}
@@ -48,6 +58,13 @@ FILES = {
         RealFile("pipe.csv", "pipes", note="separator pipe"),
         RealFile("comma.tsv", "commas, ending .tsv", note="separator comma"),
         RealFile("separator_line.csv", "Excel's first line `sep=;`", note="separator semicolon"),
+        RealFile(
+            "table.tab",
+            "tabs, ending .tab",
+            TWO,
+            TWO_LABELS,
+            content="text\tlabel\nBlack screen\ttechnical\nBilled twice\tbilling\n",
+        ),
         RealFile("caret.csv", "another separator", refusal="line 4 has 2 fields, more fields than the header"),
         RealFile("caret.csv", "another separator, named", flags={"separator": "^"}),
         RealFile("more_fields.csv", "a separator in an unquoted text", refusal="line 2 has 3 fields"),
@@ -74,6 +91,39 @@ FILES = {
         RealFile(
             "cp1252.jsonl", "the same, named", texts=["Très déçu"], labels=["praise"], flags={"encoding": "cp1252"}
         ),
+        RealFile(
+            "dos.csv",
+            "DOS (code page 850)",
+            refusal="its encoding is not known; name it with --encoding",
+            content="text,label\nTrès déçu,praise\n".encode("cp850"),
+        ),
+        RealFile(
+            "mac.csv",
+            "old Macs, named; lines end with carriage returns",
+            ["Très déçu", "Große Hülle"],
+            ["praise", "size"],
+            flags={"encoding": "mac_roman"},
+            content="text,label\rTrès déçu,praise\rGroße Hülle,size\r".encode("mac_roman"),
+        ),
+        RealFile(
+            "binary.csv",
+            "a file with zero bytes",
+            refusal="it holds zero bytes",
+            content=b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        ),
+        RealFile("paper.csv", "a PDF file", refusal="it is a PDF file", content=b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"),
+        RealFile(
+            "pointer.csv",
+            "a file that Git LFS has not fetched",
+            refusal="fetch the file with git lfs pull",
+            content="version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n",
+        ),
+        RealFile(
+            "table.csv.zip",
+            "a ZIP archive",
+            refusal="unpack archives, and save spreadsheets as CSV",
+            content=b"PK\x03\x04",
+        ),
         RealFile("workbook.csv", "an Excel workbook named .csv", refusal="it is an Excel workbook or ZIP archive"),
     ],
     "Rows and columns": [
@@ -81,18 +131,70 @@ FILES = {
         RealFile("empty_columns.csv", "empty columns at the end"),
         RealFile("index_column.csv", "the index that pandas writes"),
         RealFile("same_names.csv", "two columns of one name", note="one is read as 'label.1'"),
+        RealFile(
+            "ragged.csv",
+            "rows with fewer fields than the header",
+            TWO,
+            TWO_LABELS,
+            note="1 row with fewer fields than the header, the first in line 3",
+            content="text,label,day\nBlack screen,technical,1\nBilled twice,billing\n",
+        ),
+        RealFile(
+            "title.csv",
+            "lines above the header",
+            refusal="which has 1 (# made in May); delete lines above the header",
+            content="# made in May\n\ntext,label\nFine,praise\n",
+        ),
+        RealFile(
+            "headless.csv",
+            "no header",
+            refusal="'billing' in its first line is a label; add a line such as text,label",
+            content="Billed twice,billing\nBlack screen,technical\nBilled again,billing\n",
+        ),
         RealFile("missing_key.jsonl", "a row without a key", refusal="row 1 has no 'label', only text (line 2)"),
         RealFile("number_as_text.jsonl", "a number as a text", refusal="row 1 of column 'text' holds 404"),
         RealFile("swapped.jsonl", "columns `text` and `label`, the label longer", refusal="row 1 of column 'text'"),
         RealFile(
             "null_text.jsonl",
-            "a null text; it is dropped and counted as an empty one",
+            "a null text; it is dropped as an empty one is",
+            note="1 null in column 'text'",
             texts=["", "Black screen", "Fine"],
             labels=["praise", "technical", "praise"],
         ),
     ],
     "Quotation marks": [
-        RealFile("space_before_quote.csv", "spaces before quotation marks", note="spaces before quotation marks"),
+        RealFile("space_before_quote.csv", "spaces before quotation marks", note="spaces around quotation marks"),
+        RealFile(
+            "space_after_quote.csv",
+            "spaces after quotation marks",
+            ['Billed "twice" , again', 'Fine """ , x'],
+            TWO_LABELS,
+            note="spaces around quotation marks",
+            content='text,label\n"Billed ""twice"" , again" ,technical\n "Fine """""" , x" , "billing" \n',
+        ),
+        RealFile(
+            "apostrophes.csv",
+            "apostrophes instead of quotation marks",
+            ["'Black screen'", "'Billed twice'"],
+            TWO_LABELS,
+            note="has cells in apostrophes, which are kept",
+            content="text,label\n'Black screen',technical\n'Billed twice',billing\n",
+        ),
+        RealFile(
+            "backslash.csv",
+            "backslashes before quotation marks",
+            refusal="line 2 has a stray quotation mark",
+            note='if it stands for ", give --quoting backslash',
+            content=BACKSLASHES,
+        ),
+        RealFile(
+            "backslash.csv",
+            "the same, named",
+            ['He said "no", twice', 'A "good" one'],
+            TWO_LABELS,
+            flags={"quoting": "backslash"},
+            content=BACKSLASHES,
+        ),
         RealFile(
             "several_lines.csv",
             "quoted texts of several lines",
@@ -148,6 +250,35 @@ FILES = {
         ),
         RealFile("vectors.jsonl", "the same, named", texts=THREE, labels=SEVERAL, flags=NAMES),
         RealFile("truth_vectors.jsonl", "vectors of truth values", refusal="name its 2 labels in order"),
+        RealFile(
+            "texts.jsonl",
+            "vectors of zeros and ones as text, named",
+            TWO,
+            [["technical"], ["billing", "praise"]],
+            flags=NAMES,
+            content=vectors('["0", "1", "0"]', '["1.0", "0", "True"]'),
+        ),
+        RealFile(
+            "floats.jsonl",
+            "vectors of decimal numbers, named",
+            TWO,
+            [["technical"], ["billing", "praise"]],
+            flags=NAMES,
+            content=vectors("[0.0, 1.0, 0.0]", "[1.0, 0.0, 1.0]"),
+        ),
+        RealFile(
+            "gap.jsonl",
+            "a vector with a gap",
+            refusal="row 1 of column 'labels' holds [1, None, 1] instead of a vector",
+            flags=NAMES,
+            content=vectors("[0, 1, 0]", "[1, null, 1]"),
+        ),
+        RealFile(
+            "objects.jsonl",
+            "an object of labels",
+            refusal="row 0 of column 'labels' holds {'a': 1.0} instead of a label",
+            content=vectors('{"a": 1.0}', '{"a": 0.0}'),
+        ),
         RealFile("broken_vector.jsonl", "a vector of another width", refusal="row 1 of column 'labels'", flags=NAMES),
         RealFile("vectors_as_text.csv", "vectors as text", refusal="give its separator with --label_separator"),
         RealFile(
@@ -165,6 +296,43 @@ FILES = {
             note="one column of zeros and ones per label: billing, technical, praise",
         ),
         RealFile(
+            "text_between.csv",
+            "the same, the text between the labels",
+            TWO,
+            [["billing"], ["praise"]],
+            note="one column of zeros and ones per label: billing, praise",
+            content="billing,text,praise\n1.0,Black screen,0.0\n0.0,Billed twice,1.0\n",
+        ),
+        RealFile(
+            "known_name.csv",
+            "one column per label, one of them named like a column of labels",
+            refusal="cannot be guessed; name one of tweet, question, topic",
+            content="tweet,question,topic\nBlack screen,0,1\nBilled twice,1,0\n",
+        ),
+        RealFile(
+            "joined.csv",
+            "several labels in one cell",
+            TWO,
+            ["billing; technical", "billing"],
+            note="'billing; technical' is read as one label; --label_separator ';'",
+            content="text,label\nBlack screen,billing; technical\nBilled twice,billing\n",
+        ),
+        RealFile(
+            "not_available.csv",
+            "a word among decimal numbers",
+            THREE,
+            ["4.5", "n/a", "2.5"],
+            note="Labels such as '4.5' are read as classes, not as numbers, because of 'n/a'",
+            content="text,label\nBlack screen,4.5\nBilled twice,n/a\nFine,2.5\n",
+        ),
+        RealFile(
+            "missing_words.csv",
+            "NA, None and null are words",
+            ["NA", "null", "None"],
+            ["None", "NA", "null"],
+            content="text,label\nNA,None\nnull,NA\nNone,null\n",
+        ),
+        RealFile(
             "zeros_and_ones.csv",
             "one column per label, named",
             texts=["Nice", "Stupid idea", "You fool"],
@@ -177,6 +345,33 @@ FILES = {
         RealFile("data_object.json", '`{"data": [...]}`'),
         RealFile("pandas_columns.json", "columns, as pandas writes by default"),
         RealFile("pandas_split.json", "columns and data, as pandas writes with orient='split'"),
+        RealFile(
+            "rows_by_number.json",
+            "rows by number, as pandas writes with orient='index'",
+            TWO,
+            TWO_LABELS,
+            content='{"0": {"text": "Black screen", "label": "technical"}, '
+            '"1": {"text": "Billed twice", "label": "billing"}}',
+        ),
+        RealFile(
+            "splits.json",
+            "several tables in one object",
+            refusal="it holds several tables: train, test",
+            content='{"train": [{"text": "a", "label": "x"}], "test": [{"text": "b", "label": "y"}]}',
+        ),
+        RealFile(
+            "lines.ndjson",
+            "an object per line, ending .ndjson",
+            ["Fine"],
+            ["praise"],
+            content='{"text": "Fine", "label": "praise"}\n',
+        ),
+        RealFile(
+            "keys.jsonl",
+            "a key twice in one object",
+            refusal="line 1 is not JSON: an object has several values for one of the keys text, label",
+            content='{"text": "Fine", "label": "praise", "label": "size"}\n',
+        ),
         RealFile("class_label.parquet", "class numbers with the names that `datasets` stores"),
         RealFile("saved_dataset", "a folder of `save_to_disk`"),
         RealFile("saved_splits", "a folder of `save_to_disk` with splits", note="train is read"),
