@@ -43,8 +43,10 @@ class Dialect(NamedTuple):
     def rows(self, lines: Iterable[str], strict: bool) -> Iterator[list[str]]:
         """Yield the fields of each row; `line_num` of the result counts the lines."""
         if self.skips_spaces:
-            # An odd number of quotation marks before a separator ends a quoted cell.
-            after_quotes = re.compile(rf'(?<!")("(?:"")*) +(?={re.escape(self.separator)}|$)')
+            # An odd number of quotation marks after text ends a quoted cell. Marks after a space may open one: if they
+            # end it, the row is refused.
+            mark = re.escape(self.separator)
+            after_quotes = re.compile(rf'(?<=[^\s"{mark}])("(?:"")*) +(?={mark}|$)')
             lines = (after_quotes.sub(r"\1", line) for line in lines)
         return csv.reader(
             lines,
@@ -109,8 +111,8 @@ def find_dialect(
         if not _rate_dialect(Dialect(separator, quoting), lines, columns)[0]:
             separator = named or usual
     mark = re.escape(separator)
-    spaced = rf'(?:^|{mark})(?: +"(?:[^"]|"")*" *|"(?:[^"]|"")*" +)(?:{mark}|$)'
-    has_spaces = quoting != "none" and separator != " " and any(re.search(spaced, line) for line in lines)
+    spaced = re.compile(rf'(?:^|{mark})(?: +"(?:[^"]|"")*" *|"(?:[^"]|"")*" +)(?:{mark}|$)', re.MULTILINE)
+    has_spaces = quoting != "none" and separator != " " and bool(spaced.search("\n".join(lines)))
     if has_spaces:
         say(f"{file} has spaces around quotation marks; these, and leading spaces in its cells, are dropped.")
     if not quoting and any('\\"' in line for line in lines):

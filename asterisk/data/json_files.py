@@ -37,7 +37,7 @@ def json_rows(file: str, kind: str, encoding: str) -> Iterator[tuple[int | None,
 
 def parse_json(text: str) -> Any:
     """Parse JSON; raise a ValueError for invalid JSON, a repeated key, or a lone surrogate, which cannot be stored."""
-    value = json.loads(text, object_pairs_hook=_distinct_keys)
+    value = _DECODER.decode(text)
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode()
     return value
@@ -48,6 +48,9 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         raise ValueError(f"an object has several values for one of the keys {listed(value)}")
     return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct_keys)
 
 
 def _has_object_per_line(start: str) -> bool:
