@@ -88,7 +88,7 @@ def labels_of_values(
     return problem_type, labels, False
 
 
-def _note_odd_classes(labels: list[str]) -> None:
+def _note_odd_classes(labels: Sequence[Any]) -> None:
     """Note classes that look like several classes, or like numbers."""
     classes = dict.fromkeys(labels)
     for separator in ",;|":
