@@ -9,6 +9,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
+from transformers import BitsAndBytesConfig, TorchAoConfig
 
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 from modeling_asterisk.modeling_asterisk import check_weights
@@ -107,6 +108,32 @@ def test_torchao_quantisation_keeps_a_cosine_of_0_99(model: AsteriskModel) -> No
     torchao.quantize_(model, torchao.Int8WeightOnlyConfig())
     check_weights(model, {"missing_keys": [], "unexpected_keys": []})
     assert lowest_cosine(model.encode(TEXTS), expected) > 0.99
+
+
+def test_torchao_quantises_while_the_model_is_loaded_and_saved(model: AsteriskModel, tmp_path: Path) -> None:
+    torchao = pytest.importorskip("torchao.quantization")
+    config = TorchAoConfig(torchao.Int8WeightOnlyConfig())
+    quantised = AsteriskModel.from_pretrained(RELEASE, dtype=torch.float32, quantization_config=config)
+    assert type(quantised.layers[0].self_attn.o_proj.weight) is not nn.Parameter
+    assert lowest_cosine(quantised.encode(TEXTS), model.encode(TEXTS)) > 0.99
+    quantised.save_pretrained(tmp_path)
+    quantised.tokenizer.save_pretrained(tmp_path)
+    np.testing.assert_allclose(
+        AsteriskModel.from_pretrained(tmp_path).encode(TEXTS), quantised.encode(TEXTS), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "cosine"),
+    [({"load_in_8bit": True}, 0.99), ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, 0.95)],
+    ids=["8bit", "nf4"],
+)
+def test_bitsandbytes_loads_the_model(model: AsteriskModel, options: dict[str, Any], cosine: float) -> None:
+    pytest.importorskip("bitsandbytes")
+    config = BitsAndBytesConfig(**options)
+    quantised = AsteriskModel.from_pretrained(RELEASE, quantization_config=config, device_map="cpu")
+    assert not any(type(module) is nn.Linear for module in quantised.modules())
+    assert lowest_cosine(quantised.encode(TEXTS), model.encode(TEXTS)) > cosine
 
 
 class QuantisedTensor(torch.Tensor):
