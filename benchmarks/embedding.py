@@ -22,7 +22,7 @@ from transformers.utils import logging
 
 from asterisk.data.corpus import build_corpus
 from asterisk.models.resolve import resolve_model
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from benchmarks.records import machine, write_record
 
 BATCH_SIZES = (8, 16, 32, 64, 128, 256)

@@ -66,7 +66,7 @@ def embed(folder: Path, material: Path) -> None:
     from asterisk.data.corpus import build_corpus
     from asterisk.distillation.student_tokenizer import student_tokenizer
     from asterisk.teachers.embed_corpus import embed_corpus
-    from asterisk.teachers.teacher import SentenceTransformerTeacher
+    from asterisk.teachers.encoder import SentenceTransformerTeacher
 
     teacher = SentenceTransformerTeacher(TEACHER, dtype="float32", device="cpu")
     corpus = build_corpus([str(material / "few.txt")], folder / "corpus", rows_per_shard=16)

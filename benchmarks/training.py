@@ -29,8 +29,8 @@ from asterisk.distillation.curves import read_curves
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import save_student
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
 from benchmarks.records import machine, write_record
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
@@ -110,14 +110,14 @@ class Clock(TrainerCallback):
 
 
 def trainer_speed(
-    folder: Path, texts: list[str], vectors: np.ndarray, batch_size: int, steps: int, bf16: bool
+    folder: Path, texts: list[str], vectors: np.ndarray, batch_size: int, steps: int, bf16: bool, device: str = "cpu"
 ) -> float:
     """Sentences per second of sentence-transformers' trainer on the same data, after a warm-up."""
     transformer = Transformer(
         str(folder), model_kwargs={"trust_remote_code": True}, config_kwargs={"trust_remote_code": True}
     )
     pooling = Pooling(transformer.get_embedding_dimension(), "mean")
-    model = SentenceTransformer(modules=[transformer, pooling], device="cpu")
+    model = SentenceTransformer(modules=[transformer, pooling], device=device)
     data = Dataset.from_dict({"sentence": texts, "label": vectors.tolist()})
     clock = Clock()
     with tempfile.TemporaryDirectory() as output:
@@ -131,7 +131,7 @@ def trainer_speed(
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=device == "cpu",
         )
         trainer = SentenceTransformerTrainer(
             model=model, args=arguments, train_dataset=data, loss=MSELoss(model), callbacks=[clock]

@@ -17,7 +17,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from tests.support.paths import DEMO_CORPUS, REPOSITORY, SECRETS, TEACHER, RunScript
 
 

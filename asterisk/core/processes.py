@@ -1,7 +1,10 @@
 """The processes that `accelerate launch` or `torchrun` starts."""
 
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +12,10 @@ from asterisk.core.errors import UserError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
+# Words of gloo, NCCL and TCPStore in the errors of a lost connection; their exception classes are not specific.
+_LOST_SIGNS = ("closed by peer", "reset by peer", "broken pipe", "timed out", "nccl", "remote process", "unreachable")
+_ADDRESS = re.compile(r"\[([\d.a-fA-F:]+)\]:\d+")
 
 
 def this_process() -> "PartialState":
@@ -28,3 +35,20 @@ def require_one_process() -> None:
             f"{Path(sys.argv[0]).name} runs in one process, but {number} were started; "
             "run it without torchrun or accelerate launch."
         )
+
+
+@contextmanager
+def report_lost_process() -> Iterator[None]:
+    """Convert the error of a lost connection to another process into a [`UserError`] that names its address."""
+    try:
+        yield
+    except RuntimeError as error:
+        state, reason = this_process(), " ".join(str(error).split())
+        if state.num_processes == 1 or not any(sign in reason.lower() for sign in _LOST_SIGNS):
+            raise
+        address = _ADDRESS.search(reason)
+        where = f" at {address[1]}" if address else ""
+        raise UserError(
+            f"Process {state.process_index} of {state.num_processes} has lost a process{where} ({reason[-200:]}); "
+            "continue with --resume on the nodes that are left."
+        ) from error

@@ -47,6 +47,9 @@ class CorpusArguments(FileFormat):
         [],
         "NAME=NUMBER: number of crossings for the file NAME, such as captions.txt=300000; none clears a recipe's list",
     )
+    rows_per_shard: int = option(
+        0, "sentences per shard, of which each task of a cluster embeds whole ones (0: 65,536)"
+    )
     exclude: list[str] = option(
         ["benchmarks"],
         "sentences to leave out: benchmarks (hashes of MTEB's English ones), benchmarks:FOLDER, files or patterns; "

@@ -26,6 +26,7 @@ from asterisk.data.sentences import ADDED, DROPPED, RECOMBINED, Share, select_se
 
 # Files up to this many bytes are identified by their content, larger ones by size and modification time.
 MAX_HASHED_BYTES = 1 << 30
+ROWS_PER_SHARD = 65_536
 
 
 def corpus_options(arguments: CorpusArguments) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def build_corpus(
     folder: Path,
     text_column: str = "text",
     exclude: list[str] | None = None,
-    rows_per_shard: int = 65_536,
+    rows_per_shard: int = 0,
     *,
     split_sentences: str | None = None,
     min_words: int = 1,
@@ -113,7 +114,7 @@ def build_corpus(
         folder: Folder of the shards and their manifest.
         text_column: Column that holds the text in tables.
         exclude: Patterns as for [`benchmark_keys`]; sentences in those files are left out.
-        rows_per_shard: Sentences in each shard but the last.
+        rows_per_shard: Sentences in each shard but the last; 0 means 65,536.
         split_sentences: Language whose rules split each text into sentences, such as en; None keeps texts whole.
         min_words: Sentences with fewer words are left out.
         sentences_per_source: Maximum number of distinct sentences from each file or Hub dataset: a reproducible
@@ -139,10 +140,12 @@ def build_corpus(
         "phrases_per_source": phrases_per_source,
         "crossings_per_source": crossings_per_source,
     }
-    for name, number in {"sentences_per_source": sentences_per_source, **added}.items():
+    limits = {"rows_per_shard": rows_per_shard, "sentences_per_source": sentences_per_source, **added}
+    for name, number in limits.items():
         if number < 0:
             raise UserError(f"{name} must be 0 or a number of texts, not {number}.")
     crossings_of = _crossings_by_name(crossings)
+    rows_per_shard = rows_per_shard or ROWS_PER_SHARD
     split = sentence_splitter(split_sentences) if split_sentences else None
     files = [file for source in sources for file in files_of(source)]
     labelled_files = [file for source in labelled or [] for file in files_of(source)]
@@ -194,6 +197,21 @@ def build_corpus(
     return _corpus(folder, manifest)
 
 
+def load_corpus(folder: Path) -> Corpus:
+    """Load a corpus that [`build_corpus`] wrote, whatever it was made from.
+
+    Raises:
+        UserError: The folder holds no corpus.
+    """
+    manifest = read_json(folder / MANIFEST)
+    try:
+        return _corpus(folder, manifest)
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{folder / MANIFEST} is not the manifest of a corpus; delete {folder} and run the command again."
+        ) from None
+
+
 def describe_counts(counts: dict[str, int]) -> str:
     """Format the counts above zero, such as "9 read, 2 blank, 7 kept"."""
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or "0 read"
@@ -203,14 +221,8 @@ def _find_corpus(folder: Path, settings: dict[str, Any]) -> Corpus | None:
     """Return the corpus in the folder, if any; refuse one with other settings."""
     if not (folder / MANIFEST).exists():
         return None
-    manifest = read_json(folder / MANIFEST)
-    try:
-        corpus = _corpus(folder, manifest)
-    except (KeyError, TypeError):
-        raise UserError(
-            f"{folder / MANIFEST} is not the manifest of a corpus; delete {folder} and run the command again."
-        ) from None
-    refuse_difference(folder, manifest["settings"], settings, "give another --store_dir")
+    corpus = load_corpus(folder)
+    refuse_difference(folder, read_json(folder / MANIFEST)["settings"], settings, "give another --store_dir")
     return corpus
 
 

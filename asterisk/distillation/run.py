@@ -14,8 +14,8 @@ from accelerate.utils import set_seed
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError, redact
-from asterisk.core.files import remove_folder, writable_folder, write_json
-from asterisk.core.processes import this_process
+from asterisk.core.files import read_json, remove_folder, writable_folder, write_json
+from asterisk.core.processes import report_lost_process, this_process
 from asterisk.core.run_folder import RUN_FILE, check_run_folder
 from asterisk.data.corpus import Corpus, build_corpus, corpus_options, describe_counts
 from asterisk.distillation.arguments import DistillationArguments
@@ -72,6 +72,8 @@ def distil(arguments: DistillationArguments) -> None:
             raise UserError(f"--{name} is missing; give it as a flag or in a recipe (--config recipes/demo.yaml).")
     if state.is_main_process:
         check_run_folder(folder, recipe, arguments.resume)
+    processes = _recorded_processes(folder)
+    arguments = _keep_batch(arguments, processes)
     _check_student(arguments)
     set_seed(arguments.seed)
     encoder = load_encoder_student(arguments) if arguments.encoder else None
@@ -156,6 +158,7 @@ def distil(arguments: DistillationArguments) -> None:
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
         record = {"recipe": recipe, "versions": _versions(), "store_dir": redact(str(store_dir))}
+        record |= {"processes": processes}
         write_json(folder / RUN_FILE, record)
 
     def save(model: Any, name: str) -> None:
@@ -165,7 +168,8 @@ def distil(arguments: DistillationArguments) -> None:
             model = with_teacher_spaces(model, projection, list(zip(spaces, sizes, strict=True)))
         save_student(model, tokenizer, folder / name)
 
-    trained = distillation.train(on_best=lambda model: save(model, "best"))
+    with report_lost_process():
+        trained = distillation.train(on_best=lambda model: save(model, "best"))
 
     # Results.
     if state.is_main_process:
@@ -203,6 +207,34 @@ def _embed(
         truncated = f"{stores[-1].truncated / len(stores[-1]):.2%}"
         this_process().print(f"Teacher: {name}, {teacher.dimension} dimensions, {truncated} of sentences truncated.")
     return JoinedStore(stores, arguments.teacher_weights or [1.0] * len(stores)) if len(stores) > 1 else stores[0]
+
+
+def _recorded_processes(folder: Path) -> int:
+    """Return the number of processes that began the run in the folder; by default, that of now."""
+    record = read_json(folder / RUN_FILE, required=False) or {}
+    return record.get("processes") or this_process().num_processes
+
+
+def _keep_batch(arguments: DistillationArguments, processes: int) -> DistillationArguments:
+    """Return arguments with which the present processes take the batches of those that began the run.
+
+    Raises:
+        UserError: The batches cannot be shared equally.
+    """
+    now = this_process().num_processes
+    batches = processes * arguments.gradient_accumulation_steps
+    if batches % now:
+        choice = ", ".join(str(number) for number in range(1, batches + 1) if batches % number == 0)
+        raise UserError(
+            f"{arguments.output_dir} was begun by {processes} processes, and {now} cannot share its {batches} batches "
+            f"per step equally; start one of these numbers of processes: {choice}."
+        )
+    if now != processes:
+        this_process().print(
+            f"The run was begun by {processes} processes; each of the {now} now takes {batches // now} batches per "
+            "step, so that the steps stay the same."
+        )
+    return dataclasses.replace(arguments, gradient_accumulation_steps=batches // now)
 
 
 def _check_student(arguments: DistillationArguments) -> None:

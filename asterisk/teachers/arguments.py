@@ -35,6 +35,7 @@ class ExecutorArguments:
     executor: str = option("local", "local, slurm or ray")
     tasks: int = option(1, "number of tasks")
     workers: int = option(-1, "number of concurrent tasks; -1 means all")
+    task: int = option(-1, "run only the task with this number, the first being 0, as a scheduler's job; -1 means all")
     cpus_per_task: int = option(4, "slurm, ray: processors per task")
     mem_per_cpu_gb: int = option(4, "slurm, ray: memory per processor, in GB")
     gpus_per_task: int = option(0, "slurm, ray: GPUs per task")

@@ -1,4 +1,4 @@
-"""Embeds a corpus with a teacher on a cluster, driven by datatrove (pip install '.[cluster]').
+"""Embeds a corpus with a teacher in several tasks: on one machine, on Slurm or on Ray.
 
     python -m asterisk.teachers.cluster --corpus texts/ --teacher T --store_dir /shared/store --tasks 8 --workers 2
     python -m asterisk.teachers.cluster --corpus texts/ --teacher BAAI/bge-m3 --store_dir /shared/store --tasks 64 \\
@@ -10,13 +10,14 @@ The command reads the sentences once. Each task then embeds its share of the sha
 store. Running the command again embeds only the missing shards. train_distill.py reads the store if it gets the same
 corpus, teacher and --store_dir.
 
-Run the second example on a login node: it submits a job array and returns; `squeue --me` shows the array. Its tasks
-execute STORE_DIR/logs/executor.pik, so nobody else may have write access to the store. Run the third example on the
-head of a Ray cluster (pip install 'ray[default]'; `ray job submit -- ...`). Workers on one machine share its
-processors; OMP_NUM_THREADS sets how many each worker uses.
+Run the second example on a login node: it submits a job array and returns; `squeue --me` shows the array. Run the
+third example on a node of a Ray cluster (pip install '.[cluster]'). Jobs of any other scheduler run one task each:
+they add --task N to the command. Workers on one machine share its processors; OMP_NUM_THREADS sets how many each
+worker uses.
 """
 
 import importlib.util
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def main() -> None:
     arguments = parse_arguments(ClusterArguments, __doc__ or "")
     check_arguments(arguments)
     # These imports take seconds, which --help should not.
-    from asterisk.data.corpus import build_corpus, corpus_options, describe_counts
-    from asterisk.teachers.executors import EmbedShards, make_executor
+    from asterisk.data.corpus import build_corpus, corpus_options, describe_counts, load_corpus
+    from asterisk.teachers.executors import EmbedShards, run_processes, run_ray_tasks, submit_array, task_command
     from asterisk.teachers.store import EmbeddingStore
     from asterisk.teachers.teacher import load_teacher
 
@@ -52,39 +53,54 @@ def main() -> None:
         key_variable=arguments.key_variable,
         api_batch_size=arguments.api_batch_size or None,
     )
+    if arguments.task >= 0:
+        EmbedShards(load_corpus(corpus_folder), arguments.store_dir, teacher).run(arguments.task, arguments.tasks)
+        return
     corpus = build_corpus(arguments.corpus, corpus_folder, **corpus_options(arguments))
-    print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}).")
-    make_executor(EmbedShards(corpus, arguments.store_dir, teacher), arguments).run()
-    if arguments.executor != "slurm":
-        store = EmbeddingStore(arguments.store_dir)
-        print(f"The store is complete: {len(store):,} sentences in {arguments.store_dir}.")
+    shards = len(corpus.rows_per_shard)
+    print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}) in {shards:,} shards.")
+    if shards < arguments.tasks:
+        print(
+            f"Only {shards:,} of the {arguments.tasks:,} tasks have a shard to embed; --rows_per_shard sets its size."
+        )
+    if arguments.executor == "slurm":
+        logs = corpus_folder.parent / "logs"
+        job = submit_array(task_command(), logs, arguments)
+        print(f"Submitted job {job}; its output is in {logs}. The same command embeds what is missing after it.")
+        return
+    run = run_ray_tasks if arguments.executor == "ray" else run_processes
+    run(EmbedShards(corpus, arguments.store_dir, teacher), arguments)
+    store = EmbeddingStore(arguments.store_dir)
+    print(f"The store is complete: {len(store):,} sentences in {arguments.store_dir}.")
 
 
 def check_arguments(arguments: ClusterArguments) -> None:
     """Refuse arguments that cannot work.
 
     Raises:
-        UserError: An argument is missing or out of range, or datatrove or Ray is not installed but needed.
+        UserError: An argument is missing or out of range, or Slurm or Ray is needed and not installed.
     """
-    if importlib.util.find_spec("datatrove") is None:
-        raise UserError("Embedding on a cluster needs datatrove; pip install '.[cluster]' installs it.")
     for name in ("corpus", "teacher", "store_dir"):
         if not getattr(arguments, name):
             raise UserError(f"--{name} is missing.")
     if arguments.executor not in ("local", "slurm", "ray"):
         raise UserError(f"--executor must be local, slurm or ray, not {arguments.executor!r}.")
     if arguments.executor == "ray" and importlib.util.find_spec("ray") is None:
-        raise UserError("--executor ray needs Ray; pip install 'ray[default]' installs it.")
+        raise UserError("--executor ray needs Ray; pip install '.[cluster]' installs it.")
     if arguments.executor == "slurm" and not arguments.partition:
         raise UserError("--partition is missing; `sinfo` lists those of the cluster.")
+    if arguments.executor == "slurm" and arguments.task < 0 and shutil.which("sbatch") is None:
+        raise UserError("--executor slurm needs sbatch; run the command on a login node of the cluster.")
     if arguments.tasks < 1:
         raise UserError(f"--tasks must be at least 1, not {arguments.tasks}.")
+    if arguments.task >= arguments.tasks:
+        raise UserError(f"--task must be less than --tasks ({arguments.tasks}), not {arguments.task}.")
     if arguments.workers == 0 or arguments.workers < -1:
         raise UserError(f"--workers must be at least 1, or -1 for all tasks at once, not {arguments.workers}.")
     if redact(arguments.store_dir) != arguments.store_dir:
         raise UserError(
-            "--store_dir holds a password or key, which datatrove would write to the store's logs; leave it to the "
-            "protocol's own settings on the workers, such as AWS_ACCESS_KEY_ID."
+            "--store_dir holds a password or key, which the scheduler would record; leave it to the protocol's own "
+            "settings on the workers, such as AWS_ACCESS_KEY_ID."
         )
     if _is_url(arguments.store_dir) and not arguments.corpus_dir:
         raise UserError("With a URL as --store_dir, --corpus_dir must name a folder that all workers see.")

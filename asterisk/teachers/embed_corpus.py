@@ -99,11 +99,16 @@ def embed_shards(
         shown=rank == 0,
     )
 
+    is_recorded = False
+
     def make(index: int) -> None:
+        nonlocal is_recorded
         path = folder.local / shard_name(index)
         truncated = embed_shard(corpus.shard(index), teacher, path, progress.update)
-        # Record the settings only now: a teacher that fails at once must not block the right one.
-        _record_settings(folder, settings)
+        if not is_recorded:
+            # Record the settings only now: a teacher that fails at once must not block the right one.
+            _record_settings(folder, settings)
+            is_recorded = True
         folder.upload(path.name)
         record = {"file": path.name, "rows": rows[index], "truncated": truncated, "sha256": file_hash(path)}
         folder.write_json(_marker(index), record)
@@ -233,12 +238,14 @@ def _changed_since_marked(folder: RemoteFolder, index: int) -> bool:
 
 def _is_done(folder: RemoteFolder, index: int) -> bool:
     marker = folder.read_json(_marker(index))
+    # A store at a URL charges for every request, so look for the shard only if it may be there.
+    if marker is None and "shards" not in (read_manifest(folder) or {}):
+        return False
     if not folder.exists(shard_name(index)):
         return False
-    if marker is None:
-        return "shards" in (read_manifest(folder) or {})
     # A file at a URL is checked when it is fetched.
-    return folder.system is not None or file_hash(folder.local / shard_name(index)) == marker["sha256"]
+    is_checked = marker is None or folder.system is not None
+    return is_checked or file_hash(folder.local / shard_name(index)) == marker["sha256"]
 
 
 def _marker(index: int) -> str:

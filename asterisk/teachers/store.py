@@ -14,11 +14,10 @@ The shards and token ids of a store at a URL are also kept in ~/.cache/asterisk.
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import MANIFEST, writable_folder
@@ -26,6 +25,9 @@ from asterisk.core.locks import remove_leftovers
 from asterisk.teachers.remote_folder import RemoteFolder
 from asterisk.teachers.shards import MappedShard, ShardCache, shard_name, shards_of
 from asterisk.teachers.token_store import TokenStore, tokenize_shards
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 STORE_VERSION = 1
 
@@ -70,6 +72,7 @@ class EmbeddingStore:
         Raises:
             UserError: A shard is missing, damaged or not as the manifest describes it.
         """
+        self._source.reserve()
         for index in np.flatnonzero(~self._checked).tolist():
             self._shards[index]
         if self._source.system is not None:
@@ -99,7 +102,7 @@ class EmbeddingStore:
         """Drop the pages read so far from this process's memory."""
         self._shards.release()
 
-    def tokens(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> TokenStore:
+    def tokens(self, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> TokenStore:
         """Return the sentences as token ids, truncated to `max_length` tokens; they are computed only once.
 
         They are kept in the store or, if it is read-only, in ~/.cache/asterisk.

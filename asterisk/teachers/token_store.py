@@ -4,11 +4,10 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from asterisk.core.checksums import file_hash
 from asterisk.core.errors import UserError
@@ -26,6 +25,9 @@ from asterisk.teachers.shards import (
     share_shards,
     write_shard,
 )
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # Texts per call of the tokenizer, whose output takes more than a kilobyte per text.
 TEXTS_PER_CALL = 4_096
@@ -72,7 +74,7 @@ class TokenStore:
         self._shards.release()
 
 
-def tokenize_corpus(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_length: int, folder: Path) -> TokenStore:
+def tokenize_corpus(corpus: Corpus, tokenizer: "PreTrainedTokenizerBase", max_length: int, folder: Path) -> TokenStore:
     """Tokenise the sentences of a corpus, for training without a teacher.
 
     Args:
@@ -92,7 +94,7 @@ def tokenize_shards(
     texts: Callable[[int], list[str]],
     rows_per_shard: list[int],
     made_from: str,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     folder: Path,
 ) -> TokenStore:
@@ -156,7 +158,7 @@ def _read_checksum(path: Path) -> str:
     return _checksum_file(path).read_text(encoding="utf-8", errors="replace")
 
 
-def _tokenize(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> pa.Array:
+def _tokenize(texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> pa.Array:
     """Tokenise texts into lists of int32."""
     parts = []
     for start in range(0, len(texts), TEXTS_PER_CALL):

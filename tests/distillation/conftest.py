@@ -4,8 +4,8 @@ import pytest
 
 from asterisk.data.corpus import build_corpus
 from asterisk.teachers.embed_corpus import embed_corpus
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from asterisk.distillation.curves import read_curves
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.pairs import Pairs, ScoredPairs
 from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
 from tests.support.trainings import start
 
 ROWS = np.arange(200)

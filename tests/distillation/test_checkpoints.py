@@ -12,8 +12,8 @@ from asterisk.core.checksums import CHECKSUMS, write_checksums
 from asterisk.core.errors import UserError
 from asterisk.distillation.curves import read_curves
 from asterisk.distillation.pairs import Pairs
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
 from tests.support.trainings import start
 
 

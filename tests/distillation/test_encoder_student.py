@@ -18,7 +18,7 @@ from transformers import (
 from asterisk.core.errors import UserError
 from asterisk.distillation.encoder_student import EncoderStudent
 from asterisk.models.checkpoints import load_student, save_student
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from tests.support.paths import REPOSITORY, TEACHER
 
 TEXTS = ["A man is playing a guitar.", "Rain.", "", "The quick brown fox jumps over a lazy dog, again and again."]

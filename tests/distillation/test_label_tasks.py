@@ -9,7 +9,7 @@ import pytest
 from asterisk.core.errors import UserError
 from asterisk.distillation.label_tasks import read_label_tasks
 from asterisk.distillation.student_tokenizer import student_tokenizer
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 
 ROWS = [
     {"text": "I love it", "labels": ["love", "joy"], "valence": 4.5},

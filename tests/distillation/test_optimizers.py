@@ -7,8 +7,8 @@ import torch
 
 from asterisk.distillation.batching import batches_from
 from asterisk.distillation.muon import Muon
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
 from tests.support.trainings import start
 
 

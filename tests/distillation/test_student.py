@@ -13,7 +13,7 @@ from asterisk.core.errors import UserError
 from asterisk.distillation.student import TABLE_STD, new_student, token_strings, views_are_equal
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import save_student
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 from tests.support.paths import GPT2_FOLDER, needs_gpt2, soak
 from tests.support.small_teachers import PrecomputedTeacher

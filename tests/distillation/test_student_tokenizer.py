@@ -16,7 +16,7 @@ from asterisk.core.errors import UserError
 from asterisk.distillation.student import new_student, token_vectors
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import load_student, save_student
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 from tests.support.paths import GPT2_FOLDER, REPOSITORY, needs_gpt2
 from tests.support.small_teachers import PrecomputedTeacher, WordPieceTeacher

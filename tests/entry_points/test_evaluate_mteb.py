@@ -20,7 +20,7 @@ from asterisk.models.checkpoints import save_student
 from asterisk.models.encoder import TextEncoder
 from asterisk.models.load import load_encoder
 from asterisk.models.tokenizers import portable_tokenizer
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 from tests.support.paths import REPOSITORY, TEACHER, RunScript
 

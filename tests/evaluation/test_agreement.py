@@ -6,7 +6,7 @@ from scipy.stats import ortho_group
 
 from asterisk.core.errors import UserError
 from asterisk.evaluation.agreement import AgreementMeasures, measure_agreement
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 
 
 @pytest.fixture(scope="module")

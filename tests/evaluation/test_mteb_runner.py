@@ -13,7 +13,7 @@ from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.evaluation.mteb_runner import MtebEncoder
 from asterisk.models.checkpoints import save_student
 from asterisk.models.load import load_encoder
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from tests.support.models import make_model
 from tests.support.paths import TEACHER
 

@@ -14,7 +14,7 @@ from asterisk.evaluation.embedding_map import EmbeddingMap, embedding_map
 from asterisk.evaluation.plots import ComparedModel, comparison_figure
 from asterisk.evaluation.report import write_report
 from asterisk.evaluation.retention import BenchmarkResult, RetainedScore, measure_retention
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 
 HOSTILE = "<script>alert('|')</script> <img src=x onerror=alert(1)> `a|b` {{ 1 }}"
 MODELS = [ComparedModel("teacher <b>", 78.9, 400, 90_000_000), ComparedModel("student", 70.0, 4_000, 28_000_000)]

@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.distillation.student_tokenizer import student_tokenizer
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskModel
 from tests.support.models import make_model
 from tests.support.paths import REPOSITORY

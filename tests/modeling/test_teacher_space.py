@@ -9,7 +9,7 @@ import torch
 from asterisk.distillation.projection import stored_projection, with_teacher_spaces
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import save_student
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskModel
 from tests.support.models import make_model
 

@@ -13,7 +13,7 @@ import torch
 from asterisk.distillation.student import new_student
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import save_student
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
 
 TEXTS = ["A man is playing a guitar.", "Rain."]

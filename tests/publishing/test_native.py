@@ -14,7 +14,7 @@ from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.tokenizers import save_tokenizer
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.native import LARGEST_OFFSET, position_padding, write_native_model
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 from tests.support.paths import REPOSITORY
 

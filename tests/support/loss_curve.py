@@ -14,7 +14,7 @@ from asterisk.distillation.loop import Distillation
 from asterisk.distillation.student import new_student
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.teachers.embed_corpus import embed_corpus
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""Fast teachers, small corpora, and the bytes of a store."""
+"""Fast teachers, small corpora, and the bytes of a store; imports nothing heavy, since killed processes import it."""
 
 import hashlib
 import os
@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from asterisk.data.corpus import Corpus, build_corpus
 from asterisk.teachers.embed_corpus import embed_corpus
-from asterisk.teachers.teacher import SentenceTransformerTeacher, Teacher
+from asterisk.teachers.teacher import Teacher
 from tests.support.paths import TEACHER
 
 
@@ -55,7 +53,10 @@ class InterruptedTeacher:
         return self.teacher.encode(texts)
 
 
-def word_tokenizer() -> PreTrainedTokenizerFast:
+def word_tokenizer() -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "sentence": 2, "number": 3}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
@@ -79,10 +80,12 @@ def embed_and_tokenize(folder: Path, seconds: float = 0.002, log: Path | None = 
 
 
 def embed_with_the_teacher(folder: Path, *stores: str) -> None:
+    from asterisk.teachers.encoder import SentenceTransformerTeacher
+
     teacher = SentenceTransformerTeacher(TEACHER, dtype="float32", device="cpu")
     for store in stores:
         embed_corpus(Corpus(folder / "corpus", {}, [16] * 20), teacher, folder / store)
 
 
-def quick_teacher(device: str | None, log: Path, seconds: float = 0.0) -> QuickTeacher:
+def quick_teacher(rank: int, log: Path, seconds: float = 0.0) -> QuickTeacher:
     return QuickTeacher(seconds, log)

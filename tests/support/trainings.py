@@ -11,8 +11,8 @@ from asterisk.distillation.loop import Distillation
 from asterisk.distillation.pairs import Pairs, ScoredPairs
 from asterisk.distillation.student import new_student
 from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 

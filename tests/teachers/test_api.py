@@ -19,7 +19,8 @@ import pytest
 import train_distill
 from asterisk.core.errors import UserError
 from asterisk.teachers.api import PROBE, EmbeddingsAPITeacher, _direction
-from asterisk.teachers.teacher import SentenceTransformerTeacher, load_teacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
+from asterisk.teachers.teacher import load_teacher
 
 KEY = "sk-the-key-that-nobody-may-see"
 

@@ -2,128 +2,151 @@
 
 import importlib.util
 import os
+import shutil
 import signal
-import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 from asterisk.core.errors import UserError
+from asterisk.data.corpus import build_corpus
 from asterisk.teachers import cluster
 from asterisk.teachers.arguments import ClusterArguments
 from asterisk.teachers.embed_corpus import embed_corpus
+from asterisk.teachers.precomputed import PrecomputedTeacher
 from asterisk.teachers.store import EmbeddingStore
-from tests.support.paths import REPOSITORY, TEACHER
+from benchmarks import cluster_faults
+from tests.support.paths import REPOSITORY
+from tests.support.slurm import slurm_cluster, slurm_is_installed
 from tests.support.stores import QuickTeacher, contents, quick_corpus
 
-needs_datatrove = pytest.mark.skipif(
-    importlib.util.find_spec("datatrove") is None, reason="needs pip install '.[cluster]'"
-)
+TEXTS = [f"sentence number {number}" for number in range(320)]
 
 
-def start_local(folder: Path, seconds: float) -> subprocess.Popen[str]:
-    """Starts two workers on three tasks, in a process group of their own."""
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with texts, their vectors, and the store that one process makes of them."""
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "texts.txt").write_text("\n".join(TEXTS))
+    np.save(folder / "texts.npy", np.random.default_rng(0).standard_normal((len(TEXTS), 16), dtype=np.float32))
+    corpus = build_corpus([str(folder / "texts.txt")], folder / "corpus", rows_per_shard=16)
+    embed_corpus(corpus, PrecomputedTeacher(str(folder / "texts.npy")), folder / "alone")
+    return folder
+
+
+def command(material: Path, store: Path, *flags: str) -> list[str]:
+    given = ["--corpus", material / "texts.txt", "--teacher", f"vectors:{material / 'texts.npy'}", "--exclude", "none"]
+    given += ["--rows_per_shard", 16, "--store_dir", store, *flags]
+    return [sys.executable, "-m", "asterisk.teachers.cluster", *map(str, given)]
+
+
+def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, **environment, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, cwd=REPOSITORY, env=variables, capture_output=True, text=True, timeout=300)
+
+
+def shards(store: Path) -> dict[str, bytes]:
+    return {name: data for name, data in contents(store).items() if not name.startswith(("corpus/", "logs/"))}
+
+
+def start_workers(folder: Path, seconds: float) -> subprocess.Popen[str]:
+    """Starts two workers on three tasks."""
     program = f"""
 import sys
 from functools import partial
 from pathlib import Path
-from asterisk.data.corpus import Corpus
+from asterisk.core.errors import entry_point
+from asterisk.data.corpus import load_corpus
 from asterisk.teachers.arguments import ExecutorArguments
-from asterisk.teachers.executors import EmbedShards, make_executor
+from asterisk.teachers.executors import EmbedShards, run_processes
 from tests.support.stores import quick_teacher
 if __name__ == "__main__":
     folder = Path({str(folder)!r})
-    step = EmbedShards(
-        Corpus(folder / "corpus", {{}}, [16] * 20),
-        str(folder / "store"),
-        partial(quick_teacher, log=folder / "log", seconds={seconds}),
-    )
-    make_executor(step, ExecutorArguments(tasks=3, workers=2)).run()
+    teacher = partial(quick_teacher, log=folder / "log", seconds={seconds})
+    step = EmbedShards(load_corpus(folder / "corpus"), str(folder / "store"), teacher)
+    entry_point(lambda: run_processes(step, ExecutorArguments(tasks=3, workers=2)))()
 """
     script = folder / "run.py"
     script.write_text(program)
-    return subprocess.Popen(
-        [sys.executable, str(script)],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.PIPE, text=True)
 
 
-@needs_datatrove
 @pytest.mark.slow
-def test_workers_that_were_killed_go_on_to_the_store_of_one_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", ["worker", "command"])
+def test_workers_that_were_killed_go_on_to_the_store_of_one_process(tmp_path: Path, victim: str) -> None:
     corpus = quick_corpus(tmp_path / "corpus")
-    (tmp_path / "log").touch()
-    killed = start_local(tmp_path, seconds=0.2)
-    while len((tmp_path / "log").read_text().splitlines()) < 6:
+    log = tmp_path / "log"
+    log.touch()
+    killed = start_workers(tmp_path, seconds=0.2)
+    while len(log.read_text().splitlines()) < 6:
         assert killed.poll() is None, killed.communicate()[1]
         time.sleep(0.01)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    workers = {int(line.split()[0]) for line in log.read_text().splitlines()}
+    os.kill(max(workers) if victim == "worker" else killed.pid, signal.SIGKILL)
+    _, errors = killed.communicate(timeout=60)
+    if victim == "worker":
+        assert killed.returncode == 2, errors
+        assert errors.startswith("error: A worker was killed")
+    # Workers do not outlive the command.
+    psutil.wait_procs([psutil.Process(worker) for worker in workers if psutil.pid_exists(worker)], timeout=20)
+    assert not any(psutil.pid_exists(worker) for worker in workers)
     with pytest.raises(UserError, match="unfinished"):
         EmbeddingStore(tmp_path / "store")
-    resumed = start_local(tmp_path, seconds=0.0)
+    resumed = start_workers(tmp_path, seconds=0.0)
     _, errors = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, errors[-3000:]
-    calls = [line.split(maxsplit=1) for line in (tmp_path / "log").read_text().splitlines()]
+    calls = [line.split(maxsplit=1) for line in log.read_text().splitlines()]
     assert {text for _, text in calls} == {corpus.shard(index)[0] for index in range(20)}
     # At most what the two workers were at was done again.
     assert len(calls) <= 22
     embed_corpus(corpus, QuickTeacher(), tmp_path / "alone")
-    made = contents(tmp_path / "store")
-    assert {name: made[name] for name in made if not name.startswith("logs/")} == contents(tmp_path / "alone")
+    assert contents(tmp_path / "store") == contents(tmp_path / "alone")
 
 
-@needs_datatrove
+IS_INSTALLED = {
+    "Slurm": slurm_is_installed(),
+    "Ray": importlib.util.find_spec("ray") is not None,
+    "S3": all(importlib.util.find_spec(name) for name in ("s3fs", "moto", "flask")),
+}
+
+
 @pytest.mark.slow
-def test_command_embeds_with_the_teacher_by_slurms_job_array(tmp_path: Path) -> None:
-    """Shell scripts stand in for Slurm: they run the tasks of the array one after the other."""
-    (tmp_path / "texts.txt").write_text("\n".join(f"sentence number {n}" for n in range(40)))
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    script = """#!/bin/bash
-last=$(grep -oP '(?<=--array=0-)[0-9]+' "${@: -1}" || true)
-if [ -n "$last" ]; then
-    export SLURM_NODELIST=here RUN_OFFSET=0
-    for task in $(seq 0 "$last"); do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}" >&2 || exit 1; done
-fi
-echo Submitted batch job 1
-"""
-    for name, content in {
-        "sbatch": script,
-        "srun": '#!/bin/bash\nwhile [ "$1" != launch_pickled_pipeline ]; do shift; done\nexec "$@"\n',
-        "scontrol": "#!/bin/bash\necho here\n",
-    }.items():
-        (programs / name).write_text(content)
-        (programs / name).chmod(stat.S_IRWXU)
-    flags = ["--corpus", tmp_path / "texts.txt", "--teacher", TEACHER, "--store_dir", tmp_path / "store"]
-    flags += ["--teacher_dtype", "float32", "--executor", "slurm", "--partition", "any", "--tasks", "2"]
-    result = subprocess.run(
-        [sys.executable, "-m", "asterisk.teachers.cluster", *map(str, flags)],
-        cwd=REPOSITORY,
-        env={
-            **os.environ,
-            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert "Corpus: 40 sentences" in result.stdout
-    store = EmbeddingStore(tmp_path / "store")
-    assert len(store) == 40
-    assert store.settings["teacher"] == TEACHER
-    script = (tmp_path / "store" / "logs" / "launch_script.slurm").read_text()
-    assert "#SBATCH --partition=any" in script
+@pytest.mark.parametrize("name", IS_INSTALLED)
+def test_cluster_completes_a_store_after_a_kill(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make soak-cluster` does the same, often."""
+    if not IS_INSTALLED[name]:
+        pytest.skip(f"{name} is not installed")
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))  # restored after the test
+    truth = cluster_faults.make_material(tmp_path, shards=24)
+    with cluster_faults.PLACES[name](tmp_path) as place:
+        counts = cluster_faults.survive(place, 1, tmp_path, truth)
+    assert counts["equal"] == 1, (tmp_path / "output.log").read_text()[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IS_INSTALLED["Slurm"], reason="needs Debian's packages slurm-wlm and munge")
+def test_slurm_refuses_in_one_sentence(material: Path, tmp_path: Path) -> None:
+    flags = ["--executor", "slurm", "--partition", "none", "--tasks", "2"]
+    with slurm_cluster(tmp_path / "slurm") as slurm:
+        refused = run(command(material, tmp_path / "store", *flags), **slurm.environment)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert refused.stderr.startswith("error: Slurm refuses the job: sbatch: error: invalid partition")
+
+
+@pytest.mark.slow
+def test_task_of_any_scheduler_embeds_its_share(material: Path, tmp_path: Path) -> None:
+    embed = command(material, tmp_path / "store", "--corpus_dir", str(material / "corpus"), "--tasks", "2")
+    for task in ("1", "0"):
+        result = run([*embed, "--task", task])
+        assert result.returncode == 0, result.stderr[-3000:]
+    assert shards(tmp_path / "store") == shards(material / "alone")
 
 
 @pytest.mark.parametrize(
@@ -133,6 +156,7 @@ echo Submitted batch job 1
         ("--corpus x --teacher y --store_dir z --executor k8s", "must be local, slurm or ray, not 'k8s'"),
         ("--corpus x --teacher y --store_dir z --executor slurm", "--partition is missing"),
         ("--corpus x --teacher y --store_dir z --tasks 0", "--tasks must be at least 1, not 0"),
+        ("--corpus x --teacher y --store_dir z --tasks 4 --task 4", "--task must be less than --tasks (4), not 4"),
         ("--corpus x --teacher y --store_dir z --workers 0", "--workers must be at least 1, or -1"),
         ("--corpus x --teacher y --store_dir z --tasks many", "--tasks"),
         ("--corpus x --teacher y --store_dir z --nodes 3", "--nodes"),
@@ -166,7 +190,14 @@ def test_help_comes_without_the_imports_that_take_seconds() -> None:
     assert "--mem_per_cpu_gb" in result.stdout
 
 
-def test_missing_datatrove_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [("ray", r"needs Ray; pip install '\.\[cluster\]'"), ("slurm", "needs sbatch; run the command on a login node")],
+)
+def test_missing_cluster_is_named(flags: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install '\.\[cluster\]'"):
-        cluster.check_arguments(ClusterArguments())
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UserError, match=message):
+        cluster.check_arguments(
+            ClusterArguments(corpus=["x"], teacher="y", store_dir="z", executor=flags, partition="all")
+        )

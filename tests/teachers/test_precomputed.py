@@ -11,7 +11,8 @@ from datasets import Dataset
 from asterisk.core.errors import UserError
 from asterisk.data.corpus import build_corpus
 from asterisk.teachers.embed_corpus import embed_corpus
-from asterisk.teachers.teacher import SentenceTransformerTeacher, load_teacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
+from asterisk.teachers.teacher import load_teacher
 
 
 def save_vectors(path: Path, texts: list, vectors: list | pa.Array) -> None:

@@ -56,5 +56,25 @@ def test_failure_to_write_to_a_url_is_one_sentence(monkeypatch: pytest.MonkeyPat
         raise FileNotFoundError("The specified bucket does not exist")
 
     monkeypatch.setattr(type(folder.system), "pipe_file", no_bucket)
-    with pytest.raises(UserError, match="memory://bucket/store cannot be reached: The specified bucket does not"):
+    with pytest.raises(
+        UserError, match=r"memory://bucket/store/manifest\.json cannot be reached: The specified bucket does not"
+    ):
         folder.write_json("manifest.json", {})
+
+
+def test_copies_of_urls_stay_below_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    corpus = quick_corpus(tmp_path / "corpus")
+    urls = [f"memory://bucket/{uuid.uuid4().hex}" for _ in range(2)]
+    for url in urls:
+        embed_corpus(corpus, QuickTeacher(), url)
+    size = sum(path.stat().st_size for path in cache.rglob("*.arrow")) // 2
+    monkeypatch.setenv("ASTERISK_CACHE_GB", str(1.7 * size / 1e9))
+    EmbeddingStore(urls[1]).check_shards()
+    assert len(list(RemoteFolder(urls[1]).local.glob("*.arrow"))) == 20
+    assert 0 < len(list(RemoteFolder(urls[0]).local.glob("*.arrow"))) < 20
+    monkeypatch.setenv("ASTERISK_CACHE_GB", str(0.5 * size / 1e9))
+    with pytest.raises(UserError, match=r"takes .* GB in .*, which may hold .* raise the limit"):
+        EmbeddingStore(urls[0]).check_shards()
+    monkeypatch.setenv("ASTERISK_CACHE_GB", "many")
+    with pytest.raises(UserError, match="ASTERISK_CACHE_GB must be a number of GB, not 'many'"):
+        EmbeddingStore(urls[0]).check_shards()

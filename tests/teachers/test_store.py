@@ -17,9 +17,9 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import MANIFEST
 from asterisk.data.corpus import Corpus, build_corpus
 from asterisk.teachers.embed_corpus import embed_corpus
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.shards import shard_name
 from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.teacher import SentenceTransformerTeacher
 from asterisk.teachers.token_store import tokenizer_hash
 from tests.support.mounting import read_only
 from tests.support.stores import (

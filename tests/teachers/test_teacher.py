@@ -10,7 +10,8 @@ import pytest
 from asterisk.core.errors import UserError
 from asterisk.models.passes import CPU_PASS_TOKENS
 from asterisk.models.resolve import resolve_model
-from asterisk.teachers.teacher import SentenceTransformerTeacher, load_teacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
+from asterisk.teachers.teacher import load_teacher
 
 TEXTS = ["A man is playing a guitar.", "", "Rain.", "word " * 400, "Two dogs run through the snow."]
 

@@ -8,7 +8,7 @@ import numpy as np
 from asterisk.data.corpus import Corpus
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.teachers.embed_corpus import embed_corpus
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.token_store import tokenize_corpus
 from tests.support.stores import (
     QuickTeacher,
