@@ -2,6 +2,7 @@
 # make check  set up, lint, type-check and run the fast tests
 # make test   set up, lint, type-check and run every test
 # make soak   try a million odd inputs, and kill every stage at a hundred moments: hours
+# make soak-cluster  kill tasks on Slurm, Ray and S3, and cut and kill nodes: an hour, as root
 # make sbom   list the packages of .venv and their licences, as CycloneDX and as a table
 # make setup  build .venv with everything that development needs
 # make lock   after a change to requirements/constraints.txt: update the hashes that the set-up checks
@@ -12,7 +13,7 @@ STSB := $(wildcard ../shared/data/eval/sts/STSBenchmark.test.parquet)
 
 SUITE := tests/modeling/transformers_suite
 
-.PHONY: setup lock demo check test soak sbom lint format
+.PHONY: setup lock demo check test soak soak-cluster sbom lint format
 
 setup: .venv/.complete
 
@@ -50,6 +51,16 @@ soak: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/invariants tests/distillation/test_student.py
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.fuzz --cases 1000000
 	.venv/bin/python -m benchmarks.faults --kills 100
+
+# Slurm is Debian's: apt-get install slurm-wlm munge.
+soak-cluster: setup
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --target .cache/cluster --requirement requirements/soak_cluster.txt
+	$(SOAK) -m benchmarks.cluster_faults --kills 20
+	$(SOAK) -m benchmarks.s3
+	$(SOAK) -m benchmarks.nodes
+	$(SOAK) -m benchmarks.cost
+
+SOAK := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/.cache/cluster .venv/bin/python
 
 sbom: setup
 	.venv/bin/python -m benchmarks.sbom

@@ -34,6 +34,7 @@ from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.precomputed import PrecomputedTeacher
 from asterisk.teachers.remote_folder import RemoteFolder
 from benchmarks.records import REPOSITORY, RESULTS, machine, write_record
+from tests.support.paths import python_path
 from tests.support.s3_server import BUCKET, s3_server
 from tests.support.slurm import slurm_cluster
 
@@ -81,7 +82,7 @@ def run_command(folder: Path, place: Place, store: str) -> psutil.Popen:
     flags += ["--corpus_dir", folder / "corpus", "--exclude", "none", "--rows_per_shard", ROWS_PER_SHARD]
     flags += ["--tasks", 2, *place.flags]
     command = [sys.executable, "-m", "asterisk.teachers.cluster", *map(str, flags)]
-    environment = {**os.environ, **place.environment, "PYTHONPATH": str(REPOSITORY)}
+    environment = {**os.environ, **place.environment, "PYTHONPATH": python_path()}
     with (folder / "output.log").open("ab") as log:
         return psutil.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
 

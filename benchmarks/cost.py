@@ -2,10 +2,10 @@
 
     python -m benchmarks.cost
 
-The rates come from the records of this folder: embedding.json, training.json, many_shards.json and, where they exist,
-s3.json and gpu.json. The sizes come from the texts of the demo. The bytes that training holds per sentence, and the
-seconds to check a file's SHA-256, are measured here. A GPU's rate, if it is not recorded, is computed: operations of
-the teacher per sentence, divided by the share of the GPU's bfloat16 rate that `ASSUMED` names. The results go to
+The rates come from the records of this folder: embedding.json, training.json, many_shards.json, s3.json and, where it
+exists, gpu.json. The sizes come from the texts of the demo. The bytes that training holds per sentence, and the
+seconds to check a file's SHA-256, are measured here. A GPU's rate, if it is not recorded, is computed: the operations
+of the teacher per sentence, divided by the share of the GPU's bfloat16 rate that `ASSUMED` names. The results go to
 results/cost.json and .md.
 """
 
@@ -45,8 +45,7 @@ def rates() -> dict[str, float]:
         "embedded per core and second": embedding["sentences_per_second"]["asterisk (bfloat16)"] / threads,
         "trained per core and second": training["median"]["ours (bf16)"] / threads,
     }
-    if (RESULTS / "s3.json").exists():
-        found["requests per shard"] = read_json(RESULTS / "s3.json")["requests_per_shard"]
+    found["requests per shard"] = read_json(RESULTS / "s3.json")["requests_per_shard"]
     if (RESULTS / "gpu.json").exists():
         found["embedded per GPU and second"] = read_json(RESULTS / "gpu.json")["embedding"]["asterisk"]
     else:
@@ -94,7 +93,7 @@ def plan(sentences: int, known: dict[str, float]) -> dict[str, float]:
         "store, bytes": store,
         "token ids, bytes": tokens,
         "files": shards + 1,
-        "requests to S3": shards * known.get("requests per shard", float("nan")),
+        "requests to S3": shards * known["requests per shard"],
         "hours over the network": store / ASSUMED["network, bytes per second"] / 3600,
         "core hours to check all files once": (store + tokens) / known["hashed per second"] / 3600,
         "memory of each training process, bytes": sentences * known["bytes of training"],

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, python_path
 
 PORT = 29_500
 LINK = "veth0"
@@ -29,7 +29,7 @@ class Nodes:
     def start(self, node: int, command: list[Any], log: Path, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command on a node, in a process group of its own."""
         variables = {**os.environ, "GLOO_SOCKET_IFNAME": LINK, "ACCELERATE_USE_CPU": "true", **environment}
-        variables["PYTHONPATH"] = str(REPOSITORY)
+        variables["PYTHONPATH"] = python_path()
         with log.open("ab") as output:
             return subprocess.Popen(
                 ["ip", "netns", "exec", self.names[node], *map(str, command)],

@@ -21,3 +21,8 @@ SECRETS = {"HF_TOKEN": "hf_theTokenThatNobodyMaySee", "OPENAI_API_KEY": "sk-theK
 soak = pytest.mark.skipif(os.environ.get("HYPOTHESIS_PROFILE") != "soak", reason="runs in make soak")
 
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def python_path() -> str:
+    """A PYTHONPATH that adds the repository to that of now."""
+    return os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
