@@ -157,6 +157,12 @@ def processes_with(*words: str) -> list[psutil.Process]:
     return sorted(found, key=lambda process: -process.create_time())
 
 
+def ray_workers() -> list[psutil.Process]:
+    """The processes of tasks on the Ray cluster that this process started."""
+    ours = {process.pid for process in psutil.Process().children(recursive=True)}
+    return [process for process in processes_with("ray::asterisk-embed") if process.pid in ours]
+
+
 def finish(process: psutil.Popen) -> None:
     """Wait for the command, and for the workers that it leaves."""
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -224,7 +230,7 @@ def ray_place(folder: Path) -> Iterator[Place]:
 
     flags = ["--executor", "ray", "--cpus_per_task", "1", "--mem_per_cpu_gb", "1"]
     kills = {
-        "worker": lambda store, process: kill_one_of(processes_with("ray::asterisk-embed")),
+        "worker": lambda store, process: kill_one_of(ray_workers()),
         "node": lose_node,
         "command": kill_command,
     }

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 # Words of gloo, NCCL and TCPStore in the errors of a lost connection; their exception classes are not specific.
-_LOST_SIGNS = ("closed by peer", "reset by peer", "broken pipe", "timed out", "nccl", "remote process", "unreachable")
+_SIGNS = "closed by peer|reset by peer|broken pipe|timed out|unreachable|remote process|nccl"
+_LOST = re.compile(rf"[\w ]*(?:{_SIGNS})[\w ]*", re.IGNORECASE)
 _ADDRESS = re.compile(r"\[([\d.a-fA-F:]+)\]:\d+")
 
 
@@ -43,12 +44,11 @@ def report_lost_process() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        state, reason = this_process(), " ".join(str(error).split())
-        if state.num_processes == 1 or not any(sign in reason.lower() for sign in _LOST_SIGNS):
+        state, reason, address = this_process(), _LOST.search(str(error)), _ADDRESS.search(str(error))
+        if state.num_processes == 1 or not reason:
             raise
-        address = _ADDRESS.search(reason)
         where = f" at {address[1]}" if address else ""
         raise UserError(
-            f"Process {state.process_index} of {state.num_processes} has lost a process{where} ({reason[-200:]}); "
+            f"Process {state.process_index} of {state.num_processes} has lost a process{where} ({reason[0].strip()}); "
             "continue with --resume on the nodes that are left."
         ) from error

@@ -72,8 +72,8 @@ def distil(arguments: DistillationArguments) -> None:
             raise UserError(f"--{name} is missing; give it as a flag or in a recipe (--config recipes/demo.yaml).")
     if state.is_main_process:
         check_run_folder(folder, recipe, arguments.resume)
-    processes = _recorded_processes(folder)
-    arguments = _keep_batch(arguments, processes)
+    processes = recorded_processes(folder)
+    arguments = keep_batch(arguments, processes)
     _check_student(arguments)
     set_seed(arguments.seed)
     encoder = load_encoder_student(arguments) if arguments.encoder else None
@@ -209,13 +209,13 @@ def _embed(
     return JoinedStore(stores, arguments.teacher_weights or [1.0] * len(stores)) if len(stores) > 1 else stores[0]
 
 
-def _recorded_processes(folder: Path) -> int:
+def recorded_processes(folder: Path) -> int:
     """Return the number of processes that began the run in the folder; by default, that of now."""
     record = read_json(folder / RUN_FILE, required=False) or {}
     return record.get("processes") or this_process().num_processes
 
 
-def _keep_batch(arguments: DistillationArguments, processes: int) -> DistillationArguments:
+def keep_batch(arguments: DistillationArguments, processes: int) -> DistillationArguments:
     """Return arguments with which the present processes take the batches of those that began the run.
 
     Raises:

@@ -98,7 +98,9 @@ class RemoteFolder:
             if not self._is_made:
                 self.system.makedirs(self._root, exist_ok=True)
                 self._is_made = True
-            self.system.pipe_file(f"{self._root}/{name}", json.dumps(content, ensure_ascii=False).encode())
+            # The same bytes as on a disk.
+            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            self.system.pipe_file(f"{self._root}/{name}", text.encode())
 
     def upload(self, name: str) -> None:
         """Copy a file from the local folder to the URL; a local path needs no copy."""

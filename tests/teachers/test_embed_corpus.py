@@ -164,7 +164,7 @@ def forks() -> ForkServerContext:
         environment.setenv("PYTHONPATH", str(REPOSITORY))
         environment.setenv("ACCELERATE_USE_CPU", "true")
         environment.setenv("OMP_NUM_THREADS", "1")
-        context.set_forkserver_preload(["tests.support.stores"])
+        context.set_forkserver_preload(["tests.support.stores", "asterisk.teachers.encoder", "accelerate"])
         ensure_running()
     return context
 
