@@ -13,7 +13,7 @@ STSB := $(wildcard ../shared/data/eval/sts/STSBenchmark.test.parquet)
 
 SUITE := tests/modeling/transformers_suite
 
-.PHONY: setup lock demo check test soak soak-cluster sbom lint format
+.PHONY: setup lock demo check test pytest soak soak-cluster sbom lint format
 
 setup: .venv/.complete
 
@@ -41,11 +41,15 @@ lock:
 demo: setup
 	.venv/bin/python train_distill.py --config recipes/demo.yaml --resume $(if $(STSB),--sts_test STS-B=$(STSB))
 
-test: setup lint
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal
+# The linters take the time in which the tests wait.
+test: setup
+	$(MAKE) --jobs 2 lint pytest
 
-check: setup lint
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow'
+check: setup
+	$(MAKE) --jobs 2 lint pytest FLAGS="-m 'not slow'"
+
+pytest: setup
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses 2 --dist worksteal $(FLAGS)
 
 soak: setup
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 HYPOTHESIS_PROFILE=soak .venv/bin/python -m pytest tests/invariants tests/distillation/test_student.py

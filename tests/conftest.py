@@ -1,15 +1,16 @@
 """Shared fixtures: the packaged teacher, sentences of the demo corpus, a small trained student."""
 
+import itertools
+import json
 import lzma
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState
-from filelock import FileLock
 
 # No test may need a network, not even to load a model.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,21 +19,11 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
 from asterisk.teachers.encoder import SentenceTransformerTeacher
-from tests.support.paths import DEMO_CORPUS, REPOSITORY, SECRETS, TEACHER, RunScript
-
-
-def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Create a folder once for all test processes: the first process that needs it calls `make`."""
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
-    folder, done = root / name, root / f"{name}.done"
-    with FileLock(root / f"{name}.lock"):
-        if not done.exists():
-            folder.mkdir()
-            make(folder)
-            done.touch()
-    return folder
+from tests.support.flags import SMALL_STS, small_run_flags
+from tests.support.made_once import made_once
+from tests.support.paths import DEMO_CORPUS, REPOSITORY, SECRETS, STS_CAPTIONS, TEACHER, RunScript
+from tests.support.programs import run_here
+from tests.support.small_teacher import write_small_teacher
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -74,7 +65,7 @@ def sentences() -> list[str]:
 def run_script() -> RunScript:
     """Run an entry point as a user would, from the repository's root."""
 
-    def run(script: str, *arguments: object, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    def run(script: str, *arguments: object, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, script, *map(str, arguments)]
         environment = {**os.environ, **SECRETS}
         return subprocess.run(
@@ -85,17 +76,27 @@ def run_script() -> RunScript:
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, sentences: list[str], run_script: RunScript) -> Path:
+def small_material(tmp_path_factory: pytest.TempPathFactory, sentences: list[str]) -> Path:
+    """Return a folder with few texts and sentence pairs, and the packaged teacher with their tokens only."""
+
+    def make(folder: Path) -> None:
+        (folder / "texts.txt").write_text("\n".join(sentences[::4]), encoding="utf-8")
+        captions = STS_CAPTIONS.read_text(encoding="utf-8").splitlines()[:150]
+        (folder / "sts.jsonl").write_text("\n".join(captions), encoding="utf-8")
+        pairs = map(json.loads, captions)
+        texts = [*sentences[::4], *(pair[side] for pair in pairs for side in ("sentence1", "sentence2"))]
+        write_small_teacher(folder / "teacher", texts)
+
+    return made_once(tmp_path_factory, "material", make)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, small_material: Path, run_script: RunScript) -> Path:
     """Return the folder of a whole run of train_distill.py on few sentences."""
 
     def make(folder: Path) -> None:
-        corpus = folder / "texts.txt"
-        corpus.write_text("\n".join(sentences), encoding="utf-8")
-        result = run_script(
-            "train_distill.py",
-            *("--config", "recipes/demo.yaml", "--corpus", corpus, "--output_dir", folder / "run"),
-            *("--batch_size", "64", "--num_epochs", "2", "--eval_steps", "50"),
-        )
+        flags = small_run_flags(small_material, folder / "run")
+        result = run_script("train_distill.py", *itertools.chain(*flags.items()))
         assert result.returncode == 0, result.stderr
         (folder / "output.txt").write_text(result.stdout + result.stderr, encoding="utf-8")
 
@@ -103,13 +104,13 @@ def small_run(tmp_path_factory: pytest.TempPathFactory, sentences: list[str], ru
 
 
 @pytest.fixture(scope="session")
-def published(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run_script: RunScript) -> Path:
+def published(small_run: Path, small_material: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the Hub folder that publish.py writes for the small student."""
 
     def make(folder: Path) -> None:
-        result = run_script(
+        result = run_here(
             *("publish.py", small_run / "model", "--output_dir", folder / "hub"),
-            *("--repo_id", "someone/asterisk", "--tag", "v1"),
+            *("--repo_id", "someone/asterisk", "--tag", "v1", "--sts", f"{SMALL_STS}={small_material / 'sts.jsonl'}"),
         )
         assert result.returncode == 0, result.stderr
         (folder / "output.txt").write_text(result.stdout + result.stderr, encoding="utf-8")

@@ -209,6 +209,7 @@ def test_named_benchmarks_are_left_out_but_for_their_training_parts(tmp_path: Pa
         benchmark_patterns(tmp_path / "sts")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EVALUATION.exists(), reason="the benchmarks are not here")
 def test_no_test_sentence_of_the_benchmarks_gets_into_a_corpus(tmp_path: Path) -> None:
     test = read_columns(str(EVALUATION / "sts" / "STSBenchmark.test.parquet"), ["sentence1"])["sentence1"]

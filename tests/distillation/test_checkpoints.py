@@ -70,6 +70,7 @@ class Code:
         return os.mkdir, (str(self.marker),)
 
 
+@pytest.mark.slow
 def test_no_file_of_a_checkpoint_can_run_code(
     store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
 ) -> None:

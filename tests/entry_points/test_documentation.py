@@ -1,11 +1,10 @@
 """The documentation holds: its snippets run, its commands parse, its tables are those of the result files."""
 
+import contextlib
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import pytest
 
 from benchmarks.write_pages import OPTIONS, SLOT, filled, options_page, pages
 from tests.support.labelled import topic_rows, write_table
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, TEACHER
+from tests.support.programs import run_here
 from tests.support.serving import serving
 
 PAGES = {str(page.relative_to(REPOSITORY)): page.read_text(encoding="utf-8") for page in pages()}
@@ -36,7 +36,7 @@ COMMANDS = [
 # These run in `test_commands_run`, with few texts and steps. Others need the network, a cluster or a while.
 RUNS = ("train_head.py", "embed.py", "--dry_run", "python -c", "sha256sum", "for file in", "--corpus my_texts.txt")
 NEEDS_THE_HUB = "sentence-transformers/"
-QUICK = {"train_distill.py": " --max_steps 2 --batch_size 16 --heldout 100"}
+QUICK = {"train_distill.py": ["--max_steps", "2", "--batch_size", "16", "--heldout", "100"]}
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +57,24 @@ def sandbox(small_run: Path, published: Path, sentences: list[str], tmp_path_fac
     return folder
 
 
+def run_line(line: str, folder: Path) -> None:
+    """Run a line of a guide in a folder; Python programs run in this process, without seconds of imports."""
+    match shlex.split(line, comments=True):
+        case ["python", "-c", code]:
+            with contextlib.chdir(folder):
+                exec(code, {})
+        case ["python", program, *flags]:
+            result = run_here(program, *flags, *QUICK.get(program, []), folder=folder)
+            assert result.returncode == 0, f"{line}\n{result.stderr}"
+        case _:
+            subprocess.run(line, shell=True, cwd=folder, check=True)
+
+
 @pytest.mark.slow
-def test_commands_run(sandbox: Path) -> None:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    for line, name in {line: name for name, line in COMMANDS}.items():
-        if not any(part in line for part in RUNS) or NEEDS_THE_HUB in line:
-            continue
-        quick = "".join(flags for program, flags in QUICK.items() if program in line)
-        result = subprocess.run(
-            line + quick, shell=True, cwd=sandbox, env={**os.environ, "PATH": path}, capture_output=True, text=True
-        )
-        assert result.returncode == 0, f"{name}: {line}\n{result.stderr}"
+def test_commands_run(sandbox: Path, small_material: Path) -> None:
+    for line in dict.fromkeys(line for _, line in COMMANDS):
+        if any(part in line for part in RUNS) and NEEDS_THE_HUB not in line:
+            run_line(line.replace(TEACHER, str(small_material / "teacher")), sandbox)
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
@@ -92,8 +99,7 @@ def test_commands_name_flags_targets_and_extras_that_exist(page: str, line: str)
 def test_snippet_runs(page: str, snippet: str, sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "runs/intents" in snippet and not (sandbox / "runs" / "intents").exists():
         train = next(line for _, line in COMMANDS if "runs/intents" in line and "train_head.py" in line)
-        command = f"{sys.executable} {train.removeprefix('python ')}"
-        assert subprocess.run(command, shell=True, cwd=sandbox).returncode == 0
+        run_line(train, sandbox)
     monkeypatch.chdir(sandbox)
     names: dict[str, object] = {}
     exec(snippet, names)

@@ -23,6 +23,7 @@ from asterisk.models.tokenizers import portable_tokenizer
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 from tests.support.paths import REPOSITORY, TEACHER, RunScript
+from tests.support.programs import run_here
 
 DATA = REPOSITORY.parent / "shared" / "data" / "eval"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="the shared data is not here")]
@@ -178,10 +179,13 @@ def test_command_writes_summary_and_table_beside_baselines(
     assert f"{written['retention']['STS16']:.1%}" in table
 
 
-def test_command_classifies_and_reports(model: Path, small_data: Path, tmp_path: Path, run_script: RunScript) -> None:
+def test_command_classifies_and_reports(
+    model: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asterisk.evaluation.speed.SECONDS", 0.1)
     # A teacher would be timed at length; the test above has one.
     whole = shutil.copytree(model, tmp_path / "whole")
-    result = run_script(
+    result = run_here(
         "evaluate_mteb.py",
         *("--model", model, "--truncate_dim", "8", "--baseline", whole, "--tasks", "STS16", "--report"),
         *("--zero_shot", "--few_shot", "4", "--sets", "Emotion"),

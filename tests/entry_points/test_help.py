@@ -9,6 +9,7 @@ import pytest
 
 from asterisk.command_line import COMMANDS, usage
 from tests.support.paths import REPOSITORY, RunScript
+from tests.support.programs import run_here
 
 GROUPS = {
     "distill": ["corpus", "teacher", "student", "objectives", "training", "output"],
@@ -43,8 +44,8 @@ def test_help_is_quick_grouped_and_shows_each_flag_once(command: str, run_script
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_unknown_flag_names_the_nearest(command: str, run_script: RunScript) -> None:
-    result = run_script(COMMANDS[command], "--conf", "recipe.yaml")
+def test_unknown_flag_names_the_nearest(command: str) -> None:
+    result = run_here(COMMANDS[command], "--conf", "recipe.yaml")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.splitlines()[-1].startswith("error: There is no option '--conf'; the nearest is --config")
 

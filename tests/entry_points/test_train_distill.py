@@ -17,6 +17,7 @@ from asterisk.core.files import MANIFEST
 from asterisk.distillation.curves import read_curves
 from asterisk.teachers.store import EmbeddingStore
 from modeling_asterisk import AsteriskModel
+from tests.support.flags import SMALL_STS, small_run_flags
 from tests.support.mounting import read_only
 from tests.support.paths import REPOSITORY, TEACHER, RunScript
 
@@ -30,7 +31,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def test_run_ends_with_a_table_in_which_the_student_stands_between_static_model_and_teacher(small_run: Path) -> None:
     teacher, static, student = json.loads((small_run / "results.json").read_text())
-    name = "STS-B captions"
+    name = SMALL_STS
     assert teacher["sts"][name] > student["sts"][name] > 50
     assert teacher["sts"][name] > static["sts"][name] > 50
     assert teacher["dimensions"] == 384
@@ -39,22 +40,22 @@ def test_run_ends_with_a_table_in_which_the_student_stands_between_static_model_
         p.numel() for p in AsteriskModel.from_pretrained(small_run / "model").parameters()
     )
     assert all(line["sentences_per_second"] > 0 and line["bytes"] > 0 for line in (teacher, static, student))
-    assert "STS-B captions" in (small_run / "results.md").read_text()
+    assert SMALL_STS in (small_run / "results.md").read_text()
 
 
-def test_run_leaves_its_curves_as_data_and_as_a_plot(small_run: Path) -> None:
+def test_run_leaves_its_curves_as_data_and_as_a_plot(small_run: Path, small_material: Path) -> None:
     curves = read_curves(small_run / "curves.jsonl")
     assert curves[-1]["scores"]["agreement"] > curves[0]["scores"]["agreement"]
     assert set(curves[0]) == {"step", "loss", "scores", "learning_rate", "sentences_per_second", "seconds"}
     assert (small_run / "curves.png").stat().st_size > 10_000
-    assert json.loads((small_run / "run.json").read_text())["recipe"]["teacher"] == TEACHER
+    assert json.loads((small_run / "run.json").read_text())["recipe"]["teacher"] == str(small_material / "teacher")
 
 
 def test_run_ends_with_a_report_on_how_far_student_and_teacher_agree(small_run: Path) -> None:
     report = json.loads((small_run / "report" / "report.json").read_text())
     (kept,) = report["retention"]
     teacher, _, student = json.loads((small_run / "results.json").read_text())
-    assert kept["retention"] == pytest.approx(student["sts"]["STS-B captions"] / teacher["sts"]["STS-B captions"])
+    assert kept["retention"] == pytest.approx(student["sts"][SMALL_STS] / teacher["sts"][SMALL_STS])
     assert kept["low"] < kept["retention"] < kept["high"]
     last = read_curves(small_run / "curves.jsonl")[-1]["scores"]["agreement"]
     # Measured in training, perhaps in bfloat16, and again on what was saved.
@@ -82,13 +83,14 @@ def distil(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return run
 
 
-def test_resuming_a_finished_run_changes_nothing_in_its_model(small_run: Path, distil: Distil) -> None:
+def test_resuming_a_finished_run_changes_nothing_in_its_model(
+    small_run: Path, small_material: Path, distil: Distil
+) -> None:
     before = (small_run / "model" / "model.safetensors").read_bytes()
     # As if it had been killed between the model and the plot.
     (small_run / "curves.png").unlink()
-    flags = {"--config": "recipes/demo.yaml", "--corpus": small_run.parent / "texts.txt", "--output_dir": small_run}
-    flags |= {"--batch_size": 64, "--num_epochs": 2, "--eval_steps": 50, "--resume": True}
-    assert distil(flags)[0] == 0
+    flags = small_run_flags(small_material, small_run)
+    assert distil({**flags, "--resume": True})[0] == 0
     assert (small_run / "model" / "model.safetensors").read_bytes() == before
     assert (small_run / "curves.png").exists()
 
@@ -165,13 +167,13 @@ def test_wrong_objectives_are_refused_before_anything_is_written(
 
 
 def test_store_may_lie_at_a_url_and_benchmarks_that_are_measured_are_left_out(
-    distil: Distil, sentences: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    distil: Distil, small_material: Path, sentences: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "texts.txt").write_text("\n".join(sentences[:100]), encoding="utf-8")
     rows = [{"sentence1": sentences[n], "sentence2": sentences[n + 1], "score": n} for n in range(0, 6, 2)]
     (tmp_path / "sts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    common = {"--corpus": tmp_path / "texts.txt", "--teacher": TEACHER, **TINY}
+    common = {"--corpus": tmp_path / "texts.txt", "--teacher": small_material / "teacher", **TINY}
     stores = {"memory": f"memory://bucket/{tmp_path.name}", "file": f"file://{tmp_path}/store"}
     for name, url in stores.items():
         flags = {**common, "--output_dir": tmp_path / name, "--store_dir": url}

@@ -19,6 +19,7 @@ from modeling_asterisk import AsteriskForSequenceClassification
 from tests.support.labelled import topic_rows, write_table, write_tiny_asterisk
 from tests.support.paths import REPOSITORY, TEACHER, RunScript
 
+RELEASE = REPOSITORY / "release" / "asterisk"
 SETS = REPOSITORY.parent / "shared" / "data" / "eval" / "classification"
 
 Run = Callable[..., tuple[int, str, str]]
@@ -28,8 +29,10 @@ pytestmark = pytest.mark.slow
 CLASSIFY = """
 import json, sys
 from transformers import pipeline
-classify = pipeline("text-classification", model=sys.argv[1], trust_remote_code=True)
-print(json.dumps(classify(json.load(open(sys.argv[2])), top_k=None)))
+found = {}
+for model, texts in json.loads(sys.argv[1]).items():
+    found[model] = pipeline("text-classification", model=model, trust_remote_code=True)(texts, top_k=None)
+print(json.dumps(found))
 assert not {"asterisk", "modeling_asterisk"} & set(sys.modules)
 """
 
@@ -56,13 +59,15 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run
 
 
-def classify(model: Path, texts: list[str], folder: Path) -> list[dict[str, float]]:
-    """Label → score of each text, by a process of its own that has nothing of ours but the model's folder."""
-    (folder / "texts.json").write_text(json.dumps(texts))
-    command = [sys.executable, "-c", CLASSIFY, str(model), str(folder / "texts.json")]
+def classify(texts: dict[str, list[str]], folder: Path) -> dict[str, list[dict[str, float]]]:
+    """Return the scores by label of each model's texts; a separate process has nothing of ours but the models."""
+    command = [sys.executable, "-c", CLASSIFY, json.dumps(texts)]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    return [{each["label"]: each["score"] for each in line} for line in json.loads(result.stdout)]
+    return {
+        model: [{each["label"]: each["score"] for each in line} for line in lines]
+        for model, lines in json.loads(result.stdout).items()
+    }
 
 
 def test_command_goes_from_a_table_to_a_pipeline(model: Path, tmp_path: Path, run_script: RunScript) -> None:
@@ -84,7 +89,7 @@ def test_command_goes_from_a_table_to_a_pipeline(model: Path, tmp_path: Path, ru
     assert accuracy > 70  # on vectors of a backbone that has learned nothing
     assert f"{accuracy:.2f}" in result.stdout
     rows = topic_rows(200, seed=1)
-    answers = classify(tmp_path / "out" / "model", [text for text, _ in rows], tmp_path)
+    answers = classify({"out/model": [text for text, _ in rows]}, tmp_path)["out/model"]
     right = [
         max(answer, key=lambda label: answer[label]) == topic for answer, (_, topic) in zip(answers, rows, strict=True)
     ]
@@ -149,7 +154,7 @@ def test_none_of_these_is_told_by_its_own_label(model: Path, tmp_path: Path, run
     assert (status, "No development text has the label 'nothing'" in errors) == (2, True)
 
 
-def test_labels_alone_make_a_classifier_of_unlabelled_texts(small_run: Path, tmp_path: Path, run: Run) -> None:
+def test_labels_alone_make_a_classifier_of_unlabelled_texts(tmp_path: Path, run: Run) -> None:
     words = {"sport": "team match football goal", "food": "soup bread garlic dinner"}
     rows = [
         (f"{first} and {second}", label)
@@ -159,7 +164,7 @@ def test_labels_alone_make_a_classifier_of_unlabelled_texts(small_run: Path, tmp
     ]
     (tmp_path / "texts.txt").write_text("\n".join(text for text, _ in rows))
     test = write_table(tmp_path / "test.csv", rows)
-    flags: dict[str, object] = {"--model": small_run / "model", "--train_file": tmp_path / "texts.txt"}
+    flags: dict[str, object] = {"--model": RELEASE, "--train_file": tmp_path / "texts.txt"}
     flags |= {"--zero_shot_labels": "sport,food", "--test_file": test, "--output_dir": tmp_path / "out"}
     status, said, errors = run({**flags, "--teacher": TEACHER, "--num_epochs": 20})
     assert status == 0, errors
@@ -183,12 +188,14 @@ def test_several_labels_and_numbers_reach_the_pipeline_too(model: Path, tmp_path
     thresholds = json.loads((tmp_path / "several" / "model" / "config.json").read_text())["thresholds"]
     assert list(report["decisions"]["thresholds"].values()) == thresholds
     assert report["with_thresholds"]["development"]["macro_f1"] >= report["repeats"][0]["development"]["macro_f1"]
-    food, sport = classify(tmp_path / "several" / "model", ["soup salt", "goal team"], tmp_path)
+    assert run({**common, "--train_file": numbers, "--output_dir": tmp_path / "numbers"})[0] == 0
+    texts = ["soup salt", "goal team"]
+    answers = classify({"several/model": texts, "numbers/model": texts}, tmp_path)
+    food, sport = answers["several/model"]
     # Each has its own probability; they need not sum to one.
     assert min(food["food"], food["text"], sport["sport"], sport["text"]) > 0.5
     assert max(food["sport"], sport["food"]) < 0.5
-    assert run({**common, "--train_file": numbers, "--output_dir": tmp_path / "numbers"})[0] == 0
-    food, sport = classify(tmp_path / "numbers" / "model", ["soup salt", "goal team"], tmp_path)
+    food, sport = answers["numbers/model"]
     assert food["label"] == pytest.approx(1.5, abs=0.7)
     assert sport["label"] == pytest.approx(4.5, abs=0.7)
 
@@ -309,8 +316,8 @@ def test_wrong_input_gets_one_sentence_and_status_2_and_leaves_nothing(model: Pa
 
 
 @pytest.mark.skipif(not SETS.exists(), reason="the evaluation sets are not here")
-def test_a_distilled_asterisk_tells_intents_apart_after_seeing_few(small_run: Path, tmp_path: Path, run: Run) -> None:
-    flags: dict[str, object] = {"--model": small_run / "model", "--output_dir": tmp_path / "out"}
+def test_a_distilled_asterisk_tells_intents_apart_after_seeing_few(tmp_path: Path, run: Run) -> None:
+    flags: dict[str, object] = {"--model": RELEASE, "--output_dir": tmp_path / "out"}
     flags |= {"--train_file": SETS / "SNIPS.train.parquet", "--samples_per_label": 32}
     flags |= {"--dev_file": SETS / "SNIPS.dev.parquet", "--test_file": SETS / "SNIPS.test.parquet"}
     status, _, errors = run(flags)

@@ -7,6 +7,7 @@ from asterisk.models.load import load_encoder
 from tests.support.paths import TEACHER
 
 
+@pytest.mark.slow
 def test_speed_is_the_best_of_all_batch_sizes(sentences: list[str]) -> None:
     speed = measure_speed(load_encoder(TEACHER), sentences[::500][:12], batch_sizes=(1, 12))
     # One sentence per batch is slower on every machine.

@@ -14,6 +14,7 @@ from asterisk.models.checkpoints import save_student
 from tests.support.heads import NAMES, topics, train
 
 
+@pytest.mark.slow
 def test_stored_head_for_the_same_classes_is_kept_with_their_order(model: Path, tmp_path: Path) -> None:
     classifier, tokenizer, _ = load_classifier(str(model), ["sport", "food"], SINGLE)
     save_student(classifier, tokenizer, tmp_path / "before")

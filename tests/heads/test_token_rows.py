@@ -12,6 +12,7 @@ from asterisk.heads.head_model import load_classifier
 from tests.support.heads import NAMES, train
 
 
+@pytest.mark.slow
 def test_training_with_needed_table_rows_equals_training_with_all_rows(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

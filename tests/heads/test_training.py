@@ -22,6 +22,7 @@ from modeling_asterisk import AsteriskModel
 from tests.support.heads import NAMES, topics, train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_each_mode_trains_only_its_part_of_the_model(mode: str, model: Path, tmp_path: Path) -> None:
     before = AsteriskModel.from_pretrained(model).state_dict()
@@ -129,6 +130,7 @@ def test_best_repeat_on_development_is_saved(model: Path, tmp_path: Path) -> Non
     assert 100 * right.mean() == pytest.approx(scores[best])
 
 
+@pytest.mark.slow
 def test_regression_predicts_on_the_scale_of_the_labels(model: Path, tmp_path: Path) -> None:
     def numbers(count: int, seed: int) -> LabelledTexts:
         data = topics(count, seed)

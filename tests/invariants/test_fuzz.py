@@ -60,6 +60,7 @@ def test_any_text_has_a_vector_that_its_neighbours_do_not_change(
     check_vectors(targets.model, texts, size)
 
 
+@pytest.mark.slow
 def test_a_text_of_a_megabyte_and_texts_without_number_have_vectors(targets: Targets) -> None:
     endless, cut = targets.model.encode(["soup" * 250_000, "soup " * 200_000])
     np.testing.assert_allclose([np.linalg.norm(endless), np.linalg.norm(cut)], 1, atol=1e-5)

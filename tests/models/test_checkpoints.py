@@ -24,24 +24,27 @@ import json, sys
 sys.modules["modeling_asterisk"] = sys.modules["asterisk"] = None
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, pipeline
-folder, texts = sys.argv[1], json.loads(sys.argv[2])
-load = dict(trust_remote_code=True)
+texts, load, found = json.loads(sys.argv[1]), dict(trust_remote_code=True), {}
+for folder in ("backbone", "classifier"):
+    config = AutoConfig.from_pretrained(folder, **load)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **load)
+    model = AutoModel.from_pretrained(folder, **load).eval()
+    classifier = AutoModelForSequenceClassification.from_pretrained(folder, **load).eval()
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        found[folder] = {
+            "embeddings": model(**inputs).pooler_output.tolist(), "encoded": model.encode(texts).tolist(),
+            "logits": classifier(**inputs).logits.tolist(), "type": config.model_type, "inputs": list(inputs),
+        }
+AutoModel.from_pretrained("backbone", **load).save_pretrained("again")
+AutoTokenizer.from_pretrained("backbone", **load).save_pretrained("again")
+AutoModelForSequenceClassification.from_pretrained("again", **load)
+found["again"] = AutoModel.from_pretrained("again", **load).encode(texts).tolist()
+found["features"] = pipeline("feature-extraction", "classifier", **load)(texts[0])
+found["labels"] = pipeline("text-classification", "classifier", top_k=None, **load)(texts)
+assert sys.modules["modeling_asterisk"] is None
+print(json.dumps(found))
 """
-
-
-def run_bare(script: str, folder: Path, workdir: Path) -> Any:
-    """Runs the script in a bare process, in another directory; gives the JSON that it prints last."""
-    result = subprocess.run(
-        [sys.executable, "-c", BARE + script, str(folder), json.dumps(TEXTS)],
-        cwd=workdir,
-        # Its own cache of remote code, so that no earlier test's is used.
-        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HF_HOME": str(workdir / "hf"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -60,27 +63,27 @@ def folders(tmp_path_factory: pytest.TempPathFactory, teacher: SentenceTransform
     return {"backbone": root / "backbone", "classifier": root / "classifier"}
 
 
+@pytest.fixture(scope="module")
+def bare(folders: dict[str, Path]) -> dict[str, Any]:
+    """What a bare process finds in the folders."""
+    root = folders["backbone"].parent
+    result = subprocess.run(
+        [sys.executable, "-c", BARE, json.dumps(TEXTS)],
+        cwd=root,
+        # A new cache of remote code, so that no earlier test's is used.
+        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HF_HOME": str(root / "hf"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
 @pytest.mark.parametrize("kind", ["backbone", "classifier"])
 @pytest.mark.slow
-def test_all_four_auto_classes_load_either_folder(folders: dict[str, Path], kind: str, tmp_path: Path) -> None:
-    got = run_bare(
-        """
-config = AutoConfig.from_pretrained(folder, **load)
-tokenizer = AutoTokenizer.from_pretrained(folder, **load)
-model = AutoModel.from_pretrained(folder, **load).eval()
-classifier = AutoModelForSequenceClassification.from_pretrained(folder, **load).eval()
-inputs = tokenizer(texts, padding=True, return_tensors="pt")
-with torch.no_grad():
-    print(json.dumps({
-        "embeddings": model(**inputs).pooler_output.tolist(), "encoded": model.encode(texts).tolist(),
-        "logits": classifier(**inputs).logits.tolist(), "type": config.model_type, "inputs": list(inputs),
-        "bare": sys.modules["modeling_asterisk"] is None,
-    }))
-""",
-        folders[kind],
-        tmp_path,
-    )
-    assert got["bare"]
+def test_all_four_auto_classes_load_either_folder(folders: dict[str, Path], bare: dict[str, Any], kind: str) -> None:
+    got = bare[kind]
     assert got["type"] == "asterisk"
     assert got["inputs"] == ["input_ids", "attention_mask"]
     expected = AsteriskModel.from_pretrained(folders[kind]).encode(TEXTS)
@@ -93,39 +96,20 @@ with torch.no_grad():
 
 
 @pytest.mark.slow
-def test_folder_saved_again_by_a_user_still_holds_all_it_needs(folders: dict[str, Path], tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    got = run_bare(
-        f"""
-AutoModel.from_pretrained(folder, **load).save_pretrained({str(again)!r})
-AutoTokenizer.from_pretrained(folder, **load).save_pretrained({str(again)!r})
-classifier = AutoModelForSequenceClassification.from_pretrained({str(again)!r}, **load)
-embeddings = AutoModel.from_pretrained({str(again)!r}, **load).encode(texts)
-print(json.dumps(embeddings.tolist()))
-""",
-        folders["backbone"],
-        tmp_path,
-    )
-    np.testing.assert_allclose(got, AsteriskModel.from_pretrained(folders["backbone"]).encode(TEXTS), atol=1e-6)
+def test_folder_saved_again_by_a_user_still_holds_all_it_needs(folders: dict[str, Path], bare: dict[str, Any]) -> None:
+    expected = AsteriskModel.from_pretrained(folders["backbone"]).encode(TEXTS)
+    np.testing.assert_allclose(bare["again"], expected, atol=1e-6)
+    again = folders["backbone"].with_name("again")
     assert {path.name for path in again.glob("*.py")} == {"configuration_asterisk.py", "modeling_asterisk.py"}
 
 
 @pytest.mark.slow
-def test_pipelines_run(folders: dict[str, Path], tmp_path: Path) -> None:
-    got = run_bare(
-        """
-features = pipeline("feature-extraction", folder, **load)(texts[0])
-labels = pipeline("text-classification", folder, top_k=None, **load)(texts)
-print(json.dumps({"features": features, "labels": labels}))
-""",
-        folders["classifier"],
-        tmp_path,
-    )
-    mean = np.mean(got["features"][0], axis=0)
+def test_pipelines_run(folders: dict[str, Path], bare: dict[str, Any]) -> None:
+    mean = np.mean(bare["features"][0], axis=0)
     expected = AsteriskModel.from_pretrained(folders["classifier"]).encode(TEXTS[0])
     np.testing.assert_allclose(mean / np.linalg.norm(mean), expected, atol=1e-6)
-    assert [len(scores) for scores in got["labels"]] == [3, 3]
-    assert sum(score["score"] for score in got["labels"][0]) == pytest.approx(1)
+    assert [len(scores) for scores in bare["labels"]] == [3, 3]
+    assert sum(score["score"] for score in bare["labels"][0]) == pytest.approx(1)
 
 
 def test_tokenizer_is_saved_under_a_name_that_every_release_knows(folders: dict[str, Path]) -> None:
@@ -133,20 +117,3 @@ def test_tokenizer_is_saved_under_a_name_that_every_release_knows(folders: dict[
     assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert settings["model_max_length"] == 128
     assert settings["model_input_names"] == ["input_ids", "attention_mask"]
-
-
-@pytest.mark.slow
-def test_installed_package_registers_the_classes(tmp_path: Path) -> None:
-    repository = Path(__file__).resolve().parents[2]
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*install, "--target", str(tmp_path / "site"), str(repository)], check=True)
-    script = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n"
-        "import modeling_asterisk\n"
-        "from transformers import AutoConfig, AutoModel\n"
-        "print(modeling_asterisk.__file__, type(AutoModel.from_config(AutoConfig.for_model('asterisk'))).__name__)"
-    )
-    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    location, name = result.stdout.split()
-    assert location.startswith(str(tmp_path))
-    assert name == "AsteriskModel"

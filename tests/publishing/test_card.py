@@ -13,15 +13,13 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import read_json, write_json
 from asterisk.evaluation.local_tasks import LOCAL_TASKS
 from asterisk.evaluation.sts import read_sentence_pairs
-from asterisk.models.checkpoints import save_student
 from asterisk.models.load import load_encoder
 from asterisk.publishing.card import CardFacts, read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint, load_checkpoint
 from asterisk.publishing.result_files import display_name, is_mteb_task, read_scores
 from asterisk.publishing.training_run import NOT_STATED, read_licences, read_training_run
-from modeling_asterisk import AsteriskModel
 from tests.support.paths import DEMO_CORPUS
-from tests.support.published import head_folder
+from tests.support.published import backbone_folder, head_folder
 
 
 def mteb_summary(revision: str = "r") -> dict[str, Any]:
@@ -65,8 +63,7 @@ RECORD = {
 def run(tmp_path: Path) -> Path:
     """A run folder in the format of train_distill.py, with a small model of random weights."""
     folder = tmp_path / "run"
-    head = load_checkpoint(head_folder(folder))
-    save_student(AsteriskModel(head.config), head.tokenizer, folder / "model")
+    backbone_folder(folder)
     recipe = {"corpus": [str(DEMO_CORPUS), "hub:someone/texts:all"], "teacher": "someone/teacher", "num_epochs": 2.5}
     write_json(folder / "run.json", {"recipe": recipe, "versions": {"python": "3.11", "torch": "2.13"}})
     points: list[dict[str, Any]] = [

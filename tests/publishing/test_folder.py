@@ -25,8 +25,10 @@ from asterisk.publishing.checkpoint import load_checkpoint
 from asterisk.publishing.folder import build_folder
 from asterisk.publishing.verification import verify
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
-from tests.support.paths import REPOSITORY, RunScript
-from tests.support.published import BACKBONE_TEXTS, STS, head_folder, python_snippets
+from tests.support.flags import SMALL_STS
+from tests.support.paths import REPOSITORY, STS_CAPTIONS
+from tests.support.programs import run_here
+from tests.support.published import BACKBONE_TEXTS, head_folder, python_snippets
 
 # These tests start processes.
 pytestmark = pytest.mark.slow
@@ -36,7 +38,7 @@ ONNX = ("model", "model_fp16", "model_int8", "model_quantized")
 
 def few_pairs() -> SentencePairs:
     """Few sentence pairs, for tests that ignore the score."""
-    pairs = read_sentence_pairs(str(STS), "STS-B captions")
+    pairs = read_sentence_pairs(str(STS_CAPTIONS), "STS-B captions")
     return dataclasses.replace(pairs, first=pairs.first[:40], second=pairs.second[:40], scores=pairs.scores[:40])
 
 
@@ -106,10 +108,10 @@ def test_every_form_agrees_and_the_record_says_how_far(published: Path, small_ru
         reduced = name.startswith("onnx/model_")
         assert line["tolerance"] == (0.999 if reduced else 0.9999)
         assert line["lowest_cosine"] >= line["tolerance"]
-        assert abs(line["STS-B captions"] - forms["checkpoint"]["STS-B captions"]) < (0.5 if reduced else 0.01)
+        assert abs(line[SMALL_STS] - forms["checkpoint"][SMALL_STS]) < (0.5 if reduced else 0.01)
     # The training run measured the same score.
     run = read_json(small_run / "results.json")[-1]["sts"]
-    assert forms["checkpoint"]["STS-B captions"] == pytest.approx(run["STS-B captions"], abs=1e-3)
+    assert forms["checkpoint"][SMALL_STS] == pytest.approx(run[SMALL_STS], abs=1e-3)
 
 
 @pytest.mark.parametrize("form", ["", "onnx", "onnx/model_int8.onnx"])
@@ -189,15 +191,13 @@ def test_a_head_is_published_with_its_logits(tmp_path: Path) -> None:
     assert "music, weather, other" in card
 
 
-def test_wrong_input_gives_one_sentence_and_leaves_nothing(
-    published: Path, small_run: Path, tmp_path: Path, run_script: RunScript
-) -> None:
+def test_wrong_input_gives_one_sentence_and_leaves_nothing(small_run: Path, tmp_path: Path) -> None:
     model, output = small_run / "model", tmp_path / "hub"
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("years of work")
-    result = run_script("publish.py", tmp_path / "bert", "--output_dir", output)
+    result = run_here("publish.py", tmp_path / "bert", "--output_dir", output)
     assert result.returncode == 2
     assert (
         result.stderr == f"error: {tmp_path}/bert holds a model of type 'bert'; only an Asterisk can be published.\n"
@@ -213,8 +213,8 @@ def test_wrong_input_gives_one_sentence_and_leaves_nothing(
         load_checkpoint(Path("nowhere"))
 
 
-def test_help_shows_whole_commands(run_script: RunScript) -> None:
-    assert "python publish.py runs/demo/model --output_dir" in run_script("publish.py", "--help").stdout
+def test_help_shows_whole_commands() -> None:
+    assert "python publish.py runs/demo/model --output_dir" in run_here("publish.py", "--help").stdout
     assert (REPOSITORY / "publish.py").exists()
 
 

