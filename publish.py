@@ -30,7 +30,8 @@ class FolderArguments:
     checkpoint: str = option("", "the model's folder; may stand first, without the flag")
     output_dir: str = option("", "the Hub folder; an earlier one is replaced")
     dtype: str = option("float32", "type of the weights: float32 or float16")
-    compact: bool = option(False, "write only the smallest ONNX file, onnx/model_int8.onnx")
+    compact: bool = option(False, "write two ONNX files: model.onnx, stored in float16, and model_int8.onnx")
+    gguf: bool = option(False, "write GGUF files for llama.cpp and Ollama, too")
     native: bool = option(False, "write an architecture of transformers, which needs no remote code")
     layers: int = option(
         -1, "publish the exit after so many layers; 0 writes a static model (default: the whole model)"
@@ -147,6 +148,7 @@ def build(arguments: PublishArguments, folder: Path) -> None:
         ),
         arguments.dtype,
         arguments.compact,
+        arguments.gguf,
     )
     if arguments.native and checkpoint.config.projection_dim:
         print(

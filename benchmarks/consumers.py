@@ -28,21 +28,8 @@ import numpy as np
 
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.files import read_json
-from benchmarks.consumer_snippets import (
-    ENCODE,
-    FASTEMBED,
-    JAVASCRIPT_FRAME,
-    LANGCHAIN,
-    LLAMA_INDEX,
-    NATIVE,
-    ONNX,
-    ONNXRUNTIME,
-    PIPELINE,
-    PYTHON_FRAME,
-    REMOTE,
-    SENTENCE_TRANSFORMERS,
-    TRANSFORMERS_JS,
-)
+from benchmarks import consumer_snippets as snippets
+from benchmarks.consumer_snippets import GGUF, NATIVE, ONNX, REMOTE
 from benchmarks.records import machine, write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -51,7 +38,7 @@ COUNT = 200
 ODD = ["", " ", "a", "?", "\n", "two\nlines\tand a tab", "🙂🙃 👩‍👩‍👧", "Über Straßenbahnen – 東京 🙂", "rain " * 300]
 # The lowest accepted cosine of float forms and of int8 forms.
 FLOAT_COSINE, INT8_COSINE = 0.9999, 0.999
-INT8 = ("onnx/model_quantized.onnx", "onnx/model_int8.onnx")
+INT8 = ("onnx/model_quantized.onnx", "onnx/model_int8.onnx", "gguf/model-Q8_0.gguf")
 
 
 class ConsumerFailure(Exception):
@@ -60,16 +47,17 @@ class ConsumerFailure(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment of packages; it must not contain those in `absent`."""
+    """An environment of packages; it must not contain those in `absent`. `options` are npm's."""
 
     name: str
     requirements: tuple[str, ...]
     absent: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @property
     def is_node(self) -> bool:
         """Whether the packages come from npm."""
-        return self.requirements[0].startswith("@")
+        return "@" in self.requirements[0]
 
 
 @dataclass(frozen=True)
@@ -119,28 +107,83 @@ ENVIRONMENTS = {
         Environment("onnxruntime", (pinned("onnxruntime"), pinned("tokenizers")), ("torch", "transformers")),
         # fastembed also needs huggingface_hub 1.
         Environment("fastembed", ("fastembed==0.9.1",), ("torch", "transformers")),
+        Environment("chroma", (*NEWEST, "chromadb==1.5.9")),
+        Environment("lancedb", (*NEWEST, "lancedb==0.40.0")),
+        Environment("qdrant", ("qdrant-client[fastembed]==1.20.0",), ("torch", "transformers")),
+        Environment("sqlite-vec", (*NEWEST, "sqlite-vec==0.1.9", "apsw==3.54.1.0")),
+        Environment("faiss", (*NEWEST, "faiss-cpu==1.15.1")),
+        Environment("usearch", (*NEWEST, "usearch==2.26.6")),
+        Environment("duckdb", (*NEWEST, "duckdb==2.0.1")),
+        Environment("bertopic", (*NEWEST, "bertopic==0.17.4")),
+        Environment("keybert", (*NEWEST, "keybert==0.9.0")),
+        Environment("setfit", (*NEWEST, "setfit==1.2.0")),
+        Environment("haystack", (*NEWEST, "haystack-ai==3.4.1", "sentence-transformers-haystack==2.0.0")),
+        Environment("txtai", (*NEWEST, "txtai==9.14.0")),
+        Environment("semantic-router", (*NEWEST, "semantic-router==1.1.1")),
+        Environment("dspy", (*NEWEST, "dspy==3.4.1")),
+        Environment("spacy", (*NEWEST, "spacy==3.8.18")),
+        Environment("infinity", (TORCH, "infinity-emb[torch]==0.0.78", "transformers==4.57.6", "click<8.2")),
         Environment("node", (transformers_js(),)),
+        # The builds for other processors are optional packages.
+        Environment(
+            "node-llama-cpp",
+            ("node-llama-cpp@3.22.1", "@node-llama-cpp/linux-x64@3.22.1"),
+            options=("--omit=optional",),
+        ),
+        # It compiles llama.cpp, which takes half an hour of a processor core.
+        Environment("llama-cpp-python", ("llama-cpp-python==0.3.36",), ("torch", "transformers")),
     )
 }
 
 BOTH = (REMOTE, NATIVE)
+
+
+def database(name: str, package: str, environment: str = "") -> Consumer:
+    """A vector database of docs/vector_databases.md; its environment has the package's name by default."""
+    forms = ONNX[:1] if name == "Qdrant" else (REMOTE,)
+    return Consumer(name, package, snippets.page_snippet(name), {environment or package: forms})
+
+
 CONSUMERS = {
     each.name: each
     for each in (
-        Consumer("AsteriskModel.encode", "transformers", ENCODE, {"newest": (REMOTE,), "oldest": (REMOTE,)}),
-        Consumer("encode", "torch", ENCODE, {"oldest-torch": (REMOTE,), "newest-torch": (REMOTE,)}),
+        Consumer("AsteriskModel.encode", "transformers", snippets.ENCODE, {"newest": (REMOTE,), "oldest": (REMOTE,)}),
+        Consumer("encode", "torch", snippets.ENCODE, {"oldest-torch": (REMOTE,), "newest-torch": (REMOTE,)}),
         Consumer(
             "sentence-transformers",
             "sentence-transformers",
-            SENTENCE_TRANSFORMERS,
+            snippets.SENTENCE_TRANSFORMERS,
             {"newest": BOTH, "oldest": BOTH, "transformers-4": (NATIVE,)},
         ),
-        Consumer("pipeline", "transformers", PIPELINE, {"newest": BOTH, "oldest": BOTH, "transformers-4": (NATIVE,)}),
-        Consumer("langchain", "langchain-huggingface", LANGCHAIN, {"langchain": BOTH}),
-        Consumer("llama-index", "llama-index-embeddings-huggingface", LLAMA_INDEX, {"llama-index": BOTH}),
-        Consumer("onnxruntime", "onnxruntime", ONNXRUNTIME, {"onnxruntime": ONNX}),
-        Consumer("fastembed", "fastembed", FASTEMBED, {"fastembed": ONNX}),
-        Consumer("transformers.js", "@huggingface/transformers", TRANSFORMERS_JS, {"node": ONNX}),
+        Consumer(
+            "pipeline",
+            "transformers",
+            snippets.PIPELINE,
+            {"newest": BOTH, "oldest": BOTH, "transformers-4": (NATIVE,)},
+        ),
+        Consumer("langchain", "langchain-huggingface", snippets.LANGCHAIN, {"langchain": BOTH}),
+        Consumer("llama-index", "llama-index-embeddings-huggingface", snippets.LLAMA_INDEX, {"llama-index": BOTH}),
+        Consumer("haystack", "haystack-ai", snippets.HAYSTACK, {"haystack": BOTH}),
+        Consumer("txtai", "txtai", snippets.TXTAI, {"txtai": BOTH}),
+        Consumer("dspy", "dspy", snippets.DSPY, {"dspy": (REMOTE,)}),
+        Consumer("semantic-router", "semantic-router", snippets.SEMANTIC_ROUTER, {"semantic-router": (NATIVE,)}),
+        Consumer("spacy", "spacy", snippets.SPACY, {"spacy": (REMOTE,)}),
+        Consumer("bertopic", "bertopic", snippets.BERTOPIC, {"bertopic": (REMOTE,)}),
+        Consumer("keybert", "keybert", snippets.KEYBERT, {"keybert": (REMOTE,)}),
+        Consumer("setfit", "setfit", snippets.SETFIT, {"setfit": BOTH}),
+        Consumer("infinity", "infinity-emb", snippets.INFINITY, {"infinity": (NATIVE,)}),
+        database("Chroma", "chromadb", "chroma"),
+        database("LanceDB", "lancedb"),
+        database("Qdrant", "qdrant-client", "qdrant"),
+        database("sqlite-vec", "sqlite-vec"),
+        database("FAISS", "faiss-cpu", "faiss"),
+        database("usearch", "usearch"),
+        database("DuckDB", "duckdb"),
+        Consumer("onnxruntime", "onnxruntime", snippets.ONNXRUNTIME, {"onnxruntime": ONNX}),
+        Consumer("fastembed", "fastembed", snippets.FASTEMBED, {"fastembed": ONNX}),
+        Consumer("transformers.js", "@huggingface/transformers", snippets.TRANSFORMERS_JS, {"node": ONNX}),
+        Consumer("node-llama-cpp", "node-llama-cpp", snippets.NODE_LLAMA_CPP, {"node-llama-cpp": GGUF}),
+        Consumer("llama.cpp", "llama-cpp-python", snippets.LLAMA_CPP_PYTHON, {"llama-cpp-python": GGUF}),
     )
 }
 
@@ -161,12 +204,17 @@ def build(environment: Environment, folder: Path) -> list[str]:
     folder.mkdir(parents=True)
     if environment.is_node:
         npm = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
-        _run([*npm, *environment.requirements], cwd=folder)
+        _run([*npm, *environment.requirements, *environment.options], cwd=folder)
     else:
-        # pip knows the indexes that this machine uses. Few of the files are imported, so nothing is compiled.
         _run([sys.executable, "-m", "venv", str(folder)], cwd=folder)
+        # uv links the files that several environments share; pip knows the indexes that this machine uses. Few of the
+        # files are imported, so nothing is compiled.
+        uv = [str(Path(sys.executable).parent / "uv"), "pip", "install", "--quiet", "--python", str(interpreter)]
         pip = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-compile"]
-        _run([*pip, *environment.requirements], cwd=folder)
+        try:
+            _run([*uv, *environment.requirements], cwd=folder)
+        except ConsumerFailure:
+            _run([*pip, *environment.requirements], cwd=folder)
     complete.write_text(wanted, encoding="utf-8")
     return command
 
@@ -259,11 +307,14 @@ def measure(
     """Measure a consumer in an environment: one result for each form that it reads there."""
     records = []
     place = options.venvs.resolve() / environment.name
-    frame = JAVASCRIPT_FRAME if environment.is_node else PYTHON_FRAME
+    frame = snippets.JAVASCRIPT_FRAME if environment.is_node else snippets.PYTHON_FRAME
     for form in consumer.forms[environment.name]:
         record: dict[str, Any] = {"consumer": consumer.name, "environment": environment.name, "form": form}
+        folder = (options.native if form == NATIVE else options.model).resolve()
+        if "/" in form and not (folder / form).exists():
+            print(f"{consumer.name}: {folder} has no {form}", flush=True)
+            continue
         try:
-            folder = (options.native if form == NATIVE else options.model).resolve()
             command = build(environment, place)
             cwd = place if environment.is_node else None
             record["packages"], vectors = answer(command, frame, consumer.snippet, folder, form, texts, cwd)
@@ -310,7 +361,7 @@ def main() -> None:
     texts = real_texts(COUNT)
     try:
         command = [sys.executable, "-P", "-c"]
-        _, expected = answer(command, PYTHON_FRAME, ENCODE, options.model.resolve(), REMOTE, texts)
+        _, expected = answer(command, snippets.PYTHON_FRAME, snippets.ENCODE, options.model.resolve(), REMOTE, texts)
     except ConsumerFailure as failure:
         raise UserError(f"{options.model} does not load: {failure}.") from failure
     # A text without tokens has no embedding, and each consumer treats it differently.

@@ -6,6 +6,7 @@ token. For mean pooling this equals projecting the pooled vector, so consumers t
 normalise get the model's embedding.
 """
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -129,9 +130,11 @@ class AsteriskEmbeddings(nn.Module):
 
 
 class AsteriskAttention(nn.Module):
-    def __init__(self, config: AsteriskConfig):
+    def __init__(self, config: AsteriskConfig, layer_idx: int):
         super().__init__()
         self.config = config
+        # vLLM and SGLang select their own attention layer by this number.
+        self.layer_idx = layer_idx
         self.num_heads = config.num_attention_heads
         self.head_dim = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_dim**-0.5
@@ -176,10 +179,10 @@ class AsteriskMLP(nn.Module):
 
 
 class AsteriskLayer(GradientCheckpointingLayer):
-    def __init__(self, config: AsteriskConfig):
+    def __init__(self, config: AsteriskConfig, layer_idx: int):
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.self_attn = AsteriskAttention(config)
+        self.self_attn = AsteriskAttention(config, layer_idx)
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = AsteriskMLP(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
@@ -359,13 +362,39 @@ def as_integer(name: str, value: Any) -> int:
     return value.__index__()
 
 
+def merge_windows(windows: list[Any], vectors: list[torch.Tensor], overlap: int) -> tuple[Any, Any]:
+    """Join the windows of a text, and average the vectors of the tokens that lie in two.
+
+    Args:
+        windows: The encodings of the windows.
+        vectors: The token vectors of each window: (length with padding, dimensions), float32.
+        overlap: The number of tokens that two neighbouring windows share.
+
+    Returns:
+        The arrays of `encode_tokens`.
+    """
+    kept = [[index for index, special in enumerate(each.special_tokens_mask) if not special] for each in windows]
+    places = [[window.offsets[row] for row in rows] for window, rows in zip(windows, kept, strict=True)]
+    length = sum(map(len, kept)) - overlap * (len(windows) - 1)
+    sums, counts = torch.zeros(length, vectors[0].shape[1]), torch.zeros(length, 1)
+    offsets, start = torch.zeros(length, 2, dtype=torch.long), 0
+    # The tokenizer may cut windows from the end of the text.
+    for place, rows, each in sorted(zip(places, kept, vectors, strict=True), key=lambda item: item[0][:1]):
+        stop = start + len(rows)
+        sums[start:stop] += each[rows]
+        counts[start:stop] += 1
+        offsets[start:stop] = torch.tensor(place, dtype=torch.long).view(-1, 2)
+        start = stop - overlap
+    return (sums / counts).numpy(), offsets.numpy()
+
+
 class AsteriskModel(AsteriskPreTrainedModel):
     """The embedding model. `pooler_output` is the sentence embedding; `encode` is the short way to it."""
 
     def __init__(self, config: AsteriskConfig):
         super().__init__(config)
         self.embeddings = AsteriskEmbeddings(config)
-        self.layers = nn.ModuleList([AsteriskLayer(config) for _ in range(config.num_hidden_layers)])
+        self.layers = nn.ModuleList([AsteriskLayer(config, index) for index in range(config.num_hidden_layers)])
         width = config.hidden_size
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps) if config.final_norm else nn.Identity()
         self.projection = nn.Linear(width, config.projection_dim) if config.projection_dim else nn.Identity()
@@ -580,23 +609,16 @@ class AsteriskModel(AsteriskPreTrainedModel):
         if not 1 <= dimensions <= width:
             raise ValueError(f"truncate_dim must lie between 1 and {width}, not {truncate_dim}.")
         teacher_map = None if space is None else self._teacher_map(space, truncate_dim)
-        tokenizer = tokenizer or self.tokenizer
-        if tokenizer is None:
-            raise ValueError(f"There is no tokenizer: {self.tokenizer_problem}; pass encode(..., tokenizer=...).")
+        tokenizer = self._checked_tokenizer(tokenizer)
         if device is not None:
             self.to(device)
 
         embeddings = torch.empty(len(texts), dimensions if teacher_map is None else teacher_map.shape[1])
-        was_training, threads = self.training, torch.get_num_threads()
-        # PyTorch's threads do not survive a fork: a forked process would wait for them forever.
-        is_forked = multiprocessing.current_process().pid != IMPORTED_BY
         progress = logging.tqdm(total=len(texts), desc="Embedding", unit=" texts", disable=not show_progress_bar)
-        try:
-            self.eval()
-            if is_forked:
-                torch.set_num_threads(1)
+        with contextlib.closing(progress), self._evaluating():
             for start in range(0, len(texts), ENCODE_CHUNK):
-                token_ids = self._tokenize(texts[start : start + ENCODE_CHUNK], tokenizer)
+                chunk = texts[start : start + ENCODE_CHUNK]
+                token_ids = [encoding.ids for encoding in self._tokenize(chunk, tokenizer)]
                 for rows in self._passes([len(ids) for ids in token_ids], batch_size):
                     vectors = self._embed([token_ids[row] for row in rows])[:, :dimensions]
                     if teacher_map is not None:
@@ -605,11 +627,6 @@ class AsteriskModel(AsteriskPreTrainedModel):
                         vectors = nn.functional.normalize(vectors, dim=-1)
                     embeddings[torch.tensor(rows) + start] = vectors.cpu()
                     progress.update(len(rows))
-        finally:
-            progress.close()
-            self.train(was_training)
-            if is_forked:
-                torch.set_num_threads(threads)
         embeddings = embeddings[0] if single else embeddings
         if convert_to_tensor:
             return embeddings.to(self.device)
@@ -627,28 +644,93 @@ class AsteriskModel(AsteriskPreTrainedModel):
             raise ValueError("truncate_dim and space exclude each other: only the whole embedding is mapped.")
         return getattr(self, f"teacher_map_{0 if space == 'teacher' else names.index(space)}")
 
-    def _tokenize(self, texts: list[str], tokenizer: PreTrainedTokenizerFast) -> list[list[int]]:
+    @torch.no_grad()
+    def encode_tokens(
+        self, texts: str | Iterable[str], batch_size: int = 128, *, tokenizer: PreTrainedTokenizerFast | None = None
+    ) -> Any:
+        """Embed the tokens of texts of any length.
+
+        A text longer than the model's positions is read in windows that overlap by a quarter. A token in two windows
+        gets the mean of its two vectors.
+
+        Args:
+            texts, batch_size, tokenizer: As for `encode`; a window counts as a text.
+
+        Returns:
+            For one string, two arrays: the projected token vectors (tokens, dimensions), float32, not normalised; and
+            the first character of each token and the one after its last (tokens, 2), int64. For many strings, a list
+            of such pairs. Special tokens are left out.
+
+        Raises:
+            TypeError: A text is not a string.
+            ValueError: No tokenizer was loaded.
+        """
+        single, texts = isinstance(texts, str), check_texts(texts)
+        tokenizer = self._checked_tokenizer(tokenizer)
+        encodings = self._tokenize(texts, tokenizer, offsets=True)
+        windows = [window for first in encodings for window in (first, *first.overflowing)]
+        vectors: dict[int, torch.Tensor] = {}
+        with self._evaluating():
+            for rows in self._passes([len(window.ids) for window in windows], batch_size):
+                outputs = self(*self._pad([windows[row].ids for row in rows])).last_hidden_state
+                vectors |= dict(zip(rows, outputs.float().cpu(), strict=True))
+        results, row = [], 0
+        for first in encodings:
+            count = 1 + len(first.overflowing)
+            each = [vectors[index] for index in range(row, row + count)]
+            results.append(merge_windows(windows[row : row + count], each, self._limits(tokenizer)[1]))
+            row += count
+        return results[0] if single else results
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Switch to evaluation mode, and to one thread in a forked process."""
+        was_training, threads = self.training, torch.get_num_threads()
+        # PyTorch's threads do not survive a fork: a forked process would wait for them forever.
+        is_forked = multiprocessing.current_process().pid != IMPORTED_BY
+        try:
+            self.eval()
+            if is_forked:
+                torch.set_num_threads(1)
+            yield
+        finally:
+            self.train(was_training)
+            if is_forked:
+                torch.set_num_threads(threads)
+
+    def _checked_tokenizer(self, tokenizer: PreTrainedTokenizerFast | None) -> PreTrainedTokenizerFast:
+        tokenizer = tokenizer or self.tokenizer
+        if tokenizer is None:
+            raise ValueError(f"There is no tokenizer: {self.tokenizer_problem}; pass encode(..., tokenizer=...).")
+        return tokenizer
+
+    def _limits(self, tokenizer: PreTrainedTokenizerFast) -> tuple[int | None, int]:
+        """Return the tokens of a window, None for any number, and how many of them are in the next window, too."""
         longest = tokenizer.model_max_length
         if self.config.position_encoding == "learned":
             longest = min(longest, self.config.max_position_embeddings)
+        room = longest - tokenizer.backend_tokenizer.num_special_tokens_to_add(False)
+        # A tokenizer without a limit reports one far beyond what the Rust code can hold.
+        return (longest, max(0, room // 4)) if longest < 1_000_000 else (None, 0)
+
+    def _tokenize(self, texts: list[str], tokenizer: PreTrainedTokenizerFast, offsets: bool = False) -> list[Any]:
+        """Return the encodings of the Rust tokenizer, truncated; `overflowing` holds the further windows."""
         # The Rust tokenizer is called directly, since transformers' wrapper takes longer than the tokenizer itself.
         backend = tokenizer.backend_tokenizer
-        # A tokenizer without a limit reports one far beyond what the Rust code can hold.
-        limit = longest if longest < 1_000_000 else None
+        limit, overlap = self._limits(tokenizer)
+        truncation = {"max_length": limit, "stride": overlap, "direction": tokenizer.truncation_side}
         # Settings are changed only if they differ, since other threads may be reading them.
         if backend.padding is not None:
             backend.no_padding()
-        if (backend.truncation or {}).get("max_length") != limit:
-            if limit is None:
-                backend.no_truncation()
-            else:
-                backend.enable_truncation(limit, direction=tokenizer.truncation_side)
+        if limit is None and backend.truncation is not None:
+            backend.no_truncation()
+        elif limit is not None and not truncation.items() <= (backend.truncation or {}).items():
+            backend.enable_truncation(**truncation)
+        encode = backend.encode_batch if offsets else backend.encode_batch_fast
         try:
-            encodings = backend.encode_batch_fast(texts)
+            return encode(texts)
         except TypeError:  # a lone surrogate, which Python strings can hold and UTF-8 cannot
-            texts = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
-            encodings = backend.encode_batch_fast(texts)
-        return [encoding.ids for encoding in encodings]
+            return encode([text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts])
 
     def _passes(self, lengths: list[int], batch_size: int) -> Iterator[list[int]]:
         """Yield the rows of each forward pass, longest texts first, so that hardly any of a pass is padding."""
@@ -661,12 +743,17 @@ class AsteriskModel(AsteriskPreTrainedModel):
             yield by_length[start : start + size]
             start += size
 
-    def _embed(self, token_ids: list[list[int]]) -> torch.Tensor:
-        """Pad and embed texts, the longest first, without normalising: (batch, embedding size), float32."""
+    def _pad(self, token_ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the token ids and the attention mask of texts, the longest first: (batch, length), int64."""
         lengths = torch.tensor([len(ids) for ids in token_ids])
         longest = max(1, len(token_ids[0]))
-        input_ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids in token_ids]).to(self.device)
-        attention_mask = (torch.arange(longest) < lengths[:, None]).long().to(self.device)
+        input_ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids in token_ids])
+        attention_mask = (torch.arange(longest) < lengths[:, None]).long()
+        return input_ids.to(self.device), attention_mask.to(self.device)
+
+    def _embed(self, token_ids: list[list[int]]) -> torch.Tensor:
+        """Embed texts, the longest first, without normalising: (batch, embedding size), float32."""
+        input_ids, attention_mask = self._pad(token_ids)
         return self._pool(self._contextualize(input_ids, attention_mask), attention_mask, self.projection)
 
 

@@ -123,6 +123,7 @@ def write_card(
         name=facts.repo_id.rstrip("/").rpartition("/")[2],
         on_hub=re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", facts.repo_id) is not None and not Path(facts.repo_id).exists(),
         has_onnx=has_onnx,
+        has_gguf=(folder / "gguf").is_dir(),
         parameters=checkpoint.model.num_parameters(),
         config=config,
         max_length=checkpoint.max_length,

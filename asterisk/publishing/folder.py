@@ -33,6 +33,7 @@ def build_folder(
     facts: CardFacts,
     dtype: str = "float32",
     compact: bool = False,
+    with_gguf: bool = False,
 ) -> dict[str, Any]:
     """Write the Hub folder; it appears complete and verified, or not at all.
 
@@ -42,7 +43,8 @@ def build_folder(
         pairs: Sentence pairs on which all forms are compared.
         facts: The publisher's statements; `facts.native` asks for the twin without remote code.
         dtype: "float32" or "float16", the precision of the weights in their file. They load as float32.
-        compact: Write only the smallest ONNX file.
+        compact: Write two ONNX files instead of four: model.onnx, stored in float16, and the smallest.
+        with_gguf: Write GGUF files, too.
 
     Returns:
         The record of [`asterisk.publishing.verification.verify`].
@@ -57,6 +59,10 @@ def build_folder(
     content = read_card_content(checkpoint, facts)
     with atomic_folder(output) as folder:
         write_model(checkpoint, folder, DTYPES[dtype], facts.native, compact)
+        if with_gguf:
+            from asterisk.publishing.gguf_export import write_gguf_files
+
+            write_gguf_files(checkpoint, folder / "gguf")
         save_tokenizer(checkpoint.tokenizer, folder)
         shutil.copy(resource("LICENSE"), folder / "LICENSE")
         record = verify(checkpoint, folder, pairs, half=dtype == "float16")

@@ -49,8 +49,8 @@ class _Outputs(torch.nn.Module):
         return outputs.last_hidden_state.float(), outputs.pooler_output.float()
 
 
-def write_onnx_files(checkpoint: Checkpoint, folder: Path, smallest_only: bool = False) -> None:
-    """Create the folder with the four files, or only with the smallest."""
+def write_onnx_files(checkpoint: Checkpoint, folder: Path, compact: bool = False) -> None:
+    """Create the folder with the four files, or with two: the full one, stored in float16, and the smallest."""
     folder.mkdir(parents=True, exist_ok=True)
     model = copy.deepcopy(checkpoint.model)
     # Eager attention needs no special case for rows without tokens; its graph is smaller.
@@ -60,8 +60,11 @@ def write_onnx_files(checkpoint: Checkpoint, folder: Path, smallest_only: bool =
     smallest = onnx.load(folder / QUANTIZED)
     quantize_table(smallest)
     onnx.save(smallest, folder / SMALLEST)
-    if smallest_only:
-        (folder / FULL).unlink()
+    if compact:
+        full = onnx.load(folder / FULL)
+        store_in_half(full)
+        store_table_in_half(full)
+        onnx.save(full, folder / FULL)
         (folder / QUANTIZED).unlink()
         return
     # Export in half precision instead of converting: the model pools in float32, because sums and norms overflow.
@@ -130,22 +133,38 @@ def quantize_matrices(file: Path) -> ModelProto:
             nodes_to_exclude=[node.name for node in exact],
         )
         quantized = onnx.load(target)
-    store_in_half(quantized, except_for=_token_lookup(model).input[0])
+    store_in_half(quantized)
     return quantized
 
 
-def store_in_half(model: ModelProto, except_for: str) -> None:
-    """Store float32 matrices in float16, except the one named; onnxruntime converts them back when it loads them."""
-    graph = model.graph
+def store_in_half(model: ModelProto) -> None:
+    """Store float32 matrices in float16, except the token table; onnxruntime converts them back when it loads them."""
+    graph, table = model.graph, _token_lookup(model).input[0]
     casts = []
-    tables = [each for each in graph.initializer if each.data_type == TensorProto.FLOAT and len(each.dims) == 2]
-    for weight in [each for each in tables if each.name != except_for]:
-        halved = numpy_helper.to_array(weight).astype(np.float16)
-        graph.initializer.remove(weight)
-        graph.initializer.append(numpy_helper.from_array(halved, f"{weight.name}_half"))
+    matrices = [each for each in graph.initializer if each.data_type == TensorProto.FLOAT and len(each.dims) == 2]
+    for weight in [each for each in matrices if each.name != table]:
+        _store_in_half(graph, weight, f"{weight.name}_half")
         casts.append(helper.make_node("Cast", [f"{weight.name}_half"], [weight.name], to=TensorProto.FLOAT))
     _replace(graph.node, [*casts, *graph.node])
     onnx.checker.check_model(model)
+
+
+def store_table_in_half(model: ModelProto) -> None:
+    """Store the token table in float16; only the rows that a text needs are converted."""
+    graph, lookup = model.graph, _token_lookup(model)
+    _store_in_half(graph, next(each for each in graph.initializer if each.name == lookup.input[0]), "table_half")
+    nodes = [
+        helper.make_node("Gather", ["table_half", INPUTS[0]], ["token_rows_half"]),
+        helper.make_node("Cast", ["token_rows_half"], [lookup.output[0]], to=TensorProto.FLOAT),
+    ]
+    position = list(graph.node).index(lookup)
+    _replace(graph.node, [*graph.node[:position], *nodes, *graph.node[position + 1 :]])
+    onnx.checker.check_model(model)
+
+
+def _store_in_half(graph: Any, weight: TensorProto, name: str) -> None:
+    graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), name))
+    graph.initializer.remove(weight)
 
 
 def with_plain_products(proto: ModelProto) -> ModelProto:

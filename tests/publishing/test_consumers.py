@@ -1,6 +1,7 @@
 """The snippet for each consumer gives the model's vectors; other kinds of folders are refused."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from benchmarks.consumer_snippets import (
     NATIVE,
     ONNX,
     ONNXRUNTIME,
+    PAGE,
     PIPELINE,
     PYTHON_FRAME,
+    READ_BACK,
     REMOTE,
     SENTENCE_TRANSFORMERS,
+    page_snippet,
 )
 from benchmarks.consumers import CONSUMERS, ENVIRONMENTS, ConsumerFailure, answer, compare, real_texts
 from modeling_asterisk import AsteriskModel
@@ -99,3 +103,11 @@ def test_folders_of_another_kind_are_refused(published: Path, tmp_path: Path, ru
         result = run_script("-m", "benchmarks.consumers", "--model", model, "--native", native)
         assert result.returncode == 2
         assert result.stderr.strip() == f"error: {model} {message}"
+
+
+def test_every_database_of_the_page_is_a_consumer() -> None:
+    sections = re.findall(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name in sections if name in READ_BACK] == list(READ_BACK)
+    for name in READ_BACK:
+        compile(page_snippet(name), name, "exec")
+        assert CONSUMERS[name].snippet == page_snippet(name)

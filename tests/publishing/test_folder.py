@@ -231,11 +231,18 @@ def test_a_native_twin_holds_no_file_that_leaves_the_embedding_space(small_run: 
     assert len(python_snippets(card)) == 1
 
 
-def test_a_compact_folder_holds_only_the_smallest_onnx_file(tmp_path: Path) -> None:
+def test_a_compact_folder_holds_a_full_onnx_file_in_half_precision_and_the_smallest(tmp_path: Path) -> None:
     folder = tmp_path / "hub"
     checkpoint = load_checkpoint(head_folder(tmp_path))
     record = build_folder(checkpoint, folder, few_pairs(), CardFacts(repo_id="me/compact"), "float16", compact=True)
-    assert [path.name for path in (folder / "onnx").iterdir()] == ["model_int8.onnx"]
+    # text-embeddings-inference and other servers ask for model.onnx.
+    assert {path.name for path in (folder / "onnx").iterdir()} == {"model.onnx", "model_int8.onnx"}
+    full = onnx.load(folder / "onnx" / "model.onnx")
+    matrices = [each.data_type for each in full.graph.initializer if len(each.dims) == 2]
+    assert onnx.TensorProto.FLOAT16 in matrices
+    assert onnx.TensorProto.FLOAT not in matrices
+    assert [each.type.tensor_type.elem_type for each in full.graph.output] == [onnx.TensorProto.FLOAT]
+    assert record["forms"]["onnx/model.onnx"]["lowest_cosine"] > 0.9999
     # transformers.js finds this file by default, and the key does not disturb transformers.
     assert read_json(folder / "config.json")["transformers.js_config"] == {"dtype": "int8"}
     assert AutoConfig.from_pretrained(folder, trust_remote_code=True).model_type == "asterisk"
@@ -243,4 +250,4 @@ def test_a_compact_folder_holds_only_the_smallest_onnx_file(tmp_path: Path) -> N
     card = (folder / "README.md").read_text()
     assert "model_int8.onnx" in card
     assert "model_quantized.onnx" not in card
-    assert onnx_file(folder, "").name == "model_int8.onnx"
+    assert onnx_file(folder, "").name == "model.onnx"
