@@ -1,7 +1,9 @@
 """Conversion of local files to the data of MTEB's task classes."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
 from mteb.abstasks.task_metadata import TaskMetadata
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, listed, short
 from asterisk.evaluation.local_tasks import COLUMNS, LocalTask
 from asterisk.evaluation.sts import SentencePairs
 
@@ -22,6 +24,22 @@ SUFFIX = ".parquet"
 DEFAULTS: dict[str, tuple[Any, str]] = {
     "Classification": (AbsTaskClassification, "accuracy"),
     "PairClassification": (AbsTaskPairClassification, "max_ap"),
+}
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+# What a column may hold, for a message, and the check of a value.
+TEXT, NUMBER, LABEL = "text", "a finite number", "a label (a word or a number)"
+CHECKS: dict[str, Callable[[Any], bool]] = {
+    TEXT: lambda value: isinstance(value, str),
+    NUMBER: _is_number,
+    LABEL: lambda value: isinstance(value, (str, Real)),
 }
 
 
@@ -92,7 +110,7 @@ def sentence_pairs(task: LocalTask, folder: Path) -> SentencePairs | None:
     """Read the pairs and human scores of an STS task; None for another type."""
     if task.type != "STS":
         return None
-    first, second, scores = _read(folder, task.test, task.columns or COLUMNS["STS"])
+    first, second, scores = _read(folder, task.test, task.columns or COLUMNS["STS"], (TEXT, TEXT, NUMBER))
     return SentencePairs(task.name, first, second, [float(score) for score in scores])
 
 
@@ -117,8 +135,8 @@ def _check_file(file: Path, columns: Sequence[str], task: str) -> None:
             )
 
 
-def _read(folder: Path, names: Sequence[str], columns: Sequence[str]) -> list[list[Any]]:
-    """Read columns, each concatenated over the files."""
+def _read(folder: Path, names: Sequence[str], columns: Sequence[str], kinds: Sequence[str]) -> list[list[Any]]:
+    """Read columns of these kinds, each concatenated over the files."""
     values: list[list[Any]] = [[] for _ in columns]
     for name in names:
         file = folder / f"{name}{SUFFIX}"
@@ -128,19 +146,34 @@ def _read(folder: Path, names: Sequence[str], columns: Sequence[str]) -> list[li
             # NaN is the only value that differs from itself.
             if missing := [row for row, value in enumerate(cells) if value is None or value != value]:
                 raise UserError(f"{file}: row {missing[0]} has no {column!r}; correct or delete the row.")
+            if wrong := [row for row, value in enumerate(cells) if not CHECKS[kinds[index]](value)]:
+                raise UserError(
+                    f"{file}: row {wrong[0]} of column {column!r} holds {short(cells[wrong[0]])} instead of "
+                    f"{kinds[index]}."
+                )
             values[index] += cells
+    if names and not values[0]:
+        raise UserError(f"{folder / names[0]}{SUFFIX} has no rows.")
     return values
 
 
 def _load_sts(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
-    first, second, scores = _read(folder, task.test, columns)
+    first, second, scores = _read(folder, task.test, columns, (TEXT, TEXT, NUMBER))
+    if len(set(scores)) < 2:
+        raise UserError(f"{folder / task.test[0]}{SUFFIX} must have at least two pairs with different scores.")
     pairs = {"sentence1": first, "sentence2": second, "score": [float(score) for score in scores]}
     return DatasetDict(test=Dataset.from_dict(pairs))
 
 
 def _load_classification(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
-    splits = {split: _read(folder, names, columns) for split, names in (("train", task.train), ("test", task.test))}
-    names = task.labels or sorted({label for _, labels in splits.values() for label in labels})
+    parts = (("train", task.train), ("test", task.test))
+    splits = {split: _read(folder, names, columns, (TEXT, LABEL)) for split, names in parts}
+    found = {label for _, labels in splits.values() for label in labels}
+    if len({isinstance(label, str) for label in found}) > 1:
+        raise UserError(f"The labels of {task.name} in {folder} are words and numbers; write them alike.")
+    if task.labels and (unknown := found.difference(task.labels)):
+        raise UserError(f"{task.name} has the labels {listed(task.labels)}, but {folder} also has {unknown.pop()!r}.")
+    names = task.labels or sorted(found)
     return classification_data({split: (texts, labels) for split, (texts, labels) in splits.items() if texts}, names)
 
 
@@ -156,14 +189,14 @@ def classification_data(splits: dict[str, tuple[list[str], list[str]]], classes:
 
 
 def _load_pairs(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
-    first, second, labels = _read(folder, task.test, columns)
+    first, second, labels = _read(folder, task.test, columns, (TEXT, TEXT, LABEL))
     positive = task.labels[-1] if task.labels else "1"
     numbers = [int(str(label) == positive) for label in labels]
     return DatasetDict(test=Dataset.from_dict({"sentence1": first, "sentence2": second, "label": numbers}))
 
 
 def _load_clustering(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
-    texts, labels = _read(folder, task.test, columns)
+    texts, labels = _read(folder, task.test, columns, (TEXT, LABEL))
     kept = [(text, label) for text, label in zip(texts, labels, strict=True) if text.strip()]
     # In MTEB's older clustering tasks, one row is a whole set.
     one_set = {"sentences": [[text for text, _ in kept]], "labels": [[label for _, label in kept]]}
@@ -172,10 +205,10 @@ def _load_clustering(task: LocalTask, folder: Path, columns: tuple[str, ...]) ->
 
 def _load_retrieval(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> dict[str, Any]:
     corpus, queries, judgements = task.test
-    ids, titles, texts = _read(folder, [corpus], (columns[0], "title", columns[1]))
-    query_ids, questions = _read(folder, [queries], columns[:2])
+    ids, titles, texts = _read(folder, [corpus], (columns[0], "title", columns[1]), (TEXT,) * 3)
+    query_ids, questions = _read(folder, [queries], columns[:2], (TEXT, TEXT))
     relevant: dict[str, dict[str, int]] = {}
-    for query, document, score in zip(*_read(folder, [judgements], columns[2:]), strict=True):
+    for query, document, score in zip(*_read(folder, [judgements], columns[2:], (TEXT, TEXT, NUMBER)), strict=True):
         relevant.setdefault(query, {})[document] = score
     return {
         "test": {

@@ -106,3 +106,36 @@ def test_a_file_without_a_column_or_value_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sts" / "STS16.test.parquet").write_text("no table")
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         find_tasks("STS16", folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sentence1": [1, 2]}, "row 0 of column 'sentence1' holds 1 instead of text"),
+        ({"score": ["1", "x"]}, "row 1 of column 'score' holds 'x' instead of a finite number"),
+        ({"score": [1.0, 1.0]}, "at least two pairs with different scores"),
+        ({"sentence1": [], "sentence2": [], "score": []}, "has no rows"),
+    ],
+)
+def test_pairs_of_other_kinds_are_refused(changes: dict, message: str, tmp_path: Path) -> None:
+    folder = sts_folder(tmp_path, **{"sentence1": ["a", "b"], "sentence2": ["c", "d"], "score": [1.0, 2.0], **changes})
+    (task,) = find_tasks("STS16", folder)
+    with pytest.raises(UserError, match=message):
+        task.load()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([["x"], ["y"]], r"row 0 of column 'label' holds \['x'\] instead of a label"),
+        ([0, 1], "The labels of EmotionClassification in .* are words and numbers"),
+    ],
+)
+def test_labels_of_other_kinds_are_refused(labels: list, message: str, tmp_path: Path) -> None:
+    (tmp_path / "classification").mkdir()
+    for split, column in (("train", ["x", "y"]), ("test", labels)):
+        table = pa.table({"text": ["a", "b"], "label": column})
+        pq.write_table(table, tmp_path / "classification" / f"Emotion.{split}.parquet")
+    (task,) = find_tasks("EmotionClassification", str(tmp_path))
+    with pytest.raises(UserError, match=message):
+        task.load()
