@@ -17,39 +17,30 @@ from pathlib import Path
 from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.data.arguments import FileFormat
-
-DTYPES = ("float32", "float16")
+from asterisk.models.arguments import EncoderArguments
 
 
 @dataclass
 class TextArguments:
     """Texts: the texts to embed."""
 
-    texts: list[str] = option([], "files, folders, patterns or Hub datasets; may stand first, without the flag")
+    texts: list[str] = option(
+        [], "files, folders, patterns or Hub datasets; may stand first, without the flag", required=True
+    )
     text_column: str = option("text", "column of the tables that holds the text")
-
-
-@dataclass
-class ModelArguments:
-    """Model: the encoder, and how it computes."""
-
-    model: str = option("", "any model that evaluate_mteb.py takes: a folder, a Hub id, a file.onnx")
-    truncate_dim: int | None = option(None, "keep only this many leading dimensions")
-    precision: str = option("float32", "float32, bfloat16 or auto")
-    batch_size: int = option(128, "texts per forward pass")
-    trust_remote_code: bool = option(False, "run the code that comes with the model")
+    batch_size: int = option(128, "texts per forward pass", least=1)
 
 
 @dataclass
 class OutputArguments:
     """Output: the file of vectors."""
 
-    output_file: str = option("", "the file to write; ends in .npy")
-    dtype: str = option("float32", "type of the numbers: float32 or float16")
+    output_file: str = option("", "the file to write; ends in .npy", required=True)
+    dtype: str = option("float32", "type of the numbers: float32 or float16", choices=("float32", "float16"))
 
 
 @dataclass
-class EmbedArguments(OutputArguments, ModelArguments, FileFormat, TextArguments):
+class EmbedArguments(OutputArguments, EncoderArguments, FileFormat, TextArguments):
     """All arguments of embed.py."""
 
 
@@ -70,13 +61,8 @@ def main() -> None:
             yield from read_texts(file, arguments.text_column, arguments)
 
     processes = this_process()
-    encoder = load_encoder(
-        arguments.model,
-        truncate_dim=arguments.truncate_dim,
-        precision=arguments.precision,
-        device=str(processes.device),
-        trust_remote_code=arguments.trust_remote_code,
-    )
+    arguments.device = arguments.device or str(processes.device)
+    encoder = load_encoder(arguments.model, truncate_dim=arguments.truncate_dim, **arguments.loading_options())
     output = Path(arguments.output_file)
     number = write_embeddings(encoder, texts, output, processes, arguments.batch_size, arguments.dtype)
     if processes.is_main_process:
@@ -84,19 +70,12 @@ def main() -> None:
 
 
 def check(arguments: EmbedArguments) -> None:
-    """Refuse wrong arguments before anything is loaded."""
-    for name, example in (("texts", "texts.txt"), ("model", "release/asterisk"), ("output_file", "vectors.npy")):
-        if not getattr(arguments, name):
-            raise UserError(f"--{name} is missing, such as {example}; --help shows whole commands.")
+    """Refuse a wrong output file before anything is loaded."""
     output = Path(arguments.output_file)
     if output.suffix != ".npy":
         raise UserError(f"--output_file must end in .npy, unlike {output}.")
     if not output.parent.is_dir():
         raise UserError(f"There is no folder {output.parent} to write {output.name} to; make it first.")
-    if arguments.dtype not in DTYPES:
-        raise UserError(f"--dtype must be float32 or float16, not {arguments.dtype!r}.")
-    if arguments.batch_size < 1:
-        raise UserError(f"--batch_size must be at least 1, not {arguments.batch_size}.")
 
 
 if __name__ == "__main__":

@@ -222,7 +222,7 @@ def ablation_table(results: dict[str, Any]) -> tuple[list[str], list[list[str]]]
                 f"{result['tokens_per_second']:,.0f}",
             ]
         )
-    head = ["change", "STS-B dev", "SICK dev", "mean, against the first", "cosine to the teacher", "parameters"]
+    head = ["change", "STS-B dev", "SICK dev", "difference of the mean", "cosine to the teacher", "parameters"]
     return [*head, "seconds of training", "tokenizer, tokens/s"], rows
 
 

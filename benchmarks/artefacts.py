@@ -40,7 +40,7 @@ def main() -> None:
     rows = [
         (reader, str(own["refused"]), f"{own['seconds']:.2f}", f"{own['peak_mb']:.0f}") for reader, own in sums.items()
     ]
-    head = ("reader", "artefacts refused", "seconds, at most", "MB beyond the program's own, at most")
+    head = ("reader", "artefacts refused", "maximum seconds", "maximum added MB")
     write_record("artefacts_by_reader", {"machine": machine(), "readers": sums}, head, rows)
 
 

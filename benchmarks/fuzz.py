@@ -76,7 +76,7 @@ WORDS = {
 
 INSTRUMENTED = ["asterisk", "modeling_asterisk", "yaml"]
 SECONDS, MEGABYTES, MOST_BYTES = 60, 2_048, 2_048
-HEAD = ("target", "cases", "of them answered", "branches of the seeds", "branches reached", "cases a second")
+HEAD = ("target", "cases", "accepted", "branches of the seeds", "branches reached", "cases/s")
 
 
 def fuzz(targets: Any, name: str, cases: int, seed: int) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def main() -> None:
         ]
         for size, result in found.items()
     ]
-    head = ["texts", "seconds", "sentences/s", "memory, MB", "file of the vectors, MB"]
+    head = ["texts", "seconds", "sentences/s", "memory, MB", "vectors file, MB"]
     write_record("growth", {"machine": machine(), "model": options.model, "sizes": found}, head, rows)
 
 

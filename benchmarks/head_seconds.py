@@ -48,7 +48,7 @@ def main() -> None:
         name: [statistics.median(each) for each in zip(*counted[1:], strict=True)] for name, counted in turns.items()
     }
     rows = [[name, f"{seconds:.1f}", f"{megabytes:,.0f}"] for name, (seconds, megabytes) in medians.items()]
-    head = ["the whole command", "seconds", "memory, MB"]
+    head = ["command", "seconds", "memory, MB"]
     write_record("head_seconds", {"machine": machine(), "turns": turns, "medians": medians}, head, rows)
 
 

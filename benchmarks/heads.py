@@ -312,7 +312,7 @@ def write_means(lines: list[dict[str, Any]]) -> None:
                     f"{mean['sentences_per_second']:,.0f}",
                 ]
             )
-    head = ["classifier", "sets", "accuracy", "macro-F1", "of the regression on the teacher's vectors"]
+    head = ["classifier", "sets", "accuracy", "macro-F1", "accuracy ÷ regression on the teacher's vectors"]
     head += ["seconds to train", "sentences/s"]
     write_record("heads_means", {"machine": machine(), "means": means}, head, rows)
 

@@ -295,7 +295,7 @@ def write_ratios(total: dict[str, float], latency: dict[str, dict[str, float]]) 
         "machine": machine(),
         "ratios": {name: {"reached": ratio, "wanted": least} for name, ratio, least in found},
     }
-    write_record("inference_ratios", record, ["ratio", "reached", "wanted", "holds", "of what was wanted"], rows)
+    write_record("inference_ratios", record, ["ratio", "measured", "target", "met", "measured ÷ target"], rows)
 
 
 def plot(total: dict[str, float]) -> None:

@@ -128,7 +128,7 @@ def main() -> None:
     rows = [
         [name, f"{measured[phase]['seconds']:.2f}", f"{measured[phase]['mb']:.0f}"] for phase, name in PHASES.items()
     ]
-    head = [f"a store of {SHARDS:,} shards", "seconds of the processor", "memory, MB"]
+    head = [f"a store of {SHARDS:,} shards", "CPU seconds", "memory, MB"]
     write_record("many_shards", {"machine": machine(), "phases": measured}, head, rows)
 
 

@@ -48,8 +48,9 @@ def options_page() -> str:
 
 def arguments_of(program: str) -> type:
     """The dataclass of a program's arguments: the one with most fields."""
-    classes = [each for each in vars(importlib.import_module(program)).values() if dataclasses.is_dataclass(each)]
-    return max((each for each in classes if isinstance(each, type)), key=lambda each: len(dataclasses.fields(each)))
+    members = vars(importlib.import_module(program))
+    classes = [each for name, each in members.items() if name.endswith("Arguments")]
+    return max(classes, key=lambda each: len(dataclasses.fields(each)))
 
 
 def default(field: dataclasses.Field) -> str:

@@ -3,6 +3,8 @@
 import argparse
 import dataclasses
 import difflib
+import math
+import operator
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +17,14 @@ from asterisk.core.errors import UserError
 
 Arguments = TypeVar("Arguments")
 
+# Limits of an option's value: the words of the message, and the comparison with the limit.
+LIMITS = {
+    "above": ("above", operator.gt),
+    "least": ("at least", operator.ge),
+    "below": ("below", operator.lt),
+    "most": ("at most", operator.le),
+}
+
 
 def option(default: Any, help_text: str, **metadata: Any) -> Any:
     """Declare a dataclass field as a command-line option.
@@ -22,7 +32,8 @@ def option(default: Any, help_text: str, **metadata: Any) -> Any:
     Args:
         default: The default value; a list is copied for each instance.
         help_text: One line for `--help`, without a full stop.
-        metadata: Further arguments for `argparse`, such as `action`.
+        metadata: `required` (bool), `choices` (words) or one of [`LIMITS`], which [`parse_arguments`] checks; and
+            further arguments for `argparse`, such as `action`.
     """
     metadata = {"help": help_text, **metadata}
     if isinstance(default, list):
@@ -43,7 +54,7 @@ def parse_arguments(
         first: The field whose values may come first, without its flag.
 
     Raises:
-        UserError: The recipe cannot be read, a field or flag is unknown, or a value has the wrong type.
+        UserError: The recipe cannot be read, a field or flag is unknown or required, or a value is wrong.
     """
     argv = sys.argv[1:] if argv is None else argv
     if first and argv and not argv[0].startswith("-"):
@@ -62,15 +73,30 @@ def parse_arguments(
     )
     if unknown:
         raise UserError(_unknown_option(unknown[0], parser.actions))
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if field.metadata.get("required") and not getattr(arguments, field.name):
+            raise UserError(f"--{field.name} is missing; --help shows whole commands.")
+    check_options(arguments)
     return arguments
 
 
-def parse_yaml(text: str) -> Any:
-    """Parse YAML like `yaml.safe_load`, but refuse aliases: nested aliases can exhaust memory.
+def check_options(arguments: Any) -> None:
+    """Raise a [`UserError`] for a value outside the limits or choices that its [`option`] declares; None passes."""
+    for field in dataclasses.fields(arguments):
+        value = getattr(arguments, field.name)
+        limits = {name: field.metadata[name] for name in LIMITS if name in field.metadata}
+        wanted = " and ".join(f"{LIMITS[name][0]} {limit}" for name, limit in limits.items())
+        is_right = value is None or all(LIMITS[name][1](value, limit) for name, limit in limits.items())
+        if isinstance(value, float):
+            is_right = is_right and math.isfinite(value)
+        if choices := field.metadata.get("choices"):
+            wanted, is_right = f"{', '.join(choices[:-1])} or {choices[-1]}", value in choices
+        if not is_right:
+            raise UserError(f"--{field.name} must be {wanted or 'finite'}, not {value!r}.")
 
-    Raises:
-        yaml.YAMLError, RecursionError: The text is not YAML, contains an alias, or is nested too deeply.
-    """
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML like `yaml.safe_load`, but refuse aliases (YAMLError): nested ones can exhaust memory."""
     return _PlainLoader(text).get_single_data()
 
 
@@ -110,6 +136,7 @@ def _parser(kind: Any, description: str) -> Any:
             super().__init__(kind, **options)
 
         def add_argument(self, *flags: str, **options: Any) -> argparse.Action:  # type: ignore[override]
+            options = {name: value for name, value in options.items() if name not in ("required", "choices", *LIMITS)}
             name = flags[0].lstrip("-").removeprefix("no_")
             flags = tuple(flag for flag in flags if "-" not in flag.lstrip("-"))
             default = options.get("default")

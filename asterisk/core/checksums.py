@@ -4,30 +4,29 @@ import hashlib
 from pathlib import Path
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import atomic_file
+from asterisk.core.files import write_text
 
 CHECKSUMS = "SHA256SUMS"
 
 
 def write_checksums(folder: Path) -> None:
     """Write SHA256SUMS in the format that `sha256sum --check` reads."""
-    lines = [f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
-    with atomic_file(folder / CHECKSUMS) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    write_text(folder / CHECKSUMS, "".join(checksum_line(path, folder) for path in _files(folder)))
+
+
+def checksum_line(path: Path, folder: Path) -> str:
+    """Return the line of a file in SHA256SUMS."""
+    return f"{file_hash(path)}  {path.relative_to(folder).as_posix()}\n"
 
 
 def verify_checksums(folder: Path, remedy: str) -> list[Path]:
     """Check each file of the folder against SHA256SUMS.
 
-    Args:
-        folder: The folder to check.
-        remedy: The end of the error message: what the user should do.
-
     Returns:
         The files listed in SHA256SUMS, and SHA256SUMS itself.
 
     Raises:
-        UserError: There is no SHA256SUMS, or a file is missing, changed or not listed.
+        UserError: A file is missing, changed or not listed; `remedy` ends the message.
     """
     checksums = folder / CHECKSUMS
     if not checksums.is_file():

@@ -17,7 +17,7 @@ def progress_bar(desc: str, unit: str, total: int | None = None, initial: int = 
     Args:
         desc: A label for the work.
         unit: The name of the items, in the plural.
-        total: The number of items, if known.
+        total: The number of items, if known; `initial` of them are done.
         initial: The number of items already done.
         shown: Whether to show the bar; true on one rank only.
     """

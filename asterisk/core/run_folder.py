@@ -11,19 +11,10 @@ RUN_FILE = "run.json"
 
 
 def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
-    """Refuse requested settings that differ from the recorded ones.
+    """Raise a [`UserError`] that names the first `wanted` setting that differs from the one `found` in `path`.
 
     URL secrets are ignored. A setting that only one side has, because versions differ, is ignored if it is None, 0,
-    false or empty.
-
-    Args:
-        path: The file or folder with the recorded settings, for the message.
-        found: The recorded settings.
-        wanted: The requested settings.
-        remedy: The end of the error message: what the user should do.
-
-    Raises:
-        UserError: Names the first setting that differs.
+    false or empty. `remedy` ends the message.
     """
     found, wanted = redact(found), redact(wanted)
     for name in {**wanted, **found}:

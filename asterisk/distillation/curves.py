@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.files import atomic_file, report_write_errors
+from asterisk.core.files import atomic_file, report_write_errors, write_text
 
 Point = dict[str, Any]
 """One measurement: step, loss, scores (name → value), learning_rate, sentences_per_second, seconds."""
@@ -23,8 +23,7 @@ def read_curves(path: Path) -> list[Point]:
 
 def write_curves(points: list[Point], path: Path) -> None:
     """Replace the points of a run."""
-    with atomic_file(path) as temporary:
-        temporary.write_text("".join(json.dumps(point) + "\n" for point in points), encoding="utf-8")
+    write_text(path, "".join(json.dumps(point) + "\n" for point in points))
 
 
 def append_point(point: Point, path: Path) -> None:

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from asterisk.core.files import atomic_file, read_json, write_json
+from asterisk.core.files import read_json, write_json, write_text
 from asterisk.distillation.loop import Distillation
-from asterisk.evaluation.agreement import measure_agreement
+from asterisk.evaluation.agreement import compare_vectors
 from asterisk.evaluation.embedding_map import embedding_map
 from asterisk.evaluation.plots import ComparedModel
-from asterisk.evaluation.report import write_report
+from asterisk.evaluation.report import Report
 from asterisk.evaluation.retention import BenchmarkResult, RetainedScore, measure_retention
 from asterisk.evaluation.sts import Measurement, SentencePairs, measure, sts_table
 from asterisk.models.checkpoints import load_student
 from asterisk.models.encoder import TextEncoder
 from asterisk.models.load import load_encoder
 from asterisk.models.resolve import resolve_model
-from asterisk.models.static import distil_static, static_encoder
+from asterisk.models.static import static_encoder, untrained_static
 from asterisk.reporting.names import display_name
 
 # A map of fewer held-out texts shows nothing.
@@ -43,8 +43,7 @@ def report_results(
     if [pairs.name for pairs in benchmarks] != measured_names or (has_report and not page.exists()):
         measurements = measure_models(model, teacher, encoder, benchmarks) if benchmarks else []
         if benchmarks:
-            with atomic_file(folder / "results.md") as temporary:
-                temporary.write_text(sts_table(measurements) + "\n", encoding="utf-8")
+            write_text(folder / "results.md", sts_table(measurements) + "\n")
             write_json(results, [line.numbers() for line in measurements])
         if has_report:
             write_agreement_report(page.parent, model, teacher, distillation, measurements, benchmarks)
@@ -75,7 +74,7 @@ def measure_models(
         return [measure("before training", load_encoder(encoder), benchmarks), trained]
     if teacher.partition(":")[0] in ("api", "vectors"):
         return [trained]
-    static = static_encoder(distil_static(resolve_model(teacher), trained.dimensions))
+    static = static_encoder(untrained_static(resolve_model(teacher), trained.dimensions))
     return [
         measure(f"teacher: {display_name(teacher)}", load_encoder(teacher), benchmarks),
         measure("model2vec (untrained)", TextEncoder(f"static:{teacher}", static), benchmarks),
@@ -110,15 +109,14 @@ def write_agreement_report(
     token_ids = [line[: int(length)].tolist() for line, length in zip(ids, mask.sum(axis=1), strict=True)]
     has_teacher_line = len(measurements) > 1 and measurements[0].model.startswith("teacher")
     compared = measurements if has_teacher_line else ()
-    write_report(
-        folder,
+    Report(
         display_name(str(student)),
         display_name(teacher),
-        measure_agreement(vectors, target, texts, token_ids, projection.cpu().numpy()),
+        compare_vectors(vectors, target, texts, token_ids, projection.cpu().numpy()),
         _retained(measurements[-1], measurements[0], benchmarks) if has_teacher_line else (),
         embedding_map(vectors, target, texts),
         [ComparedModel(line.model, line.mean_score, line.sentences_per_second, line.bytes) for line in compared],
-    )
+    ).write(folder)
 
 
 def _retained(student: Measurement, teacher: Measurement, benchmarks: Sequence[SentencePairs]) -> list[RetainedScore]:

@@ -84,11 +84,15 @@ def distil(arguments: DistillationArguments) -> None:
     pairs = read_pairs(arguments.pairs, arguments.pair_columns, arguments) if arguments.pairs else None
     scored_pairs = read_scored_pairs(arguments.scored_pairs, arguments) if arguments.scored_pairs else None
     labelled = read_label_tasks(arguments.label_tasks) if arguments.label_tasks else None
-    teachers = [_load_teacher(name, arguments) for name in [arguments.teacher, *arguments.more_teachers] if name]
+    store_dir = str(arguments.store_dir or folder / "store")
+    teachers = [
+        load_teacher(dataclasses.replace(arguments, teacher=name), arguments.text_column, _store_of(store_dir, index))
+        for index, name in enumerate([arguments.teacher, *arguments.more_teachers])
+        if name
+    ]
     teacher = teachers[0] if teachers else None
 
     # The corpus, the tokenizer and the teacher's vectors.
-    store_dir = arguments.store_dir or folder / "store"
     store_folder = RemoteFolder(store_dir).local
     corpus = _make_corpus(arguments, store_folder / "corpus", pairs, scored_pairs, labelled)
     # An invalid tokenizer must fail before the teacher embeds the corpus, which may cost hours or money.
@@ -98,7 +102,7 @@ def distil(arguments: DistillationArguments) -> None:
         assert teacher is not None  # checked by _check_student
         texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
         tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
-    store = _embed(arguments, corpus, teachers, str(store_dir)) if teachers else None
+    store = _embed(arguments, corpus, teachers, store_dir) if teachers else None
 
     # The student and its token ids.
     set_seed(arguments.seed)
@@ -157,7 +161,7 @@ def distil(arguments: DistillationArguments) -> None:
     )
     if state.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
-        record = {"recipe": recipe, "versions": _versions(), "store_dir": redact(str(store_dir))}
+        record = {"recipe": recipe, "versions": _versions(), "store_dir": redact(store_dir)}
         record |= {"processes": processes}
         write_json(folder / RUN_FILE, record)
 
@@ -184,26 +188,19 @@ def distil(arguments: DistillationArguments) -> None:
         report_results(folder, arguments.teacher, arguments.encoder, distillation, test)
 
 
-def _load_teacher(name: str, arguments: DistillationArguments) -> Teacher:
-    return load_teacher(
-        name,
-        arguments.teacher_dtype,
-        arguments.teacher_pooling,
-        text_column=arguments.text_column,
-        base_url=arguments.base_url or None,
-        key_variable=arguments.key_variable,
-        api_batch_size=arguments.api_batch_size or None,
-    )
+def _store_of(store_dir: str, index: int) -> str:
+    """The stores of further teachers lie in the first one's folder."""
+    return f"{store_dir}/teacher-{index + 1}" if index else store_dir
 
 
 def _embed(
     arguments: DistillationArguments, corpus: Corpus, teachers: Sequence[Teacher], store_dir: str
 ) -> EmbeddingStore | JoinedStore:
-    """Embed the corpus with every teacher; the stores of further teachers lie in the first one's folder."""
+    """Embed the corpus with every teacher."""
     stores = []
     names = [arguments.teacher, *arguments.more_teachers]
     for index, (name, teacher) in enumerate(zip(names, teachers, strict=True)):
-        stores.append(embed_corpus(corpus, teacher, f"{store_dir}/teacher-{index + 1}" if index else store_dir))
+        stores.append(embed_corpus(corpus, teacher, _store_of(store_dir, index)))
         truncated = f"{stores[-1].truncated / len(stores[-1]):.2%}"
         this_process().print(f"Teacher: {name}, {teacher.dimension} dimensions, {truncated} of sentences truncated.")
     return JoinedStore(stores, arguments.teacher_weights or [1.0] * len(stores)) if len(stores) > 1 else stores[0]

@@ -1,7 +1,8 @@
 """How similarly a student and its teacher embed texts that neither was trained on."""
 
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,6 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 LENGTH_BOUNDS = (8, 16, 32, 64, 128)
 MAX_LISTED = 20
 PLOTTED_PAIRS = 1_000
-CHUNK_ROWS = 1_024
 
 
 @dataclass
@@ -73,8 +73,8 @@ class DifferingPair:
 
 
 @dataclass
-class AgreementMeasures:
-    """The result of [`measure_agreement`]; `dataclasses.asdict` turns it into JSON.
+class Agreement:
+    """The result of [`compare_vectors`]; `dataclasses.asdict` turns it into JSON.
 
     `uniformity`, `anisotropy` and `similarities` (histograms of the sampled pairs' cosines) have the keys `student`
     and `teacher`. `random_pairs` and `near_pairs` are for a scatter plot: (student's cosine, teacher's cosine).
@@ -100,14 +100,14 @@ class AgreementMeasures:
     near_pairs: list[tuple[float, float]]
 
 
-def measure_agreement(
+def compare_vectors(
     student_vectors: np.ndarray,
     teacher_vectors: np.ndarray,
     texts: Sequence[str],
-    token_ids: Sequence[Sequence[int]],
+    tokens: Sequence[Sequence[Hashable]],
     projection: np.ndarray | None = None,
     seed: int = 0,
-) -> AgreementMeasures:
+) -> Agreement:
     """Compare the vectors of two models on texts that neither was trained on.
 
     Similarities are cosines. Uniformity is log E exp(-2 |x - y|²) over random pairs of unit vectors; lower is more
@@ -119,7 +119,7 @@ def measure_agreement(
         student_vectors: (texts, student's dimensions), of any nonzero norm.
         teacher_vectors: (texts, teacher's dimensions), of any nonzero norm.
         texts: At least 12; `MAX_TEXTS` of them are sampled if there are more.
-        token_ids: Token ids of each text from any tokenizer, for length and rarity.
+        tokens: The tokens or token ids of each text from any tokenizer, for length and rarity.
         projection: The map to the student's training target (teacher's dimensions, student's dimensions), which is
             the identity for a student in its teacher's space. Without it, and with enough texts, the best orthogonal
             map is fitted on each half of the texts and applied to the other half.
@@ -128,31 +128,28 @@ def measure_agreement(
     Raises:
         UserError: There are too few texts, or a vector is missing or not finite.
     """
-    student, teacher = (
-        _unit_vectors(student_vectors, len(texts), "student"),
-        _unit_vectors(teacher_vectors, len(texts), "teacher"),
-    )
+    student = _unit_vectors(student_vectors, len(texts), "student")
+    teacher = _unit_vectors(teacher_vectors, len(texts), "teacher")
     if len(texts) < NEIGHBOURS + 2:
         raise UserError(f"Agreement needs at least {NEIGHBOURS + 2} texts, but there are {len(texts)}.")
-    if len(token_ids) != len(texts):
-        raise ValueError(f"{len(texts)} texts, but tokens of {len(token_ids)}")
     generator = np.random.default_rng(seed)
     if len(texts) > MAX_TEXTS:
         rows = np.sort(generator.permutation(len(texts))[:MAX_TEXTS])
         student, teacher = student[rows], teacher[rows]
-        texts, token_ids = [texts[row] for row in rows], [token_ids[row] for row in rows]
+        texts, tokens = [texts[row] for row in rows], [tokens[row] for row in rows]
 
     cosines, space = _text_cosines(student, teacher, projection, generator)
-    overlap, nearest = _neighbours(student, teacher)
-    rows = np.arange(len(texts))
-    sampled = _random_pairs(len(texts), generator)
-    near = _distinct_pairs(np.concatenate([np.stack([rows, neighbours], axis=1) for neighbours in nearest]))
-    lengths = np.array([len(tokens) for tokens in token_ids])
     models = {"student": student, "teacher": teacher}
+    neighbours = [_neighbours(vectors) for vectors in models.values()]
+    overlap = (neighbours[0][:, :, None] == neighbours[1][:, None, :]).sum(axis=(1, 2)) / NEIGHBOURS
+    nearest = [rows[:, 0] for rows in neighbours]
+    sampled = _random_pairs(len(texts), generator)
+    near = _distinct_pairs(np.concatenate([np.stack([np.arange(len(texts)), rows], axis=1) for rows in nearest]))
+    lengths = np.array([len(text) for text in tokens])
     similarities = {name: _pair_cosines(vectors, sampled) for name, vectors in models.items()}
     near_similarities = {name: _pair_cosines(vectors, near) for name, vectors in models.items()}
     differences = {name: np.concatenate([similarities[name], near_similarities[name]]) for name in models}
-    return AgreementMeasures(
+    return Agreement(
         texts=len(texts),
         student_dimensions=student.shape[1],
         teacher_dimensions=teacher.shape[1],
@@ -167,17 +164,10 @@ def measure_agreement(
         anisotropy={name: float(values.mean()) for name, values in similarities.items()},
         similarities={name: _histogram(values) for name, values in similarities.items()},
         by_length=_bands(_length_bands(lengths), cosines, overlap),
-        by_rarity=_bands(_rarity_bands(token_ids), cosines, overlap),
-        differing_texts=[]
-        if cosines is None
-        else [
-            DifferingText(
-                texts[row],
-                int(lengths[row]),
-                float(cosines[row]),
-                *(texts[neighbours[row]] for neighbours in nearest),
-            )
-            for row in np.argsort(cosines, kind="stable")[:MAX_LISTED]
+        by_rarity=_bands(_rarity_bands(tokens), cosines, overlap),
+        differing_texts=[
+            DifferingText(texts[row], int(lengths[row]), float(cosines[row]), *(texts[rows[row]] for rows in nearest))
+            for row in ([] if cosines is None else np.argsort(cosines, kind="stable")[:MAX_LISTED])
         ],
         differing_pairs=_differing_pairs(texts, np.concatenate([sampled, near]), **differences),
         random_pairs=_plotted_pairs(**similarities, generator=generator),
@@ -203,7 +193,7 @@ def _text_cosines(
     if projection is not None:
         if projection.shape != shape:
             raise UserError(f"The projection has shape {projection.shape}, but these models need {shape}.")
-        return _row_cosines(student, teacher @ projection), "the space of the student's training target"
+        return (student * unit(teacher @ projection)).sum(axis=1), "the space of the student's training target"
     # An orthogonal map has about half as many parameters as a square matrix, so it would overfit fewer texts.
     needed = 2 * max(shape)
     if len(student) < needed:
@@ -215,29 +205,16 @@ def _text_cosines(
     halves = np.array_split(generator.permutation(len(student)), [len(student) // 2])
     for fitted, measured in (halves, reversed(halves)):
         mapped = teacher[measured] @ orthogonal_map(teacher[fitted], student[fitted])
-        cosines[measured] = _row_cosines(student[measured], mapped)
+        cosines[measured] = (student[measured] * unit(mapped)).sum(axis=1)
     return cosines, "the best orthogonal map, fitted on one half of the texts and applied to the other"
 
 
-def _row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    return (first * second).sum(axis=1) / np.maximum(norms, 1e-12)
+def _neighbours(vectors: np.ndarray) -> np.ndarray:
+    """Return the rows of each text's nearest neighbours, the nearest first: (texts, NEIGHBOURS)."""
+    from sklearn.neighbors import NearestNeighbors
 
-
-def _neighbours(student: np.ndarray, teacher: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the overlap of nearest neighbours (texts,), and each model's nearest text (2, texts)."""
-    overlap = np.empty(len(student))
-    nearest = np.empty((2, len(student)), dtype=np.int64)
-    for start in range(0, len(student), CHUNK_ROWS):
-        rows = np.arange(start, min(start + CHUNK_ROWS, len(student)))
-        neighbours = []
-        for model, vectors in enumerate((student, teacher)):
-            similarities = vectors[rows] @ vectors.T
-            similarities[np.arange(len(rows)), rows] = -np.inf
-            nearest[model, rows] = similarities.argmax(axis=1)
-            neighbours.append(np.argpartition(similarities, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:])
-        overlap[rows] = (neighbours[0][:, :, None] == neighbours[1][:, None, :]).sum(axis=(1, 2)) / NEIGHBOURS
-    return overlap, nearest
+    # For unit vectors, the order of distances is that of cosines. Without an argument, no row is its own neighbour.
+    return NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(vectors).kneighbors(return_distance=False)
 
 
 def _random_pairs(count: int, generator: np.random.Generator) -> np.ndarray:
@@ -272,20 +249,17 @@ def _summary(cosines: np.ndarray) -> Cosines:
 
 
 def _length_bands(lengths: np.ndarray) -> dict[str, np.ndarray]:
-    starts = (0, *LENGTH_BOUNDS[:-1])
-    names = [
-        *(f"{low + 1}–{high}" for low, high in zip(starts, LENGTH_BOUNDS, strict=True)),
-        f"over {LENGTH_BOUNDS[-1]}",
-    ]
+    names = [f"{low + 1}–{high}" for low, high in itertools.pairwise((0, *LENGTH_BOUNDS))]
+    names.append(f"over {LENGTH_BOUNDS[-1]}")
     bands = np.searchsorted(LENGTH_BOUNDS, np.maximum(lengths, 1))
     return {name: np.flatnonzero(bands == band) for band, name in enumerate(names)}
 
 
-def _rarity_bands(token_ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-    documents = Counter(token for tokens in token_ids for token in set(tokens))
+def _rarity_bands(tokens: Sequence[Sequence[Hashable]]) -> dict[str, np.ndarray]:
+    documents = Counter(token for text in tokens for token in set(text))
     # Tokens in every text, such as a start token, carry no information and make short texts look common.
-    bits = {token: np.log2(len(token_ids) / count) for token, count in documents.items() if count < len(token_ids)}
-    rarity = [np.mean([bits[token] for token in tokens if token in bits] or [0.0]) for tokens in token_ids]
+    bits = {token: np.log2(len(tokens) / count) for token, count in documents.items() if count < len(tokens)}
+    rarity = [np.mean([bits[token] for token in text if token in bits] or [0.0]) for text in tokens]
     names = ("commonest", "common", "rare", "rarest")
     return dict(zip(names, np.array_split(np.argsort(rarity, kind="stable"), 4), strict=True))
 

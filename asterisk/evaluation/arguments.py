@@ -5,31 +5,28 @@ from dataclasses import dataclass
 from asterisk.core.arguments import option
 from asterisk.core.errors import UserError
 from asterisk.data.arguments import FileFormat
+from asterisk.models.arguments import EncoderArguments
 
 # The label alone, and the label in a sentence; chosen without looking at scores.
 TEMPLATES = ("{}", "This text is about {}.")
 
 
 @dataclass
-class EncoderArguments:
-    """Models: the model, the baselines beside it, and how they compute."""
+class ComparisonArguments:
+    """Comparison: the baselines, and how texts are passed to the models."""
 
-    model: str = option("", "a folder, ONNX file, Hub id, package:NAME or static:SPEC")
     document_model: str = option(
         "", "a teacher of the model: it embeds the documents of retrieval tasks, and the model the queries"
     )
-    baseline: list[str] = option([], "models to compare with; retention refers to the first", action="extend")
-    batch_size: int = option(64, "maximum number of texts per forward pass")
-    truncate_dim: int | None = option(None, "keep only this many dimensions of the model (not of the baselines)")
-    precision: str = option("float32", "float32, bfloat16 or auto, for models that torch runs")
-    pooling: str = option("mean", "mean, cls, max or lasttoken, for encoders whose files name no pooling")
+    baseline: list[str] = option(
+        [], "models to compare with, at full width and without prompts; retention refers to the first", action="extend"
+    )
+    batch_size: int = option(64, "maximum number of texts per forward pass", least=1)
     prompts: list[str] = option(
         [],
         "NAME=TEXT to put before the model's texts; NAME is query, document, a task or a task type",
         action="extend",
     )
-    device: str = option("", "a torch device; empty means the best available")
-    trust_remote_code: bool = option(False, "run the code that comes with a model")
 
 
 @dataclass
@@ -65,12 +62,18 @@ class ReportArguments:
 class OutputArguments:
     """Output: the folder of results."""
 
-    output_dir: str = option("", "folder of the results")
+    output_dir: str = option("", "folder of the results", required=True)
 
 
 @dataclass
 class EvaluationArguments(
-    OutputArguments, FileFormat, ReportArguments, ClassificationArguments, TaskArguments, EncoderArguments
+    OutputArguments,
+    FileFormat,
+    ReportArguments,
+    ClassificationArguments,
+    TaskArguments,
+    ComparisonArguments,
+    EncoderArguments,
 ):
     """All arguments of evaluate_mteb.py."""
 
@@ -81,14 +84,9 @@ class EvaluationArguments(
 
 
 def check_arguments(arguments: EvaluationArguments) -> None:
-    """Check that required arguments are given and that all fit together.
-
-    Raises:
-        UserError: An argument is missing or needs another one; the message names it.
-    """
-    for name in ("model", "output_dir", *([] if arguments.classifies else ["tasks"])):
-        if not getattr(arguments, name):
-            raise UserError(f"--{name} is missing; --help shows whole commands.")
+    """Raise a [`UserError`] if an argument needs another one."""
+    if not (arguments.tasks or arguments.classifies):
+        raise UserError("--tasks is missing; --help shows whole commands.")
     if arguments.classifies and not arguments.data_dir:
         raise UserError(
             "--zero_shot, --few_shot and --fine_tune classify local sets; give a --data_dir with classification/."
@@ -100,11 +98,7 @@ def check_arguments(arguments: EvaluationArguments) -> None:
 
 
 def parse_prompt(text: str) -> tuple[str, str]:
-    """Split NAME=TEXT into name and text.
-
-    Raises:
-        UserError: The text does not have this form.
-    """
+    """Split NAME=TEXT into name and text; raise a [`UserError`] if it has another form."""
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise UserError(f"--prompts takes NAME=TEXT, such as 'query=query: ', not {text!r}.")

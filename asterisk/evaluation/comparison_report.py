@@ -8,18 +8,18 @@ import numpy as np
 
 from asterisk.core.errors import UserError
 from asterisk.data.labelled_sets import local_sets, read_set
-from asterisk.evaluation.agreement import measure_agreement
+from asterisk.evaluation.agreement import compare_vectors
 from asterisk.evaluation.embedding_map import EmbeddingMap, embedding_map
 from asterisk.evaluation.local_data import sentence_pairs
 from asterisk.evaluation.metrics.functions import spearman
 from asterisk.evaluation.mteb_runner import ModelScores
 from asterisk.evaluation.plots import ComparedModel
-from asterisk.evaluation.report import write_report
+from asterisk.evaluation.report import Report
 from asterisk.evaluation.retention import BenchmarkResult, measure_retention
 from asterisk.evaluation.speed import BATCH_SIZES, measure_speed
 from asterisk.evaluation.sts import sts_cosines
 from asterisk.evaluation.tasks import EvaluationTask
-from asterisk.models.encoder import Encoder
+from asterisk.models.encoder import TextEncoder
 from asterisk.reporting.names import display_names
 
 # Enough for stable agreement and speed; a teacher embeds this many in seconds.
@@ -30,7 +30,7 @@ MAP_SET = "Banking77"
 
 def write_comparison_report(
     folder: Path,
-    encoders: Sequence[Encoder],
+    encoders: Sequence[TextEncoder],
     models: Sequence[ModelScores],
     tasks: Sequence[EvaluationTask],
     groups: dict[str, list[str]],
@@ -47,7 +47,7 @@ def write_comparison_report(
         tasks: The tasks that were measured.
         groups: Group → its tasks.
         texts: Texts that no model was trained on, for agreement and speed; a sample is used.
-        data_dir: The data of local tasks, for the intervals of STS scores and for the map's classes.
+        data_dir: The data of local tasks, for the map's classes.
         batch_size: Texts per forward pass, at most.
 
     Raises:
@@ -57,21 +57,20 @@ def write_comparison_report(
     sample = list(dict.fromkeys(texts[row] for row in np.sort(sampled)))
     if len(sample) < max(BATCH_SIZES):
         raise UserError(f"A report needs {max(BATCH_SIZES)} different texts, but there are {len(sample)}; give more.")
-    student, teacher = encoders[0], encoders[1]
-    student_vectors, teacher_vectors = _embed(sample, student, teacher, batch_size)
+    student_vectors, teacher_vectors = (encoder.encode(sample, batch_size) for encoder in encoders[:2])
     student_results, teacher_results = (
         {task.name: _result(task, scores, encoder, batch_size) for task in tasks}
-        for encoder, scores in ((student, models[0]), (teacher, models[1]))
+        for encoder, scores in zip(encoders[:2], models[:2], strict=True)
     )
+    # Lengths and rarities in words favour neither model's tokenizer.
+    words = [re.findall(r"\w+|[^\w\s]", text.lower()) for text in sample]
     names = display_names([scores.model for scores in models])
-    write_report(
-        folder,
+    Report(
         names[0],
         names[1],
-        measure_agreement(student_vectors, teacher_vectors, sample, _word_ids(sample)),
+        compare_vectors(student_vectors, teacher_vectors, sample, words),
         measure_retention(student_results, teacher_results, groups),
-        _labelled_map(student, teacher, data_dir, batch_size)
-        or embedding_map(student_vectors, teacher_vectors, sample),
+        _labelled_map(encoders[:2], data_dir, batch_size) or embedding_map(student_vectors, teacher_vectors, sample),
         [
             ComparedModel(
                 name,
@@ -81,10 +80,10 @@ def write_comparison_report(
             )
             for name, scores, encoder in zip(names, models, encoders, strict=True)
         ],
-    )
+    ).write(folder)
 
 
-def _result(task: EvaluationTask, scores: ModelScores, encoder: Encoder, batch_size: int) -> BenchmarkResult:
+def _result(task: EvaluationTask, scores: ModelScores, encoder: TextEncoder, batch_size: int) -> BenchmarkResult:
     """Return a task's score and the values behind it; for STS, the cosines are recomputed."""
     score = scores.tasks[task.name]
     pairs = sentence_pairs(task.local, task.folder) if task.local else None
@@ -94,23 +93,11 @@ def _result(task: EvaluationTask, scores: ModelScores, encoder: Encoder, batch_s
     return BenchmarkResult(spearman(cosines, pairs.scores), cosines, np.array(pairs.scores))
 
 
-def _labelled_map(student: Encoder, teacher: Encoder, data_dir: Path | None, batch_size: int) -> EmbeddingMap | None:
+def _labelled_map(encoders: Sequence[TextEncoder], data_dir: Path | None, batch_size: int) -> EmbeddingMap | None:
     """Map the test texts of a labelled set, if the data folder has it."""
     folder = data_dir / "classification" if data_dir is not None else None
     if folder is None or not (folder / f"{MAP_SET}.test.parquet").exists():
         return None
     data = read_set(local_sets(folder)[MAP_SET], max_test_texts=MAX_TEXTS)
-    student_vectors, teacher_vectors = _embed(data.test_texts, student, teacher, batch_size)
+    student_vectors, teacher_vectors = (encoder.encode(data.test_texts, batch_size) for encoder in encoders)
     return embedding_map(student_vectors, teacher_vectors, data.test_texts, data.test_labels)
-
-
-def _embed(texts: list[str], student: Encoder, teacher: Encoder, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    return student.encode(texts, batch_size=batch_size), teacher.encode(texts, batch_size=batch_size)
-
-
-def _word_ids(texts: Sequence[str]) -> list[list[int]]:
-    """Return the words of each text as ids, so that lengths and rarities favour neither model's tokenizer."""
-    numbers: dict[str, int] = {}
-    return [
-        [numbers.setdefault(word, len(numbers)) for word in re.findall(r"\w+|[^\w\s]", text.lower())] for text in texts
-    ]

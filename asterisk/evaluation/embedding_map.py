@@ -38,17 +38,10 @@ def embedding_map(
 
     Both layouts start from the teacher's two principal components, so that they can be compared. The map shows at most
     `MAP_TEXTS` texts with the ten most frequent labels. Unlabelled texts are coloured by their k-means cluster among
-    the teacher's vectors.
-
-    Args:
-        student_vectors: (texts, student's dimensions).
-        teacher_vectors: (texts, teacher's dimensions).
-        texts: At least 12.
-        labels: One per text.
-        seed: Seed of the sample, the layout and the clusters.
+    the teacher's vectors. Vectors are (texts, dimensions).
 
     Raises:
-        UserError: There are too few texts.
+        UserError: There are fewer than `MIN_TEXTS` texts.
     """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA

@@ -26,7 +26,7 @@ from asterisk.evaluation.local_data import classification_data, local_metadata
 from asterisk.evaluation.metrics.functions import load_metric
 from asterisk.evaluation.mteb_runner import MtebEncoder, quiet
 from asterisk.evaluation.zero_shot import TEMPLATES, class_embeddings
-from asterisk.models.encoder import Encoder
+from asterisk.models.encoder import TextEncoder
 from asterisk.reporting.page import Table, percent
 
 FEW_SHOT = (8, 16, 64)
@@ -35,22 +35,12 @@ LINEAR_PROBE, ZERO_SHOT = "linear probe", "zero-shot"
 
 @dataclass
 class ClassificationResult:
-    """One encoder's row in the table, with scores × 100.
+    """One encoder's row in the table: means over the draws × 100, with standard deviations if there are several.
 
-    Attributes:
-        set: The labelled set.
-        setting: "zero-shot", "linear probe", "few-shot N" or "fine-tuned".
-        model: The encoder's name.
-        accuracy: Mean over the draws.
-        accuracy_sd: Standard deviation over the draws, if there are several.
-        macro_f1: Mean over the draws.
-        macro_f1_sd: Standard deviation over the draws, if there are several.
-        retention: accuracy ÷ the first encoder's accuracy; None where that is 0.
-        test_texts: Number of test texts.
-        classes: Number of classes.
-        short_classes: Number of classes that have fewer training texts than the setting draws, and use them all.
-        majority: Accuracy of always predicting the most frequent test class.
-        accuracies: The accuracy of each draw; zero-shot and fine-tuned have one.
+    `setting` is "zero-shot", "linear probe", "few-shot N" or "fine-tuned". `retention` is accuracy ÷ the first
+    encoder's accuracy, None where that is 0. `short_classes` is the number of classes that have fewer training texts
+    than the setting draws, and use them all. `majority` is the accuracy of always predicting the most frequent test
+    class.
     """
 
     set: str
@@ -69,7 +59,7 @@ class ClassificationResult:
 
 
 def measure_classification(
-    encoders: Sequence[Encoder],
+    encoders: Sequence[TextEncoder],
     sets: Iterable[ClassificationSet],
     *,
     zero_shot: bool = True,
@@ -83,18 +73,17 @@ def measure_classification(
     Args:
         encoders: At least one; retention is relative to the first.
         sets: Labelled sets; a set without training texts is measured zero-shot only.
-        zero_shot: Whether to measure zero-shot.
+        zero_shot: Whether to measure zero-shot, with the prompts that `templates` make ([`class_embeddings`]).
         linear_probe: Whether to measure with MTEB's number of training texts per label for the set.
         few_shot: Numbers of training texts per label to measure with.
-        templates: Zero-shot prompts; see [`class_embeddings`].
+        templates: Zero-shot prompts.
         batch_size: Texts per forward pass, at most.
 
     Returns:
         Rows ordered by set, setting and encoder.
 
     Raises:
-        UserError: Two encoders share a name, few_shot holds a number below 1, a set has a single class, a template or
-            description is invalid, or a vector is not finite.
+        UserError: Two encoders share a name, a number is below 1, or a set has a single class.
     """
     name, count = Counter(encoder.name for encoder in encoders).most_common(1)[0]
     if count > 1:
@@ -204,24 +193,26 @@ def mean_results(results: Sequence[ClassificationResult]) -> list[Classification
     first: dict[str, float] = {}
     means = []
     for (setting, model), group in groups.items():
-        accuracy = float(np.mean([result.accuracy for result in group]))
-        first.setdefault(setting, accuracy)
-        has_retention = group[0].retention is not None and first[setting] > 0
+        mean = {
+            name: float(np.mean([getattr(result, name) for result in group]))
+            for name in ("accuracy", "macro_f1", "majority")
+        }
+        total = {
+            name: sum(getattr(result, name) for result in group) for name in ("test_texts", "classes", "short_classes")
+        }
+        baseline = first.setdefault(setting, mean["accuracy"])
+        has_retention = group[0].retention is not None and baseline > 0
         means.append(
             ClassificationResult(
                 set=f"mean of {len(group)} sets",
                 setting=setting,
                 model=model,
-                accuracy=accuracy,
                 accuracy_sd=None,
-                macro_f1=float(np.mean([result.macro_f1 for result in group])),
                 macro_f1_sd=None,
-                retention=accuracy / first[setting] if has_retention else None,
-                test_texts=sum(result.test_texts for result in group),
-                classes=sum(result.classes for result in group),
-                short_classes=sum(result.short_classes for result in group),
-                majority=float(np.mean([result.majority for result in group])),
+                retention=mean["accuracy"] / baseline if has_retention else None,
                 accuracies=[result.accuracy for result in group],
+                **mean,
+                **total,
             )
         )
     return means
@@ -229,7 +220,7 @@ def mean_results(results: Sequence[ClassificationResult]) -> list[Classification
 
 def classification_table(results: Sequence[ClassificationResult]) -> str:
     """Format the results as a Markdown table, one row each, in their order."""
-    head = ["set", "setting", "model", "accuracy", "macro-F1", "of the first's", "majority", "test texts", "classes"]
+    head = ["set", "setting", "model", "accuracy", "macro-F1", "retention", "majority", "test texts", "classes"]
     rows = [
         [
             result.set,

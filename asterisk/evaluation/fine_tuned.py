@@ -23,12 +23,12 @@ SETTING = "fine-tuned"
 def measure_fine_tuned(
     name: str, spec: str, sets: Iterable[ClassificationSet], program: Path, folder: Path
 ) -> list[ClassificationResult]:
-    """Train a classifier on each set, which can take minutes, and score it on the test texts.
+    """Train a classifier on each set that has training texts, which can take minutes, and score it on the test texts.
 
     Args:
         name: The model's name in the results.
         spec: The Asterisk to train, as `train_head.py` takes it.
-        sets: Labelled sets; those without training texts are skipped.
+        sets: The labelled sets.
         program: The file train_head.py.
         folder: Receives a folder per set with the classifier and its report. An interrupted training is resumed, and
             a finished one is not repeated.

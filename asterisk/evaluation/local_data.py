@@ -46,8 +46,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 def mteb_task(task: LocalTask, folder: Path) -> Any:
     """Make MTEB's task object for a local task, without data; the hash of its files is the revision of the data.
 
-    Raises:
-        UserError: A file or column is missing.
+    Raises a [`UserError`] if a file or column is missing.
     """
     files = data_files(task, folder)
     for name, file in files.items():
@@ -89,11 +88,7 @@ def local_metadata(name: str, task_type: str, dataset: Any, **more: Any) -> Task
 
 
 def load_data(task: LocalTask, instance: Any, folder: Path) -> None:
-    """Load the data of a task object from [`mteb_task`].
-
-    Raises:
-        UserError: A value is missing.
-    """
+    """Load the data of a task object from [`mteb_task`]; raise a [`UserError`] if a value is missing."""
     data = LOADERS[task.type](task, folder, task.columns or COLUMNS[task.type])
     subset = instance.hf_subsets[0]
     # MTEB keys retrieval data by subset; other data only if there are several subsets.

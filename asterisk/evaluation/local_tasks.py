@@ -195,11 +195,7 @@ def local_groups() -> dict[str, list[str]]:
 
 
 def local_tasks(name: str) -> list[LocalTask]:
-    """The local tasks that a name stands for: a task, its development part (NAME:dev), or a group.
-
-    Raises:
-        UserError: There is no such task.
-    """
+    """The local tasks of a name: a task, its development part (NAME:dev), or a group; a [`UserError`] without any."""
     tasks, groups = {task.name: task for task in LOCAL_TASKS}, local_groups()
     if name in groups:
         return [tasks[member] for member in groups[name]]

@@ -25,41 +25,30 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import make_folder
 from asterisk.core.markdown import aligned_table
 from asterisk.evaluation.tasks import EvaluationTask
-from asterisk.models.encoder import Encoder
+from asterisk.models.encoder import TextEncoder
 
 # About 80 MB while a task runs.
 MAX_CACHED_VECTORS = 50_000
 
 
 class MtebEncoder(AbsEncoder):
-    """An [`Encoder`] behind MTEB's interface; its name and revision keep MTEB's cache from mixing up models."""
+    """A [`TextEncoder`] behind MTEB's interface; its name and revision keep MTEB's cache from mixing up models."""
 
-    def __init__(self, encoder: Encoder, documents: Encoder | None = None):
-        """Wrap an encoder.
-
-        Args:
-            encoder: Embeds all texts.
-            documents: Embeds the documents of retrieval tasks instead, in the same space.
-        """
+    def __init__(self, encoder: TextEncoder, documents: TextEncoder | None = None):
+        """Wrap an encoder; `documents`, if given, embeds the documents of retrieval tasks, in the same space."""
         self.encoder, self.documents = encoder, documents
-        self.mteb_model_meta: ModelMeta = ModelMeta(
-            loader=None,
-            name=encoder.name,
-            revision=encoder.revision + (f"-{documents.revision}" if documents else ""),
-            release_date=None,
-            languages=["eng-Latn"],
-            n_parameters=encoder.num_parameters,
-            memory_usage_mb=encoder.num_bytes / 2**20,
-            max_tokens=getattr(encoder, "max_length", None),
-            embed_dim=encoder.dimension,
-            license=None,
-            open_weights=None,
-            public_training_code=None,
-            public_training_data=None,
-            framework=[],
-            similarity_fn_name=ScoringFunction.COSINE,
-            use_instructions=bool(encoder.prompts),
-            training_datasets=None,
+        self.mteb_model_meta: ModelMeta = ModelMeta.create_empty(
+            {
+                "name": encoder.name,
+                "revision": encoder.revision + (f"-{documents.revision}" if documents else ""),
+                "languages": ["eng-Latn"],
+                "n_parameters": encoder.num_parameters,
+                "memory_usage_mb": encoder.num_bytes / 2**20,
+                "max_tokens": encoder.max_length,
+                "embed_dim": encoder.dimension,
+                "similarity_fn_name": ScoringFunction.COSINE,
+                "use_instructions": bool(encoder.prompts),
+            }
         )
         self._cache_key: tuple[str, str, str | None] | None = None
         self._cache: dict[str, np.ndarray] = {}
@@ -85,13 +74,9 @@ class MtebEncoder(AbsEncoder):
 
 @dataclass
 class TaskScore:
-    """One model's result on one task.
+    """One model's result on one task: MTEB's main score × 100, as on its leaderboard, and MTEB's name of that metric.
 
-    Attributes:
-        score: MTEB's main score × 100, as on its leaderboard.
-        metric: MTEB's name of that score, such as cosine_spearman.
-        seconds: Duration of the evaluation.
-        experiments: Scores × 100 whose mean is `score`, such as those of MTEB's ten draws of training texts.
+    `experiments` are scores × 100 whose mean is `score`, such as those of MTEB's ten draws of training texts.
     """
 
     score: float
@@ -113,7 +98,7 @@ class ModelScores:
     tasks: dict[str, TaskScore] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: str, encoder: Encoder) -> "ModelScores":
+    def of(cls, model: str, encoder: TextEncoder) -> "ModelScores":
         """Make a record without results for an encoder; `model` is the user's name for it."""
         size = encoder.dimension, encoder.num_parameters, encoder.num_bytes
         return cls(model, encoder.name, encoder.revision, *size)
@@ -134,11 +119,11 @@ class ModelScores:
 
 
 def run_tasks(
-    encoder: Encoder,
+    encoder: TextEncoder,
     tasks: list[EvaluationTask],
     output_dir: Path,
     batch_size: int = 64,
-    documents: Encoder | None = None,
+    documents: TextEncoder | None = None,
 ) -> Iterator[tuple[str, TaskScore]]:
     """Run the encoder on each task, and yield the task's name and result as soon as it is finished.
 

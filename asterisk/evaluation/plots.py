@@ -1,26 +1,27 @@
 """The plots of the agreement report as HTML; quality against speed also as an image."""
 
 import html
+import itertools
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import plotly.express as px
 import plotly.graph_objects as go
+from matplotlib.figure import Figure
 
-from asterisk.evaluation.agreement import AgreementMeasures, Band, Histogram
+from asterisk.evaluation.agreement import Agreement, Band, Histogram
 from asterisk.evaluation.embedding_map import EmbeddingMap
 from asterisk.evaluation.retention import RetainedScore
 from asterisk.reporting.page import shortened
 from asterisk.reporting.plots import CLASS_COLOURS, FIRST, NEUTRAL, SECOND, Plot, add_diagonal, bold, plot_html
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 STUDENT, TEACHER = FIRST, SECOND
 TASK_BAR = "#7FB3D5"
 NEIGHBOUR_MARKER = "#009E73"
+# The disc of the largest model, in points.
+MAX_DIAMETER = 45
 
 
 @dataclass
@@ -38,10 +39,8 @@ def megabytes(model: ComparedModel) -> str:
     return f"{model.bytes / 1e6:,.1f} MB"
 
 
-def comparison_figure(compared: Sequence[ComparedModel]) -> "Figure":
+def comparison_figure(compared: Sequence[ComparedModel]) -> Figure:
     """Draw quality against speed with matplotlib; the area of a model's disc is its size on disk."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     axes = figure.subplots()
     for index, (model, diameter) in enumerate(zip(compared, _diameters(compared), strict=True)):
@@ -76,28 +75,20 @@ def comparison_figure(compared: Sequence[ComparedModel]) -> "Figure":
 
 def comparison_plot(compared: Sequence[ComparedModel]) -> str:
     """Draw quality against speed as HTML; see [`comparison_figure`]."""
-    figure = go.Figure()
-    for index, (model, diameter) in enumerate(zip(compared, _diameters(compared), strict=True)):
-        speed = f"{model.sentences_per_second:,.0f} sentences/s"
-        figure.add_scatter(
-            x=[model.sentences_per_second],
-            y=[model.score],
-            mode="markers",
-            name=html.escape(model.name),
-            marker={"size": diameter, "color": CLASS_COLOURS[index % len(CLASS_COLOURS)], "opacity": 0.75},
-            hovertext=html.escape(f"{model.name}: {model.score:.2f}, {speed}, {megabytes(model)}"),
-            hoverinfo="text",
-        )
-    ticks = _speed_ticks(compared)
-    figure.update_xaxes(
-        title="sentences per second",
-        type="log",
-        range=np.log10(_speed_range(compared)).tolist(),
-        tickvals=ticks,
-        ticktext=[f"{tick:,}" for tick in ticks],
+    ticks, names = _speed_ticks(compared), [html.escape(model.name) for model in compared]
+    figure = px.scatter(
+        x=[model.sentences_per_second for model in compared],
+        y=[model.score for model in compared],
+        color=names,
+        size=np.square(_diameters(compared)),
+        size_max=MAX_DIAMETER,
+        hover_name=[f"{name}, {megabytes(model)}" for name, model in zip(names, compared, strict=True)],
+        color_discrete_sequence=CLASS_COLOURS,
+        log_x=True,
+        range_x=_speed_range(compared),
+        labels={"x": "sentences per second", "y": "mean score", "color": "model"},
     )
-    figure.update_yaxes(title="mean score")
-    figure.update_layout(legend={"itemsizing": "constant"})
+    figure.update_xaxes(tickvals=ticks, ticktext=[f"{tick:,}" for tick in ticks])
     return plot_html(figure, "comparison", 460)
 
 
@@ -116,7 +107,7 @@ def _speed_ticks(compared: Sequence[ComparedModel]) -> list[int]:
 def _diameters(compared: Sequence[ComparedModel]) -> list[float]:
     """Return diameters in points, from 8 to 45; above the minimum, areas are proportional to the sizes."""
     largest = max(model.bytes for model in compared)
-    return [max(8.0, 45 * (model.bytes / largest) ** 0.5) for model in compared]
+    return [max(8.0, MAX_DIAMETER * (model.bytes / largest) ** 0.5) for model in compared]
 
 
 def retention_plot(retained: Sequence[RetainedScore]) -> str:
@@ -153,7 +144,7 @@ def retention_plot(retained: Sequence[RetainedScore]) -> str:
     return plot_html(figure, "retention", 110 + 26 * len(shown))
 
 
-def agreement_plots(agreement: AgreementMeasures) -> list[Plot]:
+def agreement_plots(agreement: Agreement) -> list[Plot]:
     """Draw how student and teacher agree on held-out text."""
     plots = [
         Plot(
@@ -182,43 +173,42 @@ def agreement_plots(agreement: AgreementMeasures) -> list[Plot]:
     return plots
 
 
-def _pair_scatter(agreement: AgreementMeasures) -> go.Figure:
-    figure = go.Figure()
-    for name, pairs, colour in (
-        ("random pairs", agreement.random_pairs, NEUTRAL),
-        ("nearest neighbours of either", agreement.near_pairs, STUDENT),
-    ):
-        figure.add_scatter(
-            x=[teacher for _, teacher in pairs],
-            y=[student for student, _ in pairs],
-            mode="markers",
-            name=name,
-            marker={"size": 4, "color": colour, "opacity": 0.45},
-            hovertemplate="teacher %{x:.3f}<br>student %{y:.3f}<extra></extra>",
-        )
-    low = min((value for pair in agreement.random_pairs + agreement.near_pairs for value in pair), default=0.0)
-    add_diagonal(figure, low, 1, TEACHER)
-    figure.update_xaxes(title="teacher's cosine")
-    figure.update_yaxes(title="student's cosine")
+def _pair_scatter(agreement: Agreement) -> go.Figure:
+    pairs = np.array([*agreement.random_pairs, *agreement.near_pairs])
+    kinds = ["random pairs"] * len(agreement.random_pairs)
+    kinds += ["nearest neighbours of either"] * len(agreement.near_pairs)
+    figure = px.scatter(
+        x=pairs[:, 1],
+        y=pairs[:, 0],
+        color=kinds,
+        color_discrete_sequence=[NEUTRAL, STUDENT],
+        opacity=0.45,
+        labels={"x": "teacher's cosine", "y": "student's cosine", "color": ""},
+    )
+    figure.update_traces(marker_size=4)
     figure.update_layout(legend={"itemsizing": "constant"})
+    add_diagonal(figure, pairs.min(), 1, TEACHER)
     return figure
 
 
 def _histograms(histograms: dict[str, Histogram], title: str, unit: str) -> go.Figure:
-    figure = go.Figure()
-    for name, histogram in histograms.items():
-        edges = np.array(histogram.edges)
-        figure.add_bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=100 * np.array(histogram.counts) / sum(histogram.counts),
-            width=np.diff(edges),
-            name=name,
-            marker={"color": STUDENT if name == "student" else TEACHER, "opacity": 0.6, "line": {"width": 0}},
-            hovertemplate="around %{x:.2f}: %{y:.1f} %<extra>" + name + "</extra>",
-        )
-    figure.update_layout(barmode="overlay", showlegend=len(histograms) > 1)
-    figure.update_xaxes(title=title)
-    figure.update_yaxes(title=f"% of {unit}")
+    bars = [
+        (name, (low + high) / 2, 100 * count / sum(histogram.counts))
+        for name, histogram in histograms.items()
+        for (low, high), count in zip(itertools.pairwise(histogram.edges), histogram.counts, strict=True)
+    ]
+    names, centres, shares = zip(*bars, strict=True)
+    figure = px.bar(
+        x=centres,
+        y=shares,
+        color=names,
+        color_discrete_map={"student": STUDENT, "teacher": TEACHER},
+        opacity=0.6,
+        barmode="overlay",
+        labels={"x": title, "y": f"% of {unit}", "color": ""},
+    )
+    figure.update_traces(marker_line_width=0)
+    figure.update_layout(bargap=0, showlegend=len(histograms) > 1)
     return figure
 
 
@@ -259,20 +249,25 @@ def _band_plot(bands: Sequence[Band]) -> go.Figure:
 def map_plot(space: EmbeddingMap, model: str) -> Plot:
     """Draw the map of one of the two models, "student" or "teacher"."""
     points = space.student if model == "student" else space.teacher
-    figure = go.Figure()
-    for label, colour in class_colours(space.labels).items():
-        rows = [row for row, other in enumerate(space.labels) if other == label]
-        figure.add_scatter(
-            x=np.round(points[rows, 0], 4),
-            y=np.round(points[rows, 1], 4),
-            mode="markers",
-            name=html.escape(label),
-            marker={"size": 5, "color": colour, "opacity": 0.8},
-            hovertext=[_hover_text(space.texts[row], label) for row in rows],
-            hoverinfo="text",
-        )
+    figure = px.scatter(
+        x=np.round(points[:, 0], 4),
+        y=np.round(points[:, 1], 4),
+        color=space.labels,
+        color_discrete_map=class_colours(space.labels),
+        labels={"x": "", "y": ""},
+        hover_name=[_hover_text(text, label) for text, label in zip(space.texts, space.labels, strict=True)],
+    )
+    figure.update_traces(marker={"size": 5, "opacity": 0.8}, hovertemplate="%{hovertext}<extra></extra>", name="")
     for axis in (figure.update_xaxes, figure.update_yaxes):
-        axis(showticklabels=False, showgrid=False, zeroline=False, showline=True, linecolor="#d0d7de", mirror=True)
+        axis(
+            title=None,
+            showticklabels=False,
+            showgrid=False,
+            zeroline=False,
+            showline=True,
+            linecolor="#d0d7de",
+            mirror=True,
+        )
     figure.update_layout(showlegend=False)
     return Plot(model.capitalize(), "", plot_html(figure, f"map-{model}", 460))
 

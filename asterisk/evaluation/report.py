@@ -1,12 +1,12 @@
 """The agreement report: what a student retains of its teacher, as JSON, as Markdown and as a page with plots."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import atomic_folder, write_json
-from asterisk.evaluation.agreement import AgreementMeasures, Band
+from asterisk.evaluation.agreement import Agreement, Band
 from asterisk.evaluation.embedding_map import EmbeddingMap
 from asterisk.evaluation.plots import (
     ComparedModel,
@@ -24,104 +24,88 @@ from asterisk.reporting.page import Card, Table, markdown_text, percent, render_
 FILES = {"report.json", "report.md", "report.html", "comparison.png"}
 
 
-def write_report(
-    folder: Path,
-    student: str,
-    teacher: str,
-    agreement: AgreementMeasures | None = None,
-    retained: Sequence[RetainedScore] = (),
-    space: EmbeddingMap | None = None,
-    compared: Sequence[ComparedModel] = (),
-) -> None:
-    """Write `report.json`, `report.md`, `report.html`, and `comparison.png` if there are models to compare.
+@dataclass
+class Report:
+    """A student beside its teacher; parts that are missing are left out.
 
-    The page needs no network and no other file. Parts that are not given are left out.
-
-    Args:
-        folder: Created if it is missing; an existing report is replaced.
-        student: The student's name.
-        teacher: The teacher's name.
-        agreement: Measures on held-out text.
-        retained: Scores of tasks and groups.
-        space: A map of the embedding space.
-        compared: Models for the plot of quality against speed.
-
-    Raises:
-        UserError: The folder holds other files or is not writable; it stays unchanged.
+    The parts are measures on held-out text, scores of tasks and groups, a map of the embedding space, and the models
+    of the plot of quality against speed.
     """
-    foreign = sorted({path.name for path in folder.iterdir()} - FILES) if folder.is_dir() else []
-    if foreign:
-        raise UserError(f"{folder} holds {foreign[0]}, which is not part of a report; give the report another folder.")
-    content = {
-        "student": student,
-        "teacher": teacher,
-        "retention": [asdict(line) for line in retained],
-        "agreement": asdict(agreement) if agreement else None,
-        "compared": [asdict(model) for model in compared],
-    }
-    page = _page(student, teacher, agreement, retained, space, compared)
-    text = _markdown(student, teacher, agreement, retained, compared)
-    with atomic_folder(folder) as temporary:
-        write_json(temporary / "report.json", content)
-        (temporary / "report.md").write_text(text, encoding="utf-8")
-        (temporary / "report.html").write_text(page, encoding="utf-8")
-        if compared:
-            comparison_figure(compared).savefig(temporary / "comparison.png", dpi=150)
 
+    student: str
+    teacher: str
+    agreement: Agreement | None = None
+    retained: Sequence[RetainedScore] = ()
+    space: EmbeddingMap | None = None
+    compared: Sequence[ComparedModel] = ()
 
-def _markdown(
-    student: str,
-    teacher: str,
-    agreement: AgreementMeasures | None,
-    retained: Sequence[RetainedScore],
-    compared: Sequence[ComparedModel],
-) -> str:
-    parts = [f"# {markdown_text(student)} and its teacher {markdown_text(teacher)}"]
-    if retained:
-        parts += ["## Retention of benchmark scores", _retention_table(retained).markdown()]
-    if compared:
-        parts += ["## Quality and speed", _comparison_table(compared).markdown()]
-        parts += ["![Quality and speed](comparison.png)"]
-    if agreement:
-        parts += ["## Agreement on held-out text", _measures_table(agreement).markdown(), _space_note(agreement)]
-        for title, bands in (
-            ("Length in tokens", agreement.by_length),
-            ("Rarity of tokens, in quarters", agreement.by_rarity),
-        ):
-            parts += [f"### {title}", _bands_table(bands, agreement.neighbours).markdown()]
-        if agreement.differing_texts:
-            parts += ["### Texts that differ most", _differing_texts_table(agreement).markdown()]
-        parts += ["### Pairs that differ most", _differing_pairs_table(agreement).markdown()]
-    return "\n\n".join(parts) + "\n"
+    def write(self, folder: Path) -> None:
+        """Write `report.json`, `report.md`, `report.html`, and `comparison.png` if there are models to compare.
 
+        The folder is created; an earlier report in it is replaced. The page needs no network and no other file.
 
-def _page(
-    student: str,
-    teacher: str,
-    agreement: AgreementMeasures | None,
-    retained: Sequence[RetainedScore],
-    space: EmbeddingMap | None,
-    compared: Sequence[ComparedModel],
-) -> str:
-    return render_page(
-        Path(__file__).with_name("report.html"),
-        student=student,
-        teacher=teacher,
-        cards=_cards(agreement, retained),
-        retention_table=_retention_table(retained) if retained else None,
-        retention_plot=retention_plot(retained) if any(line.retention for line in retained) else None,
-        comparison_table=_comparison_table(compared) if compared else None,
-        comparison_plot=comparison_plot(compared) if compared else None,
-        agreement=agreement,
-        plots=agreement_plots(agreement) if agreement else [],
-        measures=_measures_table(agreement) if agreement else None,
-        space_note=_space_note(agreement) if agreement else "",
-        differing_texts=_differing_texts_table(agreement) if agreement and agreement.differing_texts else None,
-        differing_pairs=_differing_pairs_table(agreement) if agreement else None,
-        space=space,
-        legend=class_colours(space.labels) if space else {},
-        maps=[map_plot(space, "student"), map_plot(space, "teacher")] if space else [],
-    )
+        Raises:
+            UserError: The folder holds other files or is not writable; it stays unchanged.
+        """
+        foreign = sorted({path.name for path in folder.iterdir()} - FILES) if folder.is_dir() else []
+        if foreign:
+            raise UserError(
+                f"{folder} holds {foreign[0]}, which is not part of a report; give the report another folder."
+            )
+        content = {
+            "student": self.student,
+            "teacher": self.teacher,
+            "retention": [asdict(line) for line in self.retained],
+            "agreement": asdict(self.agreement) if self.agreement else None,
+            "compared": [asdict(model) for model in self.compared],
+        }
+        page, text = self.page(), self.markdown()
+        with atomic_folder(folder) as temporary:
+            write_json(temporary / "report.json", content)
+            (temporary / "report.md").write_text(text, encoding="utf-8")
+            (temporary / "report.html").write_text(page, encoding="utf-8")
+            if self.compared:
+                comparison_figure(self.compared).savefig(temporary / "comparison.png", dpi=150)
+
+    def markdown(self) -> str:
+        """The tables as Markdown."""
+        parts = [f"# {markdown_text(self.student)} and its teacher {markdown_text(self.teacher)}"]
+        if self.retained:
+            parts += ["## Retention of benchmark scores", _retention_table(self.retained).markdown()]
+        if self.compared:
+            parts += ["## Quality and speed", _comparison_table(self.compared).markdown()]
+            parts += ["![Quality and speed](comparison.png)"]
+        if agreement := self.agreement:
+            parts += ["## Agreement on held-out text", _measures_table(agreement).markdown(), _space_note(agreement)]
+            for title, bands in (
+                ("Length in tokens", agreement.by_length),
+                ("Rarity of tokens, in quarters", agreement.by_rarity),
+            ):
+                parts += [f"### {title}", _bands_table(bands, agreement.neighbours).markdown()]
+            if agreement.differing_texts:
+                parts += ["### Texts that differ most", _texts_table(agreement).markdown()]
+            parts += ["### Pairs that differ most", _pairs_table(agreement).markdown()]
+        return "\n\n".join(parts) + "\n"
+
+    def page(self) -> str:
+        """The plots and tables as HTML."""
+        agreement, space = self.agreement, self.space
+        return render_page(
+            Path(__file__).with_name("report.html"),
+            report=self,
+            cards=_cards(agreement, self.retained),
+            retention_table=_retention_table(self.retained),
+            retention_plot=retention_plot(self.retained) if any(line.retention for line in self.retained) else None,
+            comparison_table=_comparison_table(self.compared),
+            comparison_plot=comparison_plot(self.compared) if self.compared else None,
+            plots=agreement_plots(agreement) if agreement else [],
+            measures=_measures_table(agreement) if agreement else None,
+            space_note=_space_note(agreement) if agreement else "",
+            differing_texts=_texts_table(agreement) if agreement else None,
+            differing_pairs=_pairs_table(agreement) if agreement else None,
+            legend=class_colours(space.labels) if space else {},
+            maps=[map_plot(space, "student"), map_plot(space, "teacher")] if space else [],
+        )
 
 
 def _retention_table(retained: Sequence[RetainedScore]) -> Table:
@@ -148,7 +132,7 @@ def _comparison_table(compared: Sequence[ComparedModel]) -> Table:
     return Table(["model", "mean score", "sentences/s", "on disk"], rows, "lrrr")
 
 
-def _measures_table(agreement: AgreementMeasures) -> Table:
+def _measures_table(agreement: Agreement) -> Table:
     """Tabulate the measures; values that compare the two models are in the student's column."""
     dimensions = str(agreement.student_dimensions), str(agreement.teacher_dimensions)
     rows = [["texts", f"{agreement.texts:,}", ""], ["dimensions", *dimensions]]
@@ -166,7 +150,7 @@ def _measures_table(agreement: AgreementMeasures) -> Table:
     return Table(["measure", "student", "teacher"], rows, "lrr")
 
 
-def _space_note(agreement: AgreementMeasures) -> str:
+def _space_note(agreement: Agreement) -> str:
     return f"Space of the cosines to the teacher: {agreement.cosine_space}."
 
 
@@ -181,7 +165,7 @@ def _bands_table(bands: Sequence[Band], neighbours: int) -> Table:
     return Table(head, rows, "lrrrr")
 
 
-def _differing_texts_table(agreement: AgreementMeasures) -> Table:
+def _texts_table(agreement: Agreement) -> Table:
     rows = [
         [f"{line.cosine:.3f}", line.text, line.student_nearest, line.teacher_nearest]
         for line in agreement.differing_texts
@@ -189,7 +173,7 @@ def _differing_texts_table(agreement: AgreementMeasures) -> Table:
     return Table(["cosine", "text", "nearest for the student", "nearest for the teacher"], rows, "rlll")
 
 
-def _differing_pairs_table(agreement: AgreementMeasures) -> Table:
+def _pairs_table(agreement: Agreement) -> Table:
     rows = [
         [f"{pair.student:.3f}", f"{pair.teacher:.3f}", pair.first, pair.second] for pair in agreement.differing_pairs
     ]
@@ -200,7 +184,7 @@ def _interval(line: RetainedScore) -> str:
     return "–" if line.low is None else f"{percent(line.low)}–{percent(line.high)}"
 
 
-def _cards(agreement: AgreementMeasures | None, retained: Sequence[RetainedScore]) -> list[Card]:
+def _cards(agreement: Agreement | None, retained: Sequence[RetainedScore]) -> list[Card]:
     cards = []
     for line in retained:
         if line.is_group and line.retention is not None:

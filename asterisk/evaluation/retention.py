@@ -13,11 +13,8 @@ from asterisk.evaluation.metrics.functions import spearman
 class BenchmarkResult:
     """A model's main score × 100 on a task, and the values behind it where they are known.
 
-    Attributes:
-        score: The main score × 100.
-        similarities: For STS, the model's cosine of each pair (pairs,).
-        gold: For STS, the human score of each pair (pairs,); `score` is the Spearman correlation of the two.
-        experiments: Scores × 100 whose mean is `score`, such as MTEB's ten draws of training texts.
+    For STS, these are the model's cosine (`similarities`) and the human score (`gold`) of each pair, whose Spearman
+    correlation is the score. Otherwise they are `experiments` whose mean is the score, such as MTEB's ten draws.
     """
 
     score: float
@@ -128,16 +125,8 @@ def resampled_spearman(
     """Compute Spearman correlations with the gold scores on bootstrap resamples of the pairs, shared by all models.
 
     This second implementation of Spearman's correlation exists for speed: it sorts the values once. The cumulative
-    number of draws, in the order of the values, gives the ranks in a resample, ties included.
-
-    Args:
-        similarities: (models, pairs).
-        gold: (pairs,).
-        resamples: Number of resamples of `pairs` pairs each.
-        generator: Source of randomness.
-
-    Returns:
-        (models, resamples), float64.
+    number of draws, in the order of the values, gives the ranks in a resample, ties included. From (models, pairs)
+    similarities and (pairs,) gold scores, it computes (models, resamples), float64.
     """
     pairs = len(gold)
     values = [np.unique(row, return_inverse=True)[1] for row in [gold, *similarities]]

@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from asterisk.core.errors import UserError
-from asterisk.core.files import atomic_file, make_folder, write_json
+from asterisk.core.files import make_folder, write_json, write_text
 from asterisk.data.labelled_sets import LocalSet, local_sets, read_set
 from asterisk.data.readers import files_of, read_columns, read_texts
 from asterisk.evaluation.arguments import EvaluationArguments, parse_prompt
@@ -21,15 +21,7 @@ from asterisk.reporting.names import display_name
 
 
 def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
-    """Measure the model, then the baselines.
-
-    Args:
-        arguments: The checked arguments.
-        train_head: The program that `--fine_tune` starts.
-
-    Raises:
-        UserError: A model, task or file is missing or invalid.
-    """
+    """Measure the model, then the baselines; `train_head` is the program that `--fine_tune` starts."""
     folder, data = Path(arguments.output_dir), Path(arguments.data_dir) if arguments.data_dir else None
     tasks = find_tasks(arguments.tasks, arguments.data_dir or None) if arguments.tasks else []
     groups = group_members(local=data is not None)
@@ -55,7 +47,7 @@ def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
             write_json(folder / "summary.json", summary(models, tasks, groups, settings))
     if tasks:
         table = summary_table(models, tasks, groups)
-        _write_text(folder / "summary.md", table)
+        write_text(folder / "summary.md", table)
         print(f"\n{table}\nThe results are in {folder}: summary.json, summary.md and MTEB's files in results/.")
     if sets:
         # Retention refers to the first model: the first baseline, if there is one.
@@ -71,13 +63,10 @@ def _load(spec: str, arguments: EvaluationArguments, is_baseline: bool) -> TextE
     return load_encoder(
         spec,
         truncate_dim=None if is_baseline else arguments.truncate_dim,
-        precision=arguments.precision,
-        pooling=arguments.pooling,
         prompts=None if is_baseline else dict(parse_prompt(text) for text in arguments.prompts),
-        device=arguments.device or None,
-        trust_remote_code=arguments.trust_remote_code,
         local_files_only=bool(arguments.data_dir),
         space=None if is_baseline or not arguments.document_model else display_name(arguments.document_model),
+        **arguments.loading_options(),
     )
 
 
@@ -136,11 +125,5 @@ def _write_classification(
         results += mean_results(results)
     write_json(folder / "classification.json", [dataclasses.asdict(line) for line in results])
     table = classification_table(results)
-    _write_text(folder / "classification.md", table + "\n")
+    write_text(folder / "classification.md", table + "\n")
     print(f"\n{table}\nThe results are in {folder}: classification.json and .md.")
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asterisk.models.encoder import Encoder
+from asterisk.models.encoder import TextEncoder
 
 BATCH_SIZES = (16, 32, 64, 128, 256)
 # A measurement runs until both are reached, because a static model embeds a thousand sentences in milliseconds.
@@ -23,16 +23,11 @@ class Speed:
     by_batch_size: dict[int, float]
 
 
-def measure_speed(encoder: Encoder, sentences: list[str], batch_sizes: Sequence[int] = BATCH_SIZES) -> Speed:
+def measure_speed(encoder: TextEncoder, sentences: list[str], batch_sizes: Sequence[int] = BATCH_SIZES) -> Speed:
     """Measure an encoder on its device with torch's number of threads.
 
-    At each batch size, the result is the median of three or more repetitions after a warm-up.
-
-    Args:
-        encoder: The model to measure.
-        sentences: Sentences of representative lengths, enough distinct ones to fill the largest batch. Repeated ones
-            are dropped, because an encoder embeds them only once.
-        batch_sizes: The batch sizes to try.
+    At each batch size, the result is the median of three or more repetitions after a warm-up. Repeated sentences are
+    dropped, because an encoder embeds them only once.
 
     Raises:
         ValueError: There are fewer distinct sentences than the largest batch size.
@@ -45,7 +40,7 @@ def measure_speed(encoder: Encoder, sentences: list[str], batch_sizes: Sequence[
     return Speed(best, by_batch_size[best], by_batch_size)
 
 
-def sentences_per_second(encoder: Encoder, sentences: list[str], batch_size: int = 64) -> float:
+def sentences_per_second(encoder: TextEncoder, sentences: list[str], batch_size: int = 64) -> float:
     """Return the median speed of several repetitions, after a warm-up."""
     encoder.encode(sentences[:batch_size], batch_size=batch_size)
     seconds: list[float] = []

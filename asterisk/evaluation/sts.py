@@ -13,7 +13,7 @@ from asterisk.data.arguments import FileFormat
 from asterisk.data.readers import read_columns
 from asterisk.evaluation.metrics.functions import spearman
 from asterisk.evaluation.speed import sentences_per_second
-from asterisk.models.encoder import Encode, Encoder
+from asterisk.models.encoder import Encode, TextEncoder
 
 # Enough for a stable figure; the slowest model embeds them in seconds.
 SPEED_SENTENCES = 1_024
@@ -65,16 +65,9 @@ def sts_spearman(encode: Encode, pairs: SentencePairs) -> float:
 
 @dataclass
 class Measurement:
-    """One model's row in the table: its scores, size and speed.
+    """One model's row in the table: its scores, size on disk, and speed from strings to vectors.
 
-    Attributes:
-        model: The model's name in the table.
-        sts: Benchmark → Spearman correlation × 100.
-        dimensions: Dimensions of the vectors.
-        parameters: Number of parameters.
-        bytes: Size of the weights on disk.
-        sentences_per_second: Speed from strings to vectors.
-        cosines: Benchmark → cosine of each pair, for resampling.
+    `sts` maps benchmarks to Spearman correlations × 100, and `cosines` to the cosine of each pair, for resampling.
     """
 
     model: str
@@ -95,7 +88,7 @@ class Measurement:
         return {name: value for name, value in vars(self).items() if name != "cosines"}
 
 
-def measure(name: str, encoder: Encoder, benchmarks: Sequence[SentencePairs]) -> Measurement:
+def measure(name: str, encoder: TextEncoder, benchmarks: Sequence[SentencePairs]) -> Measurement:
     """Measure a model on at least one benchmark, and its speed on the first one's sentences."""
     cosines = {pairs.name: sts_cosines(encoder.encode, pairs) for pairs in benchmarks}
     return Measurement(
@@ -112,10 +105,9 @@ def measure(name: str, encoder: Encoder, benchmarks: Sequence[SentencePairs]) ->
 
 
 def sts_table(measurements: Sequence[Measurement]) -> str:
-    """Format measurements as a Markdown table; shares refer to the first row's mean score."""
+    """Format measurements as a Markdown table; retention is the mean score ÷ that of the first row."""
     first = measurements[0]
-    share = "of the teacher's" if first.model.startswith("teacher") else "of the first's"
-    rows = [["model", *first.sts, share, "dimensions", "parameters", "MB", "sentences/s"]]
+    rows = [["model", *first.sts, "retention", "dimensions", "parameters", "MB", "sentences/s"]]
     for line in measurements:
         rows.append(
             [

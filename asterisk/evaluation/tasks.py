@@ -23,14 +23,7 @@ from asterisk.evaluation.local_tasks import (
 
 @dataclass
 class EvaluationTask:
-    """A runnable task; `load` reads the data of a local one.
-
-    Attributes:
-        name: The name in results.
-        task: MTEB's task.
-        local: The local task; None for a task from the Hub.
-        folder: The data folder of the local task.
-    """
+    """A runnable task of MTEB; `local` and `folder` are the local task and its data folder, if it is one."""
 
     name: str
     task: AbsTask
@@ -85,11 +78,7 @@ def find_tasks(text: str, data_dir: str | None = None) -> list[EvaluationTask]:
 
 
 def local_evaluation_task(task: LocalTask, folder: Path) -> EvaluationTask:
-    """Make a local task runnable.
-
-    Raises:
-        UserError: A file or column is missing.
-    """
+    """Make a local task runnable; raise a [`UserError`] if a file or column is missing."""
     return EvaluationTask(task.name, mteb_task(task, folder), task, folder)
 
 

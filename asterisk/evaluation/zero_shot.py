@@ -8,7 +8,7 @@ import numpy as np
 from asterisk.core.errors import UserError, listed
 from asterisk.core.vectors import unit
 from asterisk.evaluation.arguments import TEMPLATES
-from asterisk.models.encoder import Encoder
+from asterisk.models.encoder import TextEncoder
 
 _BOUNDARY = re.compile(r"[_\-.#\s]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -19,7 +19,7 @@ def label_text(label: str) -> str:
 
 
 def class_embeddings(
-    encoder: Encoder,
+    encoder: TextEncoder,
     classes: Sequence[str],
     templates: Sequence[str] = TEMPLATES,
     descriptions: dict[str, str] | None = None,

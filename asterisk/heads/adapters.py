@@ -41,11 +41,7 @@ print(classify("A text.", top_k=3))
 
 
 def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:
-    """Wrap the model so that only LoRA adapters and the head are trained.
-
-    Raises:
-        UserError: peft is not installed.
-    """
+    """Wrap the model so that only LoRA adapters and the head are trained; raise a [`UserError`] without peft."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
@@ -69,13 +65,10 @@ def adapters_folder(folder: Path) -> Path:
 
 
 def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: str, folder: Path) -> None:
-    """Save the adapters and the head of a classifier, without its backbone, as a folder for peft.
+    """Save the adapters and the head of a finished classifier, without its backbone, as a folder for peft.
 
-    Args:
-        model: The finished classifier; its head and configuration are saved.
-        kept: Folder of the adapters that were merged into the model ([`adapters_folder`]).
-        base: The model that the adapters were trained on.
-        folder: The new folder, written atomically.
+    `kept` is the folder of the adapters that were merged into the model ([`adapters_folder`]), and `base` the model
+    that they were trained on.
     """
     location = resolve_model(base)
     with atomic_folder(folder) as temporary:

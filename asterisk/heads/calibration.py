@@ -1,7 +1,12 @@
-"""Calibration of probabilities, its reliability, and thresholds chosen on development texts."""
+"""Calibration of probabilities, its reliability, and thresholds chosen on development texts.
+
+`logits` and `probabilities` are (texts, classes); `labels` come from [`asterisk.data.labels.label_array`], and
+`problem_type` is one of its module's. `none_probabilities` are those of texts without any label.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,13 +24,12 @@ MIN_TEXTS_ABOVE = 10
 HALF = 0.5
 
 
-def probabilities(logits: np.ndarray, problem_type: str) -> np.ndarray:
+def class_probabilities(logits: np.ndarray, problem_type: str) -> np.ndarray:
     """The softmax of (texts, classes) logits, or their sigmoid for several labels per text; float64."""
+    from scipy.special import expit, softmax
+
     logits = logits.astype(np.float64)
-    if problem_type == MULTI:
-        return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+    return expit(logits) if problem_type == MULTI else softmax(logits, axis=1)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> float:
@@ -33,11 +37,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, problem_type: str) -
 
     The targets are smoothed, because a few texts that are all classified correctly would allow any confidence (Platt
     1999, section 2.2). With n texts, the label gets (n + 1) / (n + 2), and the other classes share the rest.
-
-    Args:
-        logits: (texts, classes).
-        labels: From [`asterisk.data.labels.label_array`].
-        problem_type: As in [`asterisk.data.labels`].
 
     Returns:
         The temperature, clipped to `TEMPERATURES`, with 0.1 % precision.
@@ -62,10 +61,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, problem_type: str) -
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray, problem_type: str) -> float:
+    from scipy.special import log_softmax
+
     if problem_type == MULTI:
         return float((np.logaddexp(0, logits) - targets * logits).mean())
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(axis=1)) - (targets * shifted).sum(axis=1)).mean())
+    return float(-(targets * log_softmax(logits, axis=1)).sum(axis=1).mean())
 
 
 @dataclass
@@ -81,20 +81,15 @@ class Reliability:
     counts: list[int]
 
 
-def reliability(shares: np.ndarray, labels: np.ndarray, problem_type: str) -> Reliability:
+def reliability(probabilities: np.ndarray, labels: np.ndarray, problem_type: str) -> Reliability:
     """Compare confidence with accuracy in `BINS` bins of equal width.
 
     A decision is the most probable label of a text; with several labels per text, it is each label of each text.
-
-    Args:
-        shares: Probabilities (texts, classes).
-        labels: From [`asterisk.data.labels.label_array`].
-        problem_type: As in [`asterisk.data.labels`].
     """
     if problem_type == MULTI:
-        confidence, right = shares.ravel(), labels.ravel() > HALF
+        confidence, right = probabilities.ravel(), labels.ravel() > HALF
     else:
-        confidence, right = shares.max(axis=1), shares.argmax(axis=1) == labels
+        confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
     bins = [number == index for index in np.unique(number)]
     means, accuracy = ([float(values[rows].mean()) for rows in bins] for values in (confidence, right))
@@ -103,22 +98,17 @@ def reliability(shares: np.ndarray, labels: np.ndarray, problem_type: str) -> Re
     return Reliability(float(np.average(gaps, weights=counts)), means, accuracy, counts)
 
 
-def label_thresholds(shares: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Return each class's threshold with the highest F1; one half if all texts or none have the class.
-
-    Args:
-        shares: Probabilities (texts, classes).
-        labels: Zeros and ones (texts, classes).
-    """
-    return [_best_threshold(shares[:, index], labels[:, index] > HALF) for index in range(shares.shape[1])]
+def label_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
+    """Return each class's threshold with the highest F1; one half if all texts or none have the class."""
+    return [_best_threshold(column, right > HALF) for column, right in zip(probabilities.T, labels.T, strict=True)]
 
 
-def _best_threshold(shares: np.ndarray, right: np.ndarray) -> float:
+def _best_threshold(probabilities: np.ndarray, right: np.ndarray) -> float:
     """Return the threshold with the highest F1, midway between the probabilities of two texts."""
     if not right.any() or right.all():
         return HALF
-    order = np.argsort(-shares, kind="stable")
-    ranked, hits = shares[order], np.cumsum(right[order])
+    order = np.argsort(-probabilities, kind="stable")
+    ranked, hits = probabilities[order], np.cumsum(right[order])
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + right.sum())
     # No threshold separates texts of equal probability.
     f1[:-1][ranked[:-1] == ranked[1:]] = -1
@@ -127,48 +117,38 @@ def _best_threshold(shares: np.ndarray, right: np.ndarray) -> float:
     return float((ranked[best] + below) / 2)
 
 
-@dataclass
-class NoneThreshold:
+class NoneThreshold(NamedTuple):
     """The probability below which no label should be given, if any, and how it was chosen."""
 
     threshold: float | None
     criterion: str
 
 
-def none_threshold_by_texts(shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray) -> NoneThreshold:
-    """Choose the threshold with the highest macro-F1 over the classes and "none of these".
-
-    Args:
-        shares: Probabilities (texts, classes) of texts that have a label.
-        labels: Their class numbers.
-        none_shares: Probabilities (texts, classes) of texts that have no label.
-    """
-    all_shares, truth = _with_none(shares, labels, none_shares)
-    confidence, predicted = all_shares.max(axis=1), all_shares.argmax(axis=1)
+def none_threshold_by_texts(
+    probabilities: np.ndarray, labels: np.ndarray, none_probabilities: np.ndarray
+) -> NoneThreshold:
+    """Choose the threshold with the highest macro-F1 over the classes and "none of these"."""
+    confidence = np.concatenate([probabilities, none_probabilities]).max(axis=1)
     candidates = np.unique(np.round(np.quantile(confidence, np.linspace(0, 1, 201)), 4))
-    scores = [_macro_f1(np.where(confidence < value, shares.shape[1], predicted), truth) for value in candidates]
+    scores = [_none_macro_f1(probabilities, labels, none_probabilities, threshold) for threshold in candidates]
     best = int(np.argmax(scores))
     return NoneThreshold(float(candidates[best]), f"highest macro-F1 on development, {scores[best]:.2f}")
 
 
-def _with_none(shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Join both kinds of texts, with "none" as an additional last class."""
-    return np.concatenate([shares, none_shares]), np.append(labels, np.full(len(none_shares), shares.shape[1]))
-
-
-def _macro_f1(predicted: np.ndarray, truth: np.ndarray) -> float:
+def _none_macro_f1(
+    probabilities: np.ndarray, labels: np.ndarray, none_probabilities: np.ndarray, threshold: float
+) -> float:
+    """Return the macro-F1 × 100 with "none" as an additional last class."""
+    texts = np.concatenate([probabilities, none_probabilities])
+    none = texts.shape[1]
+    truth = np.append(labels, np.full(len(none_probabilities), none))
+    predicted = np.where(texts.max(axis=1) < threshold, none, texts.argmax(axis=1))
     return 100 * accuracy_and_macro_f1(predicted, truth)["macro_f1"]
 
 
-def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: float) -> NoneThreshold:
-    """Choose the lowest threshold above which at least the share `target` of the labels is right.
-
-    Args:
-        shares: Probabilities (texts, classes).
-        labels: Class numbers.
-        target: From 0 to 1.
-    """
-    confidence, right = shares.max(axis=1), shares.argmax(axis=1) == labels
+def none_threshold_by_accuracy(probabilities: np.ndarray, labels: np.ndarray, target: float) -> NoneThreshold:
+    """Choose the lowest threshold above which at least the share `target` (0 to 1) of the labels is right."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     ranked = confidence[order]
@@ -190,12 +170,9 @@ def none_threshold_by_accuracy(shares: np.ndarray, labels: np.ndarray, target: f
 class NoneScores:
     """The effect of the "none of these" threshold on one split, in percent.
 
-    Attributes:
-        share: Share of the labelled texts that get a label.
-        accuracy: Accuracy on the texts that get a label; None if no text gets one.
-        macro_f1: Macro-F1 with "none" as a class; None if no text belongs to that class.
-        none_recall: Share of the texts without a true label that get no label; None if there are no such texts.
-        none_texts: Number of texts without a true label.
+    `share` of the labelled texts get a label, with this `accuracy` (None if no text gets one). The others are None
+    without texts that have no true label: macro-F1 with "none" as a class, and the share of those texts without a
+    label.
     """
 
     share: float
@@ -206,28 +183,19 @@ class NoneScores:
 
 
 def measure_none(
-    shares: np.ndarray, labels: np.ndarray, none_shares: np.ndarray | None, threshold: float
+    probabilities: np.ndarray, labels: np.ndarray, none_probabilities: np.ndarray | None, threshold: float
 ) -> NoneScores:
-    """Measure the effect of a "none of these" threshold.
-
-    Args:
-        shares: Probabilities (texts, classes) of texts that have a label.
-        labels: Their class numbers.
-        none_shares: Probabilities (texts, classes) of texts that have no label, if there are any.
-        threshold: The probability below which no label is given.
-    """
-    given = shares.max(axis=1) >= threshold
-    right = shares.argmax(axis=1) == labels
+    """Measure the effect of a "none of these" threshold; `none_probabilities` is None without such texts."""
+    given = probabilities.max(axis=1) >= threshold
+    right = probabilities.argmax(axis=1) == labels
     scores = NoneScores(100 * float(given.mean()), 100 * float(right[given].mean()) if given.any() else None)
-    if none_shares is not None:
-        all_shares, truth = _with_none(shares, labels, none_shares)
-        predicted = np.where(all_shares.max(axis=1) < threshold, shares.shape[1], all_shares.argmax(axis=1))
-        scores.macro_f1 = _macro_f1(predicted, truth)
-        scores.none_recall = 100 * float((none_shares.max(axis=1) < threshold).mean())
-        scores.none_texts = len(none_shares)
+    if none_probabilities is not None:
+        scores.macro_f1 = _none_macro_f1(probabilities, labels, none_probabilities, threshold)
+        scores.none_recall = 100 * float((none_probabilities.max(axis=1) < threshold).mean())
+        scores.none_texts = len(none_probabilities)
     return scores
 
 
-def labels_above(shares: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+def labels_above(probabilities: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
     """Return the labels whose thresholds each text reaches: zeros and ones (texts, classes), int64."""
-    return (shares >= np.array(thresholds)).astype(np.int64)
+    return (probabilities >= np.array(thresholds)).astype(np.int64)

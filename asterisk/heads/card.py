@@ -4,7 +4,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from asterisk.core.files import atomic_file
+from asterisk.core.files import write_text
 from asterisk.data.labels import MULTI, REGRESSION, SINGLE
 from asterisk.heads.report import HeadReport
 from asterisk.heads.tables import score_table
@@ -53,8 +53,7 @@ def write_head_card(folder: Path, report: HeadReport, names: list[str]) -> None:
         scores=score_table(report),
         remarks="\n".join(_remarks(report)),
     )
-    with atomic_file(folder / "README.md") as temporary:
-        temporary.write_text(str(card).rstrip() + "\n", encoding="utf-8")
+    write_text(folder / "README.md", str(card).rstrip() + "\n")
 
 
 def _remarks(report: HeadReport) -> list[str]:

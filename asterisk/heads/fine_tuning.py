@@ -7,7 +7,7 @@ the end. Mode full trains everything, lower layers at a lower rate (Howard & Rud
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from transformers import (
     EvalPrediction,
     Trainer,
     TrainerCallback,
-    TrainerControl,
     TrainerState,
     TrainingArguments,
 )
@@ -49,18 +48,101 @@ CALIBRATED = "calibrated_loss"
 
 
 class HeadTrainer(Trainer):
-    """A Trainer with a given loss, layer-wise learning rates and adversarial texts.
+    """A Trainer that keeps the [`Averaging`] weights with the lowest [`calibrated_loss`], with early stopping.
 
-    With a `perturbation`, the loss is the mean over the texts and the same texts with shifted token vectors. The shift
-    has that norm, and the direction in which the text's loss rises fastest (Miyato et al. 2017, arXiv:1605.07725).
+    Mode full has layer-wise learning rates and adversarial texts: the loss is the mean over the texts and the same
+    texts with shifted token vectors. The shift has the norm `settings.perturbation`, and the direction in which the
+    text's loss rises fastest (Miyato et al. 2017, arXiv:1605.07725).
     """
 
     # The loss is a mean over the batch.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, loss: Loss, layer_decay: float | None, perturbation: float, **arguments: Any):
-        super().__init__(**arguments)
-        self.loss, self.layer_decay, self.perturbation = loss, layer_decay, perturbation
+    def __init__(
+        self,
+        model: AsteriskForSequenceClassification,
+        train: TokenizedRows,
+        development: TokenizedRows | None,
+        loss: Loss,
+        problem_type: str,
+        settings: HeadSettings,
+        folder: Path,
+        seed: int,
+    ):
+        """Set up a training of the model, which is trained in place; `folder` is that of the checkpoints.
+
+        `loss` is the mean loss of logits and labels, and `seed` determines the order and the dropout. Early stopping
+        needs development texts.
+        """
+        self.loss, self.settings, self.classifier = loss, settings, model
+        self.perturbation = settings.perturbation if settings.mode == "full" else 0.0
+        has_development = development is not None
+        arguments = TrainingArguments(
+            output_dir=str(folder),
+            learning_rate=settings.learning_rate,
+            num_train_epochs=settings.num_epochs,
+            per_device_train_batch_size=settings.batch_size,
+            per_device_eval_batch_size=EVALUATION_BATCH_SIZE,
+            warmup_steps=settings.warmup_ratio,
+            weight_decay=settings.weight_decay,
+            seed=seed,
+            eval_strategy="epoch" if has_development else "no",
+            save_strategy="epoch",
+            load_best_model_at_end=has_development,
+            metric_for_best_model=CALIBRATED if has_development else None,
+            greater_is_better=False if has_development else None,
+            restore_callback_states_from_checkpoint=True,
+            train_sampling_strategy="group_by_length",
+            label_names=["labels"],
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        stopping = [EarlyStoppingCallback(settings.patience)] if has_development else []
+        super().__init__(
+            model=with_adapters(model, settings.lora_rank) if settings.mode == "lora" else model,  # type: ignore[arg-type]
+            args=arguments,
+            train_dataset=train,
+            eval_dataset=development,
+            compute_metrics=calibrated_loss(loss, problem_type),
+            data_collator=lambda batch: batch,
+            callbacks=[Progress(), Averaging(), Checkpoints(), *stopping],
+        )
+        self.remove_callback(PrinterCallback)
+
+    def fit(self) -> tuple[AsteriskForSequenceClassification, list[float], float]:
+        """Train from the last checkpoint in the folder, or from the start.
+
+        Returns:
+            The trained model, the [`calibrated_loss`] of development after each pass, and the number of passes.
+
+        Raises:
+            UserError: A weight is not finite, a checkpoint is damaged, or the disk is full.
+        """
+        folder, is_lora = Path(str(self.args.output_dir)), self.settings.mode == "lora"
+        checkpoint = last_checkpoint(folder)
+        parts = self.train_dataset, self.eval_dataset
+        # Adapters leave the token table unchanged.
+        rows: Any = nullcontext(parts) if is_lora else narrowed_table(self.classifier, *parts)  # type: ignore[arg-type]
+        with rows as (self.train_dataset, self.eval_dataset):
+            try:
+                with report_write_errors(folder):
+                    self.train(resume_from_checkpoint=checkpoint)
+            except DAMAGED as error:
+                raise UserError(
+                    f"The checkpoint {checkpoint} is damaged; delete it and run the command again."
+                ) from error
+        name = f"eval_{CALIBRATED}"
+        losses = [float(entry[name]) for entry in self.state.log_history if name in entry]
+        check_finite(self.classifier)
+        model, adapted = self.classifier, cast(Any, self.model)
+        if is_lora:
+            if self.settings.keep_adapters:
+                adapted.save_pretrained(adapters_folder(folder))
+            model = adapted.merge_and_unload()
+        return model, losses, self.state.epoch or 0
 
     def compute_loss(
         self,
@@ -86,9 +168,9 @@ class HeadTrainer(Trainer):
 
     def create_optimizer(self, *arguments: Any) -> torch.optim.Optimizer:
         """See [`Trainer`]."""
-        if self.layer_decay is not None and self.optimizer is None:
-            rate, decay = self.args.learning_rate, self.args.weight_decay
-            groups = layered_groups(self.model, rate, self.layer_decay, decay)  # type: ignore[arg-type]
+        if self.settings.mode == "full" and self.optimizer is None:
+            rate, layer_decay, decay = self.args.learning_rate, self.settings.layer_decay, self.args.weight_decay
+            groups = layered_groups(self.classifier, rate, layer_decay, decay)
             self.optimizer = torch.optim.AdamW(groups, fused=True)
         return super().create_optimizer(*arguments)
 
@@ -96,9 +178,7 @@ class HeadTrainer(Trainer):
 class Progress(TrainerCallback):
     """A progress bar on a terminal, and occasional lines in a log."""
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, *_: Any, **named: Any) -> None:
         """Show the bar."""
         self.bar = progress_bar("Training", "steps", total=state.max_steps, initial=state.global_step)
 
@@ -124,12 +204,10 @@ class Averaging(TrainerCallback):
         self._exchange(named["optimizer"])
 
     @torch.no_grad()
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, *_: Any, **named: Any) -> None:
         """Add the step's weights to the average."""
         decay = min(AVERAGE_DECAY, state.global_step / (state.global_step + 9))
-        for weight, entry in kwargs["optimizer"].state.items():
+        for weight, entry in named["optimizer"].state.items():
             if AVERAGE in entry:
                 entry[AVERAGE].lerp_(weight, 1 - decay)
             else:
@@ -155,7 +233,7 @@ class Checkpoints(TrainerCallback):
     checkpoint.
     """
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, *_: Any, **named: Any) -> None:
         """Finish the checkpoint that was just written."""
         folder = Path(str(args.output_dir))
         write_checksums(folder / f"checkpoint-{state.global_step}")
@@ -180,120 +258,13 @@ def calibrated_loss(loss: Loss, problem_type: str) -> Callable[[EvalPrediction],
     return compute
 
 
-def make_trainer(
-    model: nn.Module,
-    train: TokenizedRows,
-    development: TokenizedRows | None,
-    loss: Loss,
-    problem_type: str,
-    settings: HeadSettings,
-    folder: Path,
-    seed: int,
-) -> HeadTrainer:
-    """Make a Trainer that keeps the [`Averaging`] weights with the lowest [`calibrated_loss`], with early stopping.
-
-    Args:
-        model: A classifier; in mode lora, [`with_adapters`].
-        train: Training texts.
-        development: Development texts, for early stopping.
-        loss: The mean loss of logits and labels.
-        problem_type: As in [`asterisk.data.labels`].
-        settings: Settings of the training.
-        folder: Folder of the checkpoints.
-        seed: Seed of the order and the dropout.
-    """
-    has_development, is_full = development is not None, settings.mode == "full"
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        learning_rate=settings.learning_rate,
-        num_train_epochs=settings.num_epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=EVALUATION_BATCH_SIZE,
-        warmup_steps=settings.warmup_ratio,
-        weight_decay=settings.weight_decay,
-        seed=seed,
-        eval_strategy="epoch" if has_development else "no",
-        save_strategy="epoch",
-        load_best_model_at_end=has_development,
-        metric_for_best_model=CALIBRATED if has_development else None,
-        greater_is_better=False if has_development else None,
-        restore_callback_states_from_checkpoint=True,
-        train_sampling_strategy="group_by_length",
-        label_names=["labels"],
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-    stopping = [EarlyStoppingCallback(settings.patience)] if has_development else []
-    trainer = HeadTrainer(
-        loss,
-        layer_decay=settings.layer_decay if is_full else None,
-        perturbation=settings.perturbation if is_full else 0.0,
-        model=model,
-        args=arguments,
-        train_dataset=train,
-        eval_dataset=development,
-        compute_metrics=calibrated_loss(loss, problem_type),
-        data_collator=lambda batch: batch,
-        callbacks=[Progress(), Averaging(), Checkpoints(), *stopping],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
-def fine_tune(
-    model: AsteriskForSequenceClassification,
-    train: TokenizedRows,
-    development: TokenizedRows | None,
-    loss: Loss,
-    problem_type: str,
-    settings: HeadSettings,
-    folder: Path,
-    seed: int,
-) -> tuple[AsteriskForSequenceClassification, list[float], float]:
-    """Train from the last checkpoint in the folder, or from the start; the arguments are those of [`make_trainer`].
-
-    Returns:
-        The trained model, the [`calibrated_loss`] of development after each pass, and the number of passes.
-
-    Raises:
-        UserError: A weight is not finite, peft is not installed, a checkpoint is damaged, or the disk is full.
-    """
-    is_lora = settings.mode == "lora"
-    trained = with_adapters(model, settings.lora_rank) if is_lora else model
-    checkpoint = last_checkpoint(folder)
-    # Adapters leave the token table unchanged.
-    rows: Any = nullcontext((train, development)) if is_lora else narrowed_table(model, train, development)
-    with rows as (train_rows, development_rows):
-        trainer = make_trainer(trained, train_rows, development_rows, loss, problem_type, settings, folder, seed)
-        try:
-            with report_write_errors(folder):
-                trainer.train(resume_from_checkpoint=checkpoint)
-        except DAMAGED as error:
-            raise UserError(f"The checkpoint {checkpoint} is damaged; delete it and run the command again.") from error
-    name = f"eval_{CALIBRATED}"
-    losses = [float(entry[name]) for entry in trainer.state.log_history if name in entry]
-    check_finite(model)
-    if is_lora:
-        adapted: Any = trainer.model
-        if settings.keep_adapters:
-            adapted.save_pretrained(adapters_folder(folder))
-        model = adapted.merge_and_unload()
-    return model, losses, trainer.state.epoch or 0
-
-
 def layered_groups(
     model: AsteriskForSequenceClassification, learning_rate: float, layer_decay: float, weight_decay: float
 ) -> list[dict[str, Any]]:
     """Return AdamW's parameter groups, with lower learning rates for lower layers.
 
-    Args:
-        model: The classifier.
-        learning_rate: Rate of the head and of everything else above the layers.
-        layer_decay: A layer's rate as a share of the rate one layer above. The tables come below the first layer.
-        weight_decay: Decay of the matrices. Tables, biases and norms have none.
+    The head and everything else above the layers learns at `learning_rate`, and each layer at `layer_decay` times the
+    rate of the one above; the tables come below the first layer. Only matrices decay, not tables, biases and norms.
     """
     layers = model.config.num_hidden_layers
     weights_at: dict[int, list[nn.Parameter]] = {}
@@ -309,11 +280,7 @@ def layered_groups(
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """Find the last complete checkpoint, and remove incomplete ones.
-
-    Raises:
-        UserError: A complete checkpoint is damaged.
-    """
+    """Find the last complete checkpoint, and remove incomplete ones; raise a [`UserError`] if one is damaged."""
     for checkpoint in _checkpoints(folder).values():
         if (checkpoint / CHECKSUMS).exists():
             verify_checksums(checkpoint, f"delete {folder} and run the command again")

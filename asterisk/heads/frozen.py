@@ -35,9 +35,6 @@ def train_on_embeddings(
 
     Returns:
         The development loss after each pass, and the number of passes.
-
-    Raises:
-        UserError: A weight is not finite.
     """
     rows, device = len(train.labels), next(head.parameters()).device
     train = Examples(train.embeddings.to(device), train.labels.to(device))
@@ -84,10 +81,6 @@ def mean_loss(head: nn.Module, examples: Examples, loss: Loss) -> float:
 
 
 def check_finite(model: nn.Module) -> None:
-    """Check the trained weights.
-
-    Raises:
-        UserError: A weight is not finite.
-    """
+    """Raise a [`UserError`] if a trained weight is not finite."""
     if not all(torch.isfinite(weight).all() for weight in model.parameters()):
         raise UserError("Training stopped at weights that are not finite; give a lower --learning_rate.")

@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
 from asterisk.models.checkpoints import load_asterisk
-from asterisk.models.resolve import resolve_model
+from asterisk.models.resolve import loading, resolve_model
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification
 from modeling_asterisk.modeling_asterisk import AsteriskClassificationHead
 
@@ -17,15 +17,10 @@ from modeling_asterisk.modeling_asterisk import AsteriskClassificationHead
 def load_classifier(
     spec: str, names: Sequence[str], problem_type: str
 ) -> tuple[AsteriskForSequenceClassification, PreTrainedTokenizerFast, bool]:
-    """Load an Asterisk with a head for the given classes.
+    """Load an Asterisk with a head for the classes `names`.
 
     The stored head and its class order are kept if the classes match; otherwise a new head is created. A kept head's
     temperature is merged into its weights. Its thresholds are dropped, because training chooses them again.
-
-    Args:
-        spec: A folder, Hub id or `package:NAME`.
-        names: The classes.
-        problem_type: As in [`asterisk.data.labels`].
 
     Returns:
         The model, its tokenizer, and whether the stored head was kept.
@@ -59,12 +54,10 @@ def load_classifier(
 
 def _stored_config(spec: str, location: str) -> dict[str, Any]:
     """Return the content of config.json, after checking that it is valid and an Asterisk's."""
-    try:
+    with loading(f"The model {spec}"):
         stored = PreTrainedConfig.get_config_dict(location)[0]
         if stored.get("model_type") == AsteriskConfig.model_type:
             AsteriskConfig.from_dict(dict(stored))  # refuses invalid values that loading would replace
-    except Exception as error:  # a foreign configuration can raise anything
-        raise UserError(f"The model {spec} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     if not stored:
         raise UserError(f"The model folder {spec} has no config.json; give one that train_distill.py wrote.")
     if stored.get("model_type") != AsteriskConfig.model_type:
@@ -100,15 +93,6 @@ def max_input_length(tokenizer: PreTrainedTokenizerFast, model: AsteriskForSeque
     """Return the maximum number of tokens of a text."""
     positions = model.config.max_position_embeddings if model.config.position_encoding == "learned" else 1_000_000
     return min(tokenizer.model_max_length, positions)
-
-
-def count_truncated(
-    texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, model: AsteriskForSequenceClassification
-) -> int:
-    """Count the texts that exceed [`max_input_length`]."""
-    longest = max_input_length(tokenizer, model)
-    encoded = tokenizer(list(texts), return_attention_mask=False, return_token_type_ids=False)
-    return sum(len(ids) > longest for ids in encoded["input_ids"])
 
 
 def predict_logits(

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.data.labels import MULTI, REGRESSION, SINGLE, LabelledTexts, classes_of, label_array
-from asterisk.heads.calibration import labels_above, measure_none, probabilities, reliability
+from asterisk.heads.calibration import class_probabilities, labels_above, measure_none, reliability
 from asterisk.heads.head_model import predict_logits
 from asterisk.heads.report import Calibration, HeadMeasures, Latency, Mistake
 from asterisk.heads.scores import confusion_matrix, predicted_labels, score_classes, score_labels
@@ -31,49 +31,45 @@ def measure_head(training: HeadTraining, model: AsteriskForSequenceClassificatio
         return measures
     logits = {name: training.predict(model, part.texts) for name, part in parts.items()}
     labels = {name: label_array(part, training.names) for name, part in parts.items()}
-    shares = {name: probabilities(values, problem_type) for name, values in logits.items()}
+    probabilities = {name: class_probabilities(values, problem_type) for name, values in logits.items()}
     for name, values in logits.items():
-        uncalibrated = probabilities(values * model.config.temperature, problem_type)
-        before, after = (reliability(part, labels[name], problem_type) for part in (uncalibrated, shares[name]))
+        uncalibrated = class_probabilities(values * model.config.temperature, problem_type)
+        before, after = (reliability(part, labels[name], problem_type) for part in (uncalibrated, probabilities[name]))
         measures.calibration[name] = Calibration(before, after)
     split = measures.detail = list(parts)[-1]
     predictions = predicted_labels(logits[split], problem_type)
     if problem_type == MULTI and (thresholds := model.config.thresholds) is not None:
         measures.with_thresholds = {
-            name: score_labels(labels_above(values, thresholds), labels[name]) for name, values in shares.items()
+            name: score_labels(labels_above(values, thresholds), labels[name])
+            for name, values in probabilities.items()
         }
-        predictions = labels_above(shares[split], thresholds)
+        predictions = labels_above(probabilities[split], thresholds)
     measures.classes = score_classes(predictions, labels[split], training.names)
     if problem_type == SINGLE:
         measures.confusion = confusion_matrix(predictions, labels[split], training.names)
-    measures.mistakes = find_mistakes(parts[split], shares[split], predictions, labels[split], training.names)
+    measures.mistakes = find_mistakes(parts[split], probabilities[split], predictions, labels[split], training.names)
     if (threshold := model.config.none_threshold) is not None:
         none_texts = {"development": data.development_none, "test": data.test_none}
-        for name, values in shares.items():
+        for name, values in probabilities.items():
             texts = none_texts[name]
-            none_shares = probabilities(training.predict(model, texts), SINGLE) if texts else None
-            measures.none[name] = measure_none(values, labels[name], none_shares, threshold)
+            none_probabilities = class_probabilities(training.predict(model, texts), SINGLE) if texts else None
+            measures.none[name] = measure_none(values, labels[name], none_probabilities, threshold)
     return measures
 
 
 def find_mistakes(
-    part: LabelledTexts, shares: np.ndarray, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
+    part: LabelledTexts, probabilities: np.ndarray, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
 ) -> list[Mistake]:
     """Return the most confident mistakes; with several labels per text, missing labels count too.
 
-    Args:
-        part: The texts with their labels.
-        shares: Probabilities (texts, classes).
-        predictions: Class numbers (texts,), or zeros and ones (texts, classes).
-        labels: The true labels, in the same form.
-        names: The classes.
+    `predictions` and `labels` are class numbers (texts,), or zeros and ones (texts, classes).
     """
     wrong = predictions != labels
     if labels.ndim == 1:
         rows = np.flatnonzero(wrong)
-        classes, confidence = predictions[rows], shares[rows, predictions[rows]]
+        classes, confidence = predictions[rows], probabilities[rows, predictions[rows]]
     else:
-        certainty = np.where(wrong, np.maximum(shares, 1 - shares), 0)
+        certainty = np.where(wrong, np.maximum(probabilities, 1 - probabilities), 0)
         rows = np.flatnonzero(wrong.any(axis=1))
         classes, confidence = certainty[rows].argmax(axis=1), certainty[rows].max(axis=1)
     true_labels = classes_of(part)

@@ -3,11 +3,12 @@
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import plotly.express as px
+import plotly.graph_objects as go
 
-from asterisk.core.files import atomic_file
+from asterisk.core.files import write_text
 from asterisk.heads.report import Calibration, CurvePoint, HeadReport
 from asterisk.heads.tables import (
     METRIC_NAMES,
@@ -20,9 +21,6 @@ from asterisk.heads.tables import (
 )
 from asterisk.reporting.page import Card, render_page
 from asterisk.reporting.plots import FIRST, SECOND, Plot, add_diagonal, plot_html
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 # A screen has no room for more classes, so only the most confused ones are drawn.
 DRAWN_CLASSES = 40
@@ -40,10 +38,8 @@ def write_head_report(folder: Path, report: HeadReport) -> str:
     sections = [splits_section(report), *decision_sections(report)]
     sections += [*detail_sections(report), *plotted_sections(report)]
     parts = [f"# {report.mode} head on {report.model}", scores, *(section.markdown() for section in sections)]
-    with atomic_file(folder / "report.md") as temporary:
-        temporary.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
-    with atomic_file(folder / "report.html") as temporary:
-        temporary.write_text(head_page(report), encoding="utf-8")
+    write_text(folder / "report.md", "\n\n".join(part for part in parts if part) + "\n")
+    write_text(folder / "report.html", head_page(report))
     report.write(folder)
     return scores
 
@@ -92,9 +88,7 @@ def _cards(report: HeadReport) -> list[Card]:
     return cards
 
 
-def _reliability_plot(calibration: Calibration) -> "go.Figure":
-    import plotly.graph_objects as go
-
+def _reliability_plot(calibration: Calibration) -> go.Figure:
     figure = go.Figure()
     add_diagonal(figure, 0, 1)
     for name, values, colour in (("before", calibration.before, SECOND), ("after", calibration.after, FIRST)):
@@ -114,36 +108,29 @@ def _reliability_plot(calibration: Calibration) -> "go.Figure":
     return figure
 
 
-def _curve_plot(curve: Sequence[CurvePoint]) -> "go.Figure":
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
+def _curve_plot(curve: Sequence[CurvePoint]) -> go.Figure:
     texts = [point.texts for point in curve]
-    for name, colour in zip(curve[0].scores, (FIRST, SECOND), strict=True):
-        figure.add_scatter(
-            x=texts,
-            y=[point.scores[name] for point in curve],
-            mode="lines+markers",
-            name=METRIC_NAMES[name],
-            line={"color": colour},
-            marker={"size": 9},
-            hovertemplate="%{x:,} texts: %{y:.2f}<extra>" + METRIC_NAMES[name] + "</extra>",
-        )
-    figure.update_xaxes(title="training texts", type="log", tickvals=texts, ticktext=[f"{count:,}" for count in texts])
-    figure.update_yaxes(title="score × 100")
+    scores = {METRIC_NAMES[name]: [point.scores[name] for point in curve] for name in curve[0].scores}
+    figure = px.line(
+        {"training texts": texts, **scores},
+        x="training texts",
+        y=list(scores),
+        markers=True,
+        log_x=True,
+        color_discrete_sequence=[FIRST, SECOND],
+        labels={"value": "score × 100", "variable": ""},
+    )
+    figure.update_xaxes(tickvals=texts, ticktext=[f"{count:,}" for count in texts])
     return figure
 
 
-def _loss_plot(losses: Sequence[float]) -> "go.Figure":
-    import plotly.graph_objects as go
-
-    best, passes = int(np.argmin(losses)), list(range(1, len(losses) + 1))
-    figure = go.Figure()
-    line, small, large = {"color": FIRST}, {"size": 5}, {"size": 13, "color": SECOND}
-    figure.add_scatter(x=passes, y=losses, mode="lines+markers", line=line, marker=small, name="loss")
-    figure.add_scatter(x=[best + 1], y=[losses[best]], mode="markers", marker=large, name="kept")
-    figure.update_xaxes(title="pass")
-    figure.update_yaxes(title="development loss", rangemode="tozero")
+def _loss_plot(losses: Sequence[float]) -> go.Figure:
+    best, passes = int(np.argmin(losses)), range(1, len(losses) + 1)
+    labels = {"x": "pass", "y": "development loss"}
+    figure = px.line(x=passes, y=losses, markers=True, color_discrete_sequence=[FIRST], labels=labels)
+    kept = {"size": 13, "color": SECOND}
+    figure.add_scatter(x=[best + 1], y=[losses[best]], mode="markers", marker=kept, name="kept")
+    figure.update_yaxes(rangemode="tozero")
     return figure
 
 
@@ -171,10 +158,8 @@ def _most_confused(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> l
     return [name for name in names if name in drawn]
 
 
-def _confusion_plot(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> "go.Figure":
+def _confusion_plot(matrix: dict[str, dict[str, int]], names: Sequence[str]) -> go.Figure:
     """Colour each cell by its share of the row, so that frequent labels do not dominate."""
-    import plotly.graph_objects as go
-
     counts = np.array([[matrix.get(label, {}).get(other, 0) for other in names] for label in names])
     totals = np.array([sum(matrix.get(label, {}).values()) for label in names])
     escaped, places = [html.escape(name) for name in names], list(range(len(names)))

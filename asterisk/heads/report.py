@@ -60,11 +60,9 @@ class ZeroShotRecord:
 class Decisions:
     """The temperature and thresholds chosen on development texts; all None without such texts.
 
-    Attributes:
-        temperature: Divides the logits.
-        thresholds: The minimum probability for each label, for several labels per text.
-        none_threshold: The probability below which no label should be given, for one label per text.
-        criterion: How `none_threshold` was chosen, or why there is none.
+    The temperature divides the logits. `thresholds` are the minimum probabilities of the labels, for several labels
+    per text. For one label per text, no label should be given below `none_threshold`; `criterion` says how it was
+    chosen.
     """
 
     temperature: float | None = None
@@ -172,11 +170,7 @@ class HeadReport(HeadMeasures):
 
 
 def read_head_report(path: Path) -> HeadReport:
-    """Read a report.json of train_head.py.
-
-    Raises:
-        UserError: The file or a part of the report is missing.
-    """
+    """Read a report.json of train_head.py; raise a [`UserError`] if it or a part of it is missing."""
     content = read_json(path)
     try:
         points = [dict(point) for point in content.get("learning_curve", [])]

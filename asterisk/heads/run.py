@@ -11,7 +11,7 @@ from asterisk.data.labels import LabelledTexts, label_array
 from asterisk.data.splits import HeadData, head_data_of, read_head_data, read_unlabelled, warn
 from asterisk.heads.arguments import HeadSettings, TrainHeadArguments, resolve_arguments
 from asterisk.heads.card import write_head_card
-from asterisk.heads.decisions import check_decisions, decide
+from asterisk.heads.decisions import decide
 from asterisk.heads.measures import measure_head
 from asterisk.heads.page import write_head_report
 from asterisk.heads.report import REPORT_FILE, HeadReport, Repeat, SplitSize, ZeroShotRecord
@@ -34,7 +34,6 @@ def train_head(arguments: TrainHeadArguments) -> None:
         UserError: An argument, a table or the model is wrong, or the output folder holds something else.
     """
     settings = resolve_arguments(arguments)
-    check_decisions(arguments)
     folder = Path(arguments.output_dir)
     data, zero_shot = _read_data(arguments)
     recipe = _recipe(arguments, settings, data)

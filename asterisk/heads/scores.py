@@ -1,4 +1,8 @@
-"""Scores of a head's predictions: over all texts, and per class."""
+"""Scores of a head's predictions: over all texts, and per class.
+
+`logits` are (texts, classes); `labels` come from [`asterisk.data.labels.label_array`]; `problem_type` is one of that
+module's.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,12 +40,7 @@ class Spread:
 
 
 def predicted_labels(logits: np.ndarray, problem_type: str) -> np.ndarray:
-    """Return class numbers (texts,); for several labels per text, zeros and ones; for a regression, the logits.
-
-    Args:
-        logits: (texts, classes).
-        problem_type: As in [`asterisk.data.labels`].
-    """
+    """Return class numbers (texts,); for several labels per text, zeros and ones; for a regression, the logits."""
     if problem_type == REGRESSION:
         return logits
     # A positive logit is a probability above one half.
@@ -49,13 +48,7 @@ def predicted_labels(logits: np.ndarray, problem_type: str) -> np.ndarray:
 
 
 def score(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> MetricValues:
-    """Accuracy and macro-F1, or the Pearson and Spearman correlations of a regression, all × 100.
-
-    Args:
-        logits: (texts, classes).
-        labels: From [`asterisk.data.labels.label_array`].
-        problem_type: As in [`asterisk.data.labels`].
-    """
+    """Score logits by accuracy and macro-F1, or by the correlations of a regression, all × 100."""
     predictions = predicted_labels(logits, problem_type)
     if problem_type == REGRESSION:
         if len(labels) < 2:
@@ -74,13 +67,7 @@ def score_labels(predictions: np.ndarray, labels: np.ndarray) -> MetricValues:
 
 
 def score_classes(predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> list[ClassScores]:
-    """Precision, recall and F1 of each class.
-
-    Args:
-        predictions: Class numbers (texts,), or zeros and ones (texts, classes).
-        labels: The true labels, in the same form.
-        names: The classes.
-    """
+    """Precision, recall and F1 of each class, from [`predicted_labels`] and true labels of the same form."""
     from sklearn.metrics import precision_recall_fscore_support
 
     columns = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)

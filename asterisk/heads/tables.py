@@ -14,10 +14,10 @@ MATRIX_CLASSES = 20
 LISTED_CONFUSIONS = 20
 
 NONE_COLUMNS = {
-    "share": "given a label, %",
-    "accuracy": "of these right, %",
+    "share": "texts with a label, %",
+    "accuracy": "accuracy of the labels, %",
     "macro_f1": "macro-F1 with none",
-    "none_recall": "none found, %",
+    "none_recall": "recall of none, %",
 }
 
 

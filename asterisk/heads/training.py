@@ -28,7 +28,6 @@ from asterisk.heads.adapters import adapters_folder
 from asterisk.heads.arguments import MODES, HeadSettings
 from asterisk.heads.frozen import Examples, train_on_embeddings
 from asterisk.heads.head_model import (
-    count_truncated,
     load_classifier,
     logits_of_embeddings,
     max_input_length,
@@ -71,27 +70,19 @@ class HeadTraining:
         # A model that already has a head for these classes keeps their order.
         id2label: dict[Any, str] = self.model.config.id2label or {}
         self.names = [id2label[index] for index in range(len(data.names))]
-        self.draws = [self._draw(settings.seed + repeat) for repeat in range(settings.repeats)]
+        count, seeds = settings.samples_per_label, range(settings.seed, settings.seed + settings.repeats)
+        self.draws = [data.train if count is None else draw(data.train, count, seed) for seed in seeds]
         self.vectors: torch.Tensor | None = None
         self.row_of: dict[str, int] = {}
 
-    def _draw(self, seed: int) -> LabelledTexts:
-        count = self.settings.samples_per_label
-        return self.data.train if count is None else draw(self.data.train, count, seed)
-
     def truncated(self, data: LabelledTexts) -> float:
         """Return the share of texts that the model truncates."""
-        return count_truncated(data.texts, self.tokenizer, self.model) / len(data)
+        encoded = self.tokenizer(data.texts, return_attention_mask=False, return_token_type_ids=False)
+        longest = max_input_length(self.tokenizer, self.model)
+        return sum(len(ids) > longest for ids in encoded["input_ids"]) / len(data)
 
     def run(self, on_repeat: Callable[[Repeat], None]) -> list[Repeat]:
-        """Train the unfinished repeats, save the best model, and return all repeats.
-
-        Args:
-            on_repeat: Called after each training.
-
-        Raises:
-            UserError: An embedding or a weight is not finite.
-        """
+        """Train the unfinished repeats, call `on_repeat` after each, save the best model, and return all repeats."""
         make_folder(self.folder)
         record = self.folder / REPEATS
         repeats = [Repeat(**entry) for entry in read_json(record)] if record.exists() else []
@@ -112,11 +103,7 @@ class HeadTraining:
         return self.folder / BEST
 
     def best_model(self) -> AsteriskForSequenceClassification:
-        """Load the best model.
-
-        Raises:
-            UserError: It was damaged after the training.
-        """
+        """Load the best model; raise a [`UserError`] if it was damaged after the training."""
         verify_checksums(self.best_folder, f"delete {self.folder} and run the command again")
         return load_asterisk(self.best_folder, self.best_folder, AsteriskForSequenceClassification)[0]
 
@@ -193,7 +180,7 @@ class HeadTraining:
         if settings.mode == "frozen":
             examples = self._examples(train, scale, self._vectors_of)
             return model, *train_on_embeddings(model.classifier, *examples, loss, settings, seed)
-        from asterisk.heads.fine_tuning import fine_tune, last_checkpoint  # importing the Trainer takes seconds
+        from asterisk.heads.fine_tuning import HeadTrainer, last_checkpoint  # importing the Trainer takes seconds
 
         is_small = len(train) < settings.head_first * len(self.names)
         if is_small and not self.keeps_head and last_checkpoint(folder) is None:
@@ -202,11 +189,12 @@ class HeadTraining:
             examples = self._examples(
                 train, scale, lambda texts: torch.from_numpy(model.asterisk.encode(texts, tokenizer=self.tokenizer))
             )
-            head_settings = dataclasses.replace(settings, **dataclasses.asdict(MODES["frozen"]))
+            head_settings = dataclasses.replace(settings, **MODES["frozen"])
             train_on_embeddings(model.classifier, *examples, loss, head_settings, seed)
         rows = self._tokenized(train, scale)
         development_rows = self._tokenized(development, scale) if development else None
-        return fine_tune(model, rows, development_rows, loss, self.data.problem_type, settings, folder, seed)
+        problem_type = self.data.problem_type
+        return HeadTrainer(model, rows, development_rows, loss, problem_type, settings, folder, seed).fit()
 
     def _examples(
         self, train: LabelledTexts, scale: Scale, embed: Callable[[Sequence[str]], torch.Tensor]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from asterisk.core.arguments import check_options
 from asterisk.core.errors import UserError
 from asterisk.data.labels import SINGLE, LabelledTexts
 from asterisk.evaluation.zero_shot import class_embeddings
@@ -17,14 +18,13 @@ from asterisk.heads.arguments import TEMPLATE_SEPARATOR, PseudoLabelArguments
 from asterisk.heads.report import ZeroShotRecord
 
 if TYPE_CHECKING:
-    from asterisk.models.encoder import Encoder
+    from asterisk.models.encoder import TextEncoder
 
 
 def parse_labels(labels: str) -> tuple[list[str], dict[str, str]]:
     """Parse `NAME=DESCRIPTION,NAME,…` into the names, and the descriptions of the names that have one.
 
-    Raises:
-        UserError: A name is empty or repeated, or there are fewer than two.
+    Raises a [`UserError`] unless there are two or more different names.
     """
     parts = [part.partition("=") for part in labels.split(",")]
     names = [name.strip() for name, _, _ in parts]
@@ -36,14 +36,9 @@ def parse_labels(labels: str) -> tuple[list[str], dict[str, str]]:
 class ZeroShotTeacher:
     """Labels texts by the nearest label embedding; vectors have unit length, so cosines are dot products."""
 
-    def __init__(self, encoder: "Encoder", arguments: PseudoLabelArguments):
-        """Embed the labels.
-
-        Raises:
-            UserError: A template, a label or the share is invalid.
-        """
-        if not 0 < arguments.keep_share <= 1:
-            raise UserError(f"--keep_share must be above 0 and at most 1, not {arguments.keep_share}.")
+    def __init__(self, encoder: "TextEncoder", arguments: PseudoLabelArguments):
+        """Embed the labels; raise a [`UserError`] if a template, a label or the share is invalid."""
+        check_options(arguments)
         self.encoder, self.arguments = encoder, arguments
         self.names, descriptions = parse_labels(arguments.zero_shot_labels)
         templates = arguments.label_template.split(TEMPLATE_SEPARATOR)
@@ -60,16 +55,7 @@ class ZeroShotTeacher:
         return cosines.argmax(axis=1), nearest - second
 
     def label(self, texts: Sequence[str], source: str, text_column: str) -> tuple[LabelledTexts, ZeroShotRecord]:
-        """Label the texts and keep the most confident labels.
-
-        Args:
-            texts: The unlabelled texts.
-            source: Their file, for messages.
-            text_column: Their column in it.
-
-        Raises:
-            UserError: All kept texts have the same label.
-        """
+        """Label the texts of the file `source`, and keep the most confident labels, which must not all be the same."""
         numbers, margins = self.decide(texts)
         rows = most_confident(numbers, margins, len(self.names), self.arguments.keep_share)
         labels = [self.names[number] for number in numbers[rows]]
@@ -93,11 +79,7 @@ class ZeroShotTeacher:
 def most_confident(numbers: np.ndarray, margins: np.ndarray, classes: int, share: float) -> np.ndarray:
     """Return the rows with the largest margins, ascending: equally many per class, or all rows of a rarer class.
 
-    Args:
-        numbers: Class numbers (texts,).
-        margins: Confidences (texts,).
-        classes: Number of classes.
-        share: Share of the texts to keep.
+    `numbers` are the class numbers (texts,), below `classes`; `share` is the share of the texts to keep.
     """
     quota = max(1, round(share * len(numbers) / classes))
     rows_of = [np.flatnonzero(numbers == number) for number in range(classes)]

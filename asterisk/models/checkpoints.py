@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import numpy as np
+import torch
 from transformers import PreTrainedTokenizerFast
 
+from asterisk.core.checksums import file_hash
 from asterisk.core.errors import UserError
 from asterisk.core.files import atomic_folder, read_json
-from asterisk.models.resolve import loading
+from asterisk.models.encoder import LoadedModel
+from asterisk.models.resolve import TOKENIZER_FILES, bytes_on_disk, loading, weights_hash
 from asterisk.models.tokenizers import save_tokenizer
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
 from modeling_asterisk.modeling_asterisk import check_weights
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 # The prefix of the names of a classification head's weights.
 HEAD = "classifier."
+# Configuration fields that change the vectors but not the weights.
+SETTINGS = ("pooling", "position_encoding", "is_causal", "hidden_act", "num_attention_heads")
 
 Model = TypeVar("Model", AsteriskModel, AsteriskForSequenceClassification)
 
@@ -48,6 +54,30 @@ def load_asterisk(
         if backbone.tokenizer is None:
             raise ValueError(backbone.tokenizer_problem)
     return model, backbone.tokenizer
+
+
+def load_asterisk_encoder(
+    folder: Path, dtype: torch.dtype, device: str | None, space: str | None = None
+) -> LoadedModel:
+    """Load an Asterisk for a [`asterisk.models.encoder.TextEncoder`]; map its vectors to the `space` of a teacher."""
+    model, _ = load_asterisk(folder, folder, AsteriskModel, dtype=dtype)
+    model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]
+
+    def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
+        return model.encode(texts, batch_size, prompt=prompt, space=space, normalize_embeddings=False)
+
+    return LoadedModel(
+        embed,
+        settings={
+            **{name: getattr(model.config, name) for name in SETTINGS},
+            **({"space": space} if space else {}),
+            **{name: file_hash(folder / name) for name in TOKENIZER_FILES if (folder / name).exists()},
+        },
+        weights=weights_hash(model),
+        num_parameters=model.num_parameters(),
+        num_bytes=bytes_on_disk(str(folder)),
+        max_length=model.config.max_position_embeddings,
+    )
 
 
 def model_type(folder: Path) -> str | None:

@@ -1,10 +1,10 @@
-"""One interface for all text encoders: strings in, unit vectors out, and a revision that identifies the encoder."""
+"""One class for all text encoders: strings in, unit vectors out, and a revision that identifies the encoder."""
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,29 +13,6 @@ from asterisk.models.resolve import model_name
 
 # From texts to unit vectors (number of texts, dimensions), float32.
 Encode = Callable[[list[str]], np.ndarray]
-
-
-class Encoder(Protocol):
-    """The interface that evaluations need."""
-
-    name: str
-    revision: str
-    dimension: int
-    num_parameters: int
-    num_bytes: int
-    prompts: dict[str, str]
-
-    def encode(self, texts: list[str], batch_size: int = 64, prompt: str | None = None) -> np.ndarray:
-        """Embed texts.
-
-        Args:
-            texts: Any number of strings.
-            batch_size: The largest number of texts in a forward pass.
-            prompt: A prefix for each text; by default the model's default prompt, if it has one.
-
-        Returns:
-            Unit vectors (number of texts, dimension), float32, in the order of the texts.
-        """
 
 
 @dataclass
@@ -54,7 +31,11 @@ class LoadedModel:
 
 
 class TextEncoder:
-    """An [`Encoder`] made from any [`LoadedModel`]."""
+    """A text encoder made from any [`LoadedModel`].
+
+    `name` is the model's name in results. `revision` is a hash of the weights and of every setting that changes the
+    vectors. `prompts` have the names of MTEB's tasks, task types or prompt types.
+    """
 
     def __init__(
         self,
@@ -63,13 +44,9 @@ class TextEncoder:
         truncate_dim: int | None = None,
         prompts: dict[str, str] | None = None,
     ):
-        """Wrap a model, and embed one text as a check.
+        """Wrap the model that the user calls `spec`, truncate its vectors, and embed one text as a check.
 
-        Args:
-            spec: The model as the user names it.
-            model: The model that computes the vectors.
-            truncate_dim: The number of leading dimensions to keep; by default all.
-            prompts: Prompts by name, which override the model's.
+        `prompts`, by name, override the model's.
 
         Raises:
             UserError: `truncate_dim` exceeds the model's dimensions, or a vector is not finite.
@@ -89,7 +66,11 @@ class TextEncoder:
         self.revision = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
     def encode(self, texts: list[str], batch_size: int = 64, prompt: str | None = None) -> np.ndarray:
-        """See [`Encoder`]. A static model gives zeros for a text without any known token.
+        """Embed texts, at most `batch_size` in a forward pass; `prompt` precedes each, by default the model's own.
+
+        Returns:
+            Unit vectors (number of texts, dimension), float32, in the order of the texts. A static model gives zeros
+            for a text without any known token.
 
         Raises:
             UserError: The batch size is below 1, or a vector is not finite.

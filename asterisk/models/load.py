@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from asterisk.core.errors import UserError
-from asterisk.models.asterisk import load_asterisk_encoder
-from asterisk.models.checkpoints import model_type
-from asterisk.models.encoder import LoadedModel, TextEncoder
+from asterisk.models.checkpoints import load_asterisk_encoder, model_type
+from asterisk.models.encoder import TextEncoder
 from asterisk.models.precision import resolve_dtype
 from asterisk.models.resolve import bytes_on_disk, loading, resolve_model, weight_files
 from modeling_asterisk import AsteriskConfig
@@ -45,52 +44,41 @@ def load_encoder(
     Raises:
         UserError: The model is missing, cannot be loaded or does not work, or an argument does not suit it.
     """
-    with loading(f"The model {spec}"):
-        model = _load(spec, precision, pooling, device, trust_remote_code, local_files_only, space)
-        return TextEncoder(spec, model, truncate_dim, prompts)
-
-
-def _load(
-    spec: str,
-    precision: str,
-    pooling: str,
-    device: str | None,
-    trust_remote_code: bool,
-    local_files_only: bool,
-    space: str | None,
-) -> LoadedModel:
     # The libraries take seconds to import, so import only those that this kind of model needs.
-    dtype = resolve_dtype(precision, device)
-    kind, _, value = spec.partition(":")
-    if kind == "static" and value:
-        from asterisk.models.static import distil_static, static_encoder
+    with loading(f"The model {spec}"):
+        dtype = resolve_dtype(precision, device)
+        kind, _, source = spec.partition(":")
+        location = spec if _is_onnx_file(spec) else resolve_model(source or spec if kind == "static" else spec)
+        folder = Path(location).expanduser()
+        if space and model_type(folder) != AsteriskConfig.model_type:
+            raise UserError(f"{spec} is no Asterisk, so it stores no map to the space of {space}.")
+        if kind == "static":
+            from asterisk.models.static import static_encoder, untrained_static
 
-        return static_encoder(distil_static(resolve_model(value)))
-    location = spec if _is_onnx_file(spec) else resolve_model(spec)
-    folder = Path(location).expanduser()
-    if space and model_type(folder) != AsteriskConfig.model_type:
-        raise UserError(f"{spec} is no Asterisk, so it stores no map to the space of {space}.")
-    if (onnx_file := _onnx_file_of(folder)) is not None:
-        from asterisk.models.onnx_encoder import onnx_encoder
+            model = static_encoder(untrained_static(location))
+        elif (onnx_file := _onnx_file_of(folder)) is not None:
+            from asterisk.models.onnx_encoder import onnx_encoder
 
-        return onnx_encoder(onnx_file)
-    if model_type(folder) == "model2vec":
-        from asterisk.models.static import load_static, static_encoder
+            model = onnx_encoder(onnx_file)
+        elif (found := model_type(folder)) == "model2vec":
+            from asterisk.models.static import load_static, static_encoder
 
-        return static_encoder(load_static(location), bytes_on_disk(location))
-    if model_type(folder) == AsteriskConfig.model_type:
-        return load_asterisk_encoder(folder, dtype, device, space)
-    from asterisk.models.sentence_transformer import load_sentence_transformer, sentence_transformer_encoder
+            model = static_encoder(load_static(location), bytes_on_disk(location))
+        elif found == AsteriskConfig.model_type:
+            model = load_asterisk_encoder(folder, dtype, device, space)
+        else:
+            from asterisk.models.sentence_transformer import load_sentence_transformer, sentence_transformer_encoder
 
-    model = load_sentence_transformer(
-        location,
-        dtype=dtype,
-        pooling=pooling,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        local_files_only=local_files_only,
-    )
-    return sentence_transformer_encoder(model, location)
+            loaded = load_sentence_transformer(
+                location,
+                dtype=dtype,
+                pooling=pooling,
+                device=device,
+                trust_remote_code=trust_remote_code,
+                local_files_only=local_files_only,
+            )
+            model = sentence_transformer_encoder(loaded, location)
+        return TextEncoder(spec, model, truncate_dim, prompts)
 
 
 def is_asterisk(spec: str) -> bool:

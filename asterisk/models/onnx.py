@@ -95,10 +95,7 @@ class OnnxEmbedder:
     ) -> np.ndarray:
         """Embed tokenised texts.
 
-        Args:
-            token_ids: The token ids of each text.
-            pass_tokens: The largest number of tokens in a forward pass, padding included.
-            batch_size: The largest number of texts in a forward pass; unlimited by default.
+        A forward pass has at most `pass_tokens` tokens, padding included, and `batch_size` texts.
 
         Returns:
             Unit vectors (number of texts, dimensions), float32; zeros for a text without tokens.
@@ -131,11 +128,9 @@ class OnnxEmbedder:
 
 
 def onnx_file(folder: Path, form: str) -> Path:
-    """Return an ONNX file of a published folder.
+    """Return an ONNX file of a folder that publish.py wrote.
 
-    Args:
-        folder: A folder that publish.py wrote.
-        form: The file's name, with or without `.onnx`; "" takes the most exact file.
+    `form` is the file's name, with or without `.onnx`; "" takes the most exact file.
 
     Raises:
         ValueError: The folder is missing, was not published, or has no such file.

@@ -12,11 +12,7 @@ from asterisk.models.onnx import OnnxEmbedder
 
 
 def onnx_encoder(file: Path) -> LoadedModel:
-    """Load an ONNX file for a [`asterisk.models.encoder.TextEncoder`].
-
-    Raises:
-        UserError: The file or its tokenizer cannot be loaded, or gives no embeddings.
-    """
+    """Load an ONNX file for a [`asterisk.models.encoder.TextEncoder`]; it must give embeddings."""
     try:
         embedder = OnnxEmbedder(file, pool_tokens=True)
     except ValueError as error:

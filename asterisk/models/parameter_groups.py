@@ -9,15 +9,9 @@ from torch import nn
 def parameter_groups(
     parameters: Iterable[nn.Parameter], weight_decay: float, **options: float
 ) -> list[dict[str, Any]]:
-    """Split parameters into matrices, which decay, and biases and norms, which do not.
+    """Split parameters into matrices, which decay, and biases and norms, which do not, for a torch optimizer.
 
-    Args:
-        parameters: The parameters to train.
-        weight_decay: The decay of the matrices.
-        **options: Further options of both groups, such as `lr`.
-
-    Returns:
-        The groups that are not empty, for a torch optimizer.
+    Empty groups are left out; `options`, such as `lr`, belong to both groups.
     """
     parameters = list(parameters)
     groups: list[dict[str, Any]] = [

@@ -7,15 +7,12 @@ CPU_PASS_TOKENS = 2_048
 
 
 def passes_by_length(lengths: Sequence[int], budget: int, most: int | None = None) -> Iterator[list[int]]:
-    """Group texts into forward passes, from the longest to the shortest.
+    """Yield the indices of the texts of each forward pass, from the longest to the shortest text.
 
     Args:
         lengths: The length of each text, in any unit.
         budget: The size of a pass in the same unit, padding included. A longer text gets a separate pass.
         most: The largest number of texts in a pass; unlimited by default.
-
-    Yields:
-        The indices of the texts of each pass.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
     start = 0

@@ -6,7 +6,7 @@ slower.
 
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 import torch
 from accelerate import PartialState
@@ -26,14 +26,9 @@ MAX_RUNS, MAX_SECONDS = 5, 0.2
 
 
 def resolve_dtype(name: str, device: str | None = None) -> torch.dtype:
-    """Return the torch dtype of a precision; "auto" means the faster one for embedding.
+    """Return the torch dtype of "float32", "bfloat16" or "auto", the faster one for embedding on the device.
 
-    Args:
-        name: "float32", "bfloat16" or "auto".
-        device: A torch device; by default the best one available.
-
-    Raises:
-        UserError: There is no such precision.
+    Raises a [`UserError`] for other names. The device is by default the best one available.
     """
     if name == "auto":
         return faster_dtype(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")).type)
@@ -42,12 +37,16 @@ def resolve_dtype(name: str, device: str | None = None) -> torch.dtype:
     return DTYPES[name]
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name that [`resolve_dtype`] takes."""
+    return str(dtype).removeprefix("torch.")
+
+
 def resolve_mixed_precision(name: str, recorded: str | None = None) -> str:
     """Return Accelerate's name for the mixed precision to train in; all processes of a run get the same.
 
-    Args:
-        name: "no", "bf16", "fp16", or "auto" for the faster of "no" and "bf16".
-        recorded: The precision of a resumed run, which "auto" keeps.
+    `name` is "no", "bf16", "fp16", or "auto": the `recorded` precision of a resumed run, or the faster of "no" and
+    "bf16".
     """
     if name != "auto":
         return name
@@ -59,14 +58,10 @@ def resolve_mixed_precision(name: str, recorded: str | None = None) -> str:
 
 @cache
 def faster_dtype(device_type: str, training: bool = False) -> torch.dtype:
-    """Measure which dtype is faster on a device, once per process.
+    """Measure on "cpu" or "cuda" which dtype is faster, once per process.
 
-    Args:
-        device_type: "cpu" or "cuda".
-        training: Whether to measure a training step under autocast instead of a forward pass with converted weights.
-
-    Returns:
-        `torch.bfloat16` if it is at least 10 % faster, else `torch.float32`.
+    Measures a training step under autocast, or else a forward pass with converted weights. Returns bfloat16 if it is
+    at least 10 % faster, else float32.
     """
     if device_type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float32
@@ -75,32 +70,22 @@ def faster_dtype(device_type: str, training: bool = False) -> torch.dtype:
         layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=True)
         layer.to(device_type)
         inputs = torch.randn(TEXTS, TOKENS, WIDTH, device=device_type)
-        seconds = {}
-        for dtype in DTYPES.values():
-            seconds[dtype] = _seconds(
-                _training_step(layer, inputs, dtype) if training else _forward_pass(layer, inputs, dtype)
-            )
+        run = _training_step if training else _forward_pass
+        seconds = {dtype: _seconds(partial(run, layer, inputs, dtype)) for dtype in DTYPES.values()}
     return torch.bfloat16 if seconds[torch.bfloat16] < (1 - MIN_GAIN) * seconds[torch.float32] else torch.float32
 
 
-def _training_step(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) -> Callable[[], object]:
-    def step() -> None:
-        with torch.enable_grad(), torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
-            outputs = layer(inputs)
-        outputs.float().square().mean().backward()
-
-    return step
+def _training_step(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) -> None:
+    with torch.enable_grad(), torch.autocast(inputs.device.type, dtype, enabled=dtype != torch.float32):
+        outputs = layer(inputs)
+    outputs.float().square().mean().backward()
 
 
-def _forward_pass(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) -> Callable[[], object]:
-    # Measure in training mode without dropout: evaluation mode takes a fused path that other models lack.
-    layer, inputs = layer.to(dtype=dtype), inputs.to(dtype)
-
-    def run() -> object:
-        with torch.no_grad():
-            return layer(inputs)
-
-    return run
+def _forward_pass(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) -> None:
+    # Measure in training mode without dropout: evaluation mode takes a fused path that other models lack. After the
+    # warm-up, the weights need no conversion.
+    with torch.no_grad():
+        layer.to(dtype=dtype)(inputs.to(dtype))
 
 
 def _seconds(run: Callable[[], object]) -> float:

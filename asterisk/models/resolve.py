@@ -15,11 +15,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def resolve_model(name: str) -> str:
-    """Return the folder or Hub id that a model's name refers to.
-
-    Raises:
-        UserError: The folder does not exist, or the package is not installed.
-    """
+    """Return the folder or Hub id of a model; raise a [`UserError`] if a folder or package does not exist."""
     if name.startswith("package:"):
         package = name.removeprefix("package:")
         spec = importlib.util.find_spec(package)
@@ -38,11 +34,7 @@ def resolve_model(name: str) -> str:
 
 @contextmanager
 def loading(subject: str) -> Iterator[None]:
-    """Convert any exception into a one-sentence UserError, since the libraries that load models raise many kinds.
-
-    Args:
-        subject: The subject of the sentence, such as "The teacher NAME".
-    """
+    """Convert any exception into the sentence "{subject} cannot be loaded", since libraries raise many kinds."""
     try:
         yield
     except UserError:

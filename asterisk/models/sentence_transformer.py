@@ -34,7 +34,7 @@ def load_sentence_transformer(
         location: A folder or a Hub id. A folder without modules.json is a transformers encoder; its token vectors
             are pooled and not normalised.
         dtype: The type of the weights.
-        pooling: The pooling of a transformers encoder: "mean", "cls", "max" or "lasttoken".
+        pooling: The pooling of a transformers encoder.
         device: A torch device; by default the best one available.
         trust_remote_code: Run the code that comes with the model.
         local_files_only: Look for a Hub id only in the cache on this machine.

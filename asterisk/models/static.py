@@ -24,12 +24,10 @@ def load_static(folder: str) -> "StaticModel":
     return StaticModel.from_pretrained(folder)
 
 
-def distil_static(location: str, dimensions: int = STATIC_DIMENSIONS) -> "StaticModel":
-    """Distil an untrained static model from a sentence-transformers model with model2vec's defaults.
+def untrained_static(location: str, dimensions: int = STATIC_DIMENSIONS) -> "StaticModel":
+    """Make a static model from a sentence-transformers model (folder or Hub id) with model2vec's defaults.
 
-    Args:
-        location: A folder or a Hub id.
-        dimensions: The dimensions to keep by PCA.
+    Its vectors are the model's vectors of single tokens, reduced to `dimensions` by PCA.
     """
     from model2vec.distill import distill
 
@@ -50,12 +48,7 @@ def static_model(table: np.ndarray, tokenizer: PreTrainedTokenizerFast) -> "Stat
 
 
 def static_encoder(model: "StaticModel", num_bytes: int = 0) -> LoadedModel:
-    """Wrap a model for a [`asterisk.models.encoder.TextEncoder`].
-
-    Args:
-        model: The static model.
-        num_bytes: The size of its weights on disk; by default their size in memory.
-    """
+    """Wrap a model for a [`asterisk.models.encoder.TextEncoder`]; `num_bytes` is its size on disk, if it has one."""
     digest = hashlib.sha256()
     for array in (model.embedding, model.weights, model.token_mapping):
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())

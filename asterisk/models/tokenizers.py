@@ -13,8 +13,7 @@ from asterisk.core.files import read_json, write_json
 def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreTrainedTokenizerFast:
     """Copy any fast tokenizer as a PreTrainedTokenizerFast, the class that every transformers release has.
 
-    Raises:
-        UserError: The tokenizer is not a fast one.
+    Raises a [`UserError`] if the tokenizer is not a fast one.
     """
     backend = getattr(source, "backend_tokenizer", None)
     if backend is None:
@@ -33,10 +32,8 @@ def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreT
 def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) -> PreTrainedTokenizerFast:
     """Wrap a tokenizer of the tokenizers library for transformers.
 
-    Args:
-        tokenizer: The tokenizer. Its truncation and padding are switched off: each call sets them.
-        max_length: The longest input in tokens.
-        settings: Further arguments of PreTrainedTokenizerFast, such as special tokens.
+    Its truncation and padding are switched off: each call sets them. `settings` are further arguments of
+    PreTrainedTokenizerFast, such as special tokens.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()

@@ -15,14 +15,14 @@ from accelerate import PartialState
 
 from asterisk.core.errors import UserError
 from asterisk.core.progress import progress_bar
-from asterisk.models.encoder import Encoder
+from asterisk.models.encoder import TextEncoder
 
 # Texts that a process embeds at a time: enough for batches of similar length.
 CHUNK = 8_192
 
 
 def write_embeddings(
-    encoder: Encoder,
+    encoder: TextEncoder,
     texts: Callable[[], Iterator[str]],
     file: Path,
     processes: PartialState,

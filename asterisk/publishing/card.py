@@ -2,48 +2,30 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
 from asterisk.core.markdown import aligned_table
 from asterisk.distillation.curves import plot_curves
 from asterisk.evaluation.sts import SentencePairs
+from asterisk.publishing.arguments import PublishArguments
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.resources import resource
-from asterisk.publishing.result_files import Scores, display_name, read_scores
+from asterisk.publishing.result_files import Scores, read_scores
 from asterisk.publishing.training_run import NOT_STATED, TrainingRun, read_training_run
+from asterisk.reporting.names import display_name
 from asterisk.reporting.plots import CLASS_COLOURS, FIRST, NEUTRAL, SECOND
 
 FIGURES = "figures"
 COLOURS = (FIRST, SECOND, NEUTRAL, *CLASS_COLOURS)
 EMBEDDING_TAGS = ("asterisk", "sentence-transformers", "feature-extraction", "sentence-similarity", "distillation")
-
-
-@dataclass
-class CardFacts:
-    """Facts that the publisher states."""
-
-    # The Hub id, or the folder of a model that stays on this machine.
-    repo_id: str
-    # The branch, tag or commit that the snippets load.
-    revision: str = "main"
-    license: str = "apache-2.0"
-    languages: list[str] = field(default_factory=lambda: ["en"])
-    # The Hub id of the teacher, or of a head's backbone.
-    base_model: str = ""
-    # Result files; by default the one beside the checkpoint.
-    results: list[str] = field(default_factory=list)
-    # A YAML file of licences; by default the one beside the training texts.
-    training_data: str = ""
-    # Texts for the snippets and the widget; by default from the sentence pairs of the verification.
-    examples: list[str] = field(default_factory=list)
-    native: bool = False
 
 
 @dataclass
@@ -54,27 +36,19 @@ class CardContent:
     scores: list[Scores]
 
 
-def read_card_content(checkpoint: Checkpoint, facts: CardFacts) -> CardContent:
-    """Read the training run and the results.
-
-    Raises:
-        UserError: A file is missing, malformed, or about another model.
-    """
+def read_card_content(checkpoint: Checkpoint, arguments: PublishArguments) -> CardContent:
+    """Read the training run and the results; raise a [`UserError`] if a file is malformed or about another model."""
     default = checkpoint.folder.resolve().parent / ("report.json" if checkpoint.is_classifier else "results.json")
-    paths = [Path(name) for name in facts.results] or ([default] if default.is_file() else [])
+    paths = [Path(name) for name in arguments.results] or ([default] if default.is_file() else [])
     for path in paths:
         check_measured_model(checkpoint, path)
     return CardContent(
-        read_training_run(checkpoint.folder, facts.training_data), [read_scores(path) for path in paths]
+        read_training_run(checkpoint.folder, arguments.training_data), [read_scores(path) for path in paths]
     )
 
 
 def check_measured_model(checkpoint: Checkpoint, path: Path) -> None:
-    """Refuse results of another model.
-
-    Raises:
-        UserError: The file names other weights or another number of parameters.
-    """
+    """Raise a [`UserError`] if results name other weights or another number of parameters."""
     content = read_json(path)
     if isinstance(content, dict) and "model" in content and "scores" in content:
         from asterisk.models.load import load_encoder
@@ -95,21 +69,16 @@ def write_card(
     folder: Path,
     record: dict[str, Any],
     pairs: SentencePairs,
-    facts: CardFacts,
+    arguments: PublishArguments,
     content: CardContent,
 ) -> None:
     """Write README.md and its figures into the published folder.
 
-    Args:
-        checkpoint: The model.
-        folder: The published folder without its card.
-        record: The record of the verification.
-        pairs: The sentence pairs of the verification.
-        facts: The publisher's statements.
-        content: The files behind the card.
+    `record` is the record of the verification on `pairs`; `content` holds the files behind the card.
     """
     config, recipe, has_onnx = checkpoint.config, content.run.recipe, (folder / "onnx").is_dir()
-    texts = facts.examples or [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
+    location = arguments.location
+    texts = arguments.examples or [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
     environment = Environment(
         loader=FileSystemLoader(resource("model_card")),
         undefined=StrictUndefined,
@@ -119,16 +88,20 @@ def write_card(
     )
     environment.filters["literal"] = lambda value: json.dumps(value, ensure_ascii=False)
     body = environment.get_template("classifier.md" if checkpoint.is_classifier else "embedding.md").render(
-        **vars(facts),
-        name=facts.repo_id.rstrip("/").rpartition("/")[2],
-        on_hub=re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", facts.repo_id) is not None and not Path(facts.repo_id).exists(),
+        repo_id=location,
+        revision=arguments.pin,
+        native=arguments.native,
+        license=arguments.license,
+        languages=arguments.language,
+        name=_model_name(arguments),
+        on_hub=re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", location) is not None and not Path(location).exists(),
         has_onnx=has_onnx,
         has_gguf=(folder / "gguf").is_dir(),
         parameters=checkpoint.model.num_parameters(),
         config=config,
         max_length=checkpoint.max_length,
         labels=[config.id2label[index] for index in range(len(config.id2label or {}))],  # type: ignore[index]
-        teacher=facts.base_model or display_name(str(recipe.get("teacher") or recipe.get("model") or "")),
+        teacher=arguments.base_model or display_name(str(recipe.get("teacher") or recipe.get("model") or "")),
         run=content.run,
         recipe=recipe,
         licensed=any(source.licence != NOT_STATED for source in content.run.sources),
@@ -139,7 +112,7 @@ def write_card(
         record=record,
         reference=pairs.name,
     )
-    data = card_data(checkpoint, facts, content, texts, has_onnx)
+    data = card_data(checkpoint, arguments, content, texts, has_onnx)
     text = f"---\n{data.to_yaml()}\n---\n{body}"
     # The metadata must survive the round trip through YAML.
     if ModelCard(text).data.to_dict() != data.to_dict():
@@ -161,18 +134,18 @@ def draw_figures(checkpoint: Checkpoint, folder: Path, content: CardContent) -> 
 
 
 def card_data(
-    checkpoint: Checkpoint, facts: CardFacts, content: CardContent, texts: list[str], has_onnx: bool
+    checkpoint: Checkpoint, arguments: PublishArguments, content: CardContent, texts: list[str], has_onnx: bool
 ) -> ModelCardData:
     """Return the card's metadata for the Hub."""
     sources = [
         source.name.removeprefix("hub:").partition(":")[0] for source in content.run.sources if "hub:" in source.name
     ]
     common: dict[str, Any] = {
-        "language": facts.languages,
-        "license": facts.license,
-        "base_model": facts.base_model or None,
+        "language": arguments.language,
+        "license": arguments.license,
+        "base_model": arguments.base_model or None,
         "datasets": sources or None,
-        "model_name": facts.repo_id.rstrip("/").rpartition("/")[2],
+        "model_name": _model_name(arguments),
         "eval_results": [entry for scores in content.scores for entry in scores.entries] or None,
     }
     if checkpoint.is_classifier:
@@ -180,7 +153,7 @@ def card_data(
             pipeline_tag="text-classification",
             library_name="transformers",
             tags=["asterisk", "text-classification", "onnx"],
-            base_model_relation="finetune" if facts.base_model else None,
+            base_model_relation="finetune" if arguments.base_model else None,
             widget=[{"text": text} for text in texts],
             **common,
         )
@@ -191,6 +164,10 @@ def card_data(
         widget=[{"source_sentence": texts[0], "sentences": texts[1:]}],
         **common,
     )
+
+
+def _model_name(arguments: PublishArguments) -> str:
+    return arguments.location.rstrip("/").rpartition("/")[2]
 
 
 def forms_table(record: dict[str, Any]) -> str:
@@ -210,8 +187,6 @@ def forms_table(record: dict[str, Any]) -> str:
 
 def plot_scores(scores: Scores, path: Path) -> None:
     """Draw the models side by side on each task."""
-    from matplotlib.figure import Figure
-
     rows = [(name, values) for name, values in scores.rows if None not in values]
     figure = Figure(figsize=(8, 1 + 0.12 * len(rows) * (len(scores.models) + 1)), layout="constrained")
     axes = figure.subplots()

@@ -58,14 +58,9 @@ class Checkpoint:
 
 
 def load_checkpoint(folder: Path, layers: int | None = None) -> Checkpoint:
-    """Load the folder of a student or of a head.
+    """Load the folder of a student or of a head, or the exit after so many layers as a model of its own.
 
-    Args:
-        folder: The folder.
-        layers: Load the exit after so many layers as a model of its own; None means the whole model.
-
-    Raises:
-        UserError: The folder does not hold an Asterisk with weights and a tokenizer, or the model has no such exit.
+    Raises a [`UserError`] unless it holds a whole Asterisk with such an exit.
     """
     if not folder.is_dir():
         raise UserError(f"There is no checkpoint folder {folder}; give one of train_distill.py or train_head.py.")

@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 
+from asterisk.core.arguments import check_options
 from asterisk.core.checksums import CHECKSUMS, write_checksums
 from asterisk.core.errors import UserError
 from asterisk.core.files import atomic_folder, read_json, write_json
 from asterisk.evaluation.sts import SentencePairs
 from asterisk.models.tokenizers import save_tokenizer
 from asterisk.publishing import handler
-from asterisk.publishing.card import CardFacts, read_card_content, write_card
+from asterisk.publishing.arguments import PublishArguments
+from asterisk.publishing.card import read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.native import write_native_model
 from asterisk.publishing.onnx_export import SMALLEST, write_onnx_files
@@ -27,13 +29,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 def build_folder(
-    checkpoint: Checkpoint,
-    output: Path,
-    pairs: SentencePairs,
-    facts: CardFacts,
-    dtype: str = "float32",
-    compact: bool = False,
-    with_gguf: bool = False,
+    checkpoint: Checkpoint, output: Path, pairs: SentencePairs, arguments: PublishArguments
 ) -> dict[str, Any]:
     """Write the Hub folder; it appears complete and verified, or not at all.
 
@@ -41,10 +37,7 @@ def build_folder(
         checkpoint: The model to publish.
         output: The folder; an earlier published folder is replaced.
         pairs: Sentence pairs on which all forms are compared.
-        facts: The publisher's statements; `facts.native` asks for the twin without remote code.
-        dtype: "float32" or "float16", the precision of the weights in their file. They load as float32.
-        compact: Write two ONNX files instead of four: model.onnx, stored in float16, and the smallest.
-        with_gguf: Write GGUF files, too.
+        arguments: The settings of the folder and the publisher's statements for the card.
 
     Returns:
         The record of [`asterisk.publishing.verification.verify`].
@@ -52,22 +45,21 @@ def build_folder(
     Raises:
         UserError: The checkpoint cannot be published with these settings, or one of its forms differs.
     """
-    if dtype not in DTYPES:
-        raise UserError(f"--dtype must be {' or '.join(DTYPES)}, not {dtype!r}.")
+    check_options(arguments)
     if output.exists() and not (output / CHECKSUMS).exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output} exists but is not a published folder; give an --output_dir that may be replaced.")
-    content = read_card_content(checkpoint, facts)
+    content = read_card_content(checkpoint, arguments)
     with atomic_folder(output) as folder:
-        write_model(checkpoint, folder, DTYPES[dtype], facts.native, compact)
-        if with_gguf:
+        write_model(checkpoint, folder, arguments)
+        if arguments.gguf:
             from asterisk.publishing.gguf_export import write_gguf_files
 
             write_gguf_files(checkpoint, folder / "gguf")
         save_tokenizer(checkpoint.tokenizer, folder)
         shutil.copy(resource("LICENSE"), folder / "LICENSE")
-        record = verify(checkpoint, folder, pairs, half=dtype == "float16")
+        record = verify(checkpoint, folder, pairs, half=arguments.dtype == "float16")
         write_json(folder / FORMS, record)
-        write_card(checkpoint, folder, record, pairs, facts, content)
+        write_card(checkpoint, folder, record, pairs, arguments, content)
         for path in folder.rglob("*"):
             if path.is_file():
                 path.chmod(0o644)  # safetensors restricts its files to their owner
@@ -75,10 +67,12 @@ def build_folder(
     return record
 
 
-def write_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, native: bool, compact: bool) -> None:
+def write_model(checkpoint: Checkpoint, folder: Path, arguments: PublishArguments) -> None:
     """Write the weights in all their forms, the configuration, and the code or module files that read them."""
     settings: dict[str, Any] = {}
-    if native:
+    # float16 only makes the file smaller: the weights load as float32.
+    dtype = DTYPES[arguments.dtype]
+    if arguments.native:
         # No ONNX files: sentence-transformers would apply the Dense module to output that is already projected.
         write_native_model(checkpoint, folder, dtype)
     else:
@@ -86,9 +80,9 @@ def write_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype, native
         checkpoint.model.save_pretrained(folder, state_dict=weights)
         if not checkpoint.is_classifier:
             write_sentence_transformers_files(checkpoint, folder)
-        write_onnx_files(checkpoint, folder / "onnx", compact)
+        write_onnx_files(checkpoint, folder / "onnx", arguments.compact)
         shutil.copy(handler.__file__, folder / "handler.py")
-        if compact:
+        if arguments.compact:
             # By default transformers.js looks for files that a compact folder lacks.
             settings["transformers.js_config"] = {"dtype": Path(SMALLEST).stem.removeprefix("model_")}
     # float16 only makes the file smaller; processors compute several times slower in it.

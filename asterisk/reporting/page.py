@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jinja2
+from plotly.offline import get_plotlyjs
+
 SHOWN_CHARACTERS = 240
 
 
@@ -20,13 +23,9 @@ class Card(NamedTuple):
 
 @dataclass
 class Table:
-    """A table that a page and a Markdown file show alike.
+    """A table of plain text that a page and a Markdown file show alike.
 
-    Attributes:
-        head: The columns' titles.
-        rows: Cells as plain text, one per column.
-        align: One letter per column: "l" for text, "r" for numbers.
-        bold_rows: Indices of the rows that stand out.
+    `align` has one letter per column: "l" for text, "r" for numbers. The rows at `bold_rows` stand out.
     """
 
     head: Sequence[str]
@@ -43,9 +42,6 @@ class Table:
 
 def render_page(template: Path, **content: Any) -> str:
     """Render a Jinja template that extends `page.html`; it can import the macros of `macros.html`."""
-    import jinja2
-    from plotly.offline import get_plotlyjs
-
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True,

@@ -2,10 +2,9 @@
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+import plotly.graph_objects as go
+from plotly.io import to_html
 
 # Two colours that colour-blind readers can tell apart (Okabe and Ito 2008), and a grey.
 FIRST, SECOND, NEUTRAL = "#0072B2", "#E69F00", "#8C939B"
@@ -25,16 +24,11 @@ class Plot:
     figure: str
 
 
-def plot_html(figure: "go.Figure", name: str, height: int) -> str:
-    """Render a figure as an HTML fragment in the common style.
+def plot_html(figure: go.Figure, name: str, height: int) -> str:
+    """Render a figure as an HTML fragment in the common style, which replaces its legend, margins and fonts.
 
-    Args:
-        figure: The plot; its legend, margins and fonts are overwritten.
-        name: The id of its element in the page.
-        height: In pixels; the width follows the page.
+    `name` is the id of its element in the page; the height is in pixels, and the width follows the page.
     """
-    from plotly.io import to_html
-
     figure.update_layout(
         template="plotly_white",
         height=height,
@@ -51,7 +45,7 @@ def plot_html(figure: "go.Figure", name: str, height: int) -> str:
     )
 
 
-def add_diagonal(figure: "go.Figure", low: float, high: float, colour: str = NEUTRAL) -> None:
+def add_diagonal(figure: go.Figure, low: float, high: float, colour: str = NEUTRAL) -> None:
     """Add the dashed line on which both axes agree."""
     line = {"color": colour, "dash": "dash"}
     ends = [low, high]

@@ -1,26 +1,12 @@
 """Read the requests of `/v1/embeddings`; a wrong one gets a one-sentence error."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from fastapi import HTTPException
 from pydantic import BaseModel, StrictInt, ValidationError
 
-
-@dataclass(frozen=True)
-class Settings:
-    """The served file, its address and the limits of requests."""
-
-    file: str  # the ONNX file of a published folder
-    name: str  # the model's name in answers
-    dimensions: int
-    host: str
-    port: int
-    threads: int
-    max_body_bytes: int
-    max_texts: int
-    max_waiting: int
+from asterisk.serving.arguments import Settings
 
 
 class EmbeddingRequest(BaseModel):
@@ -33,11 +19,7 @@ class EmbeddingRequest(BaseModel):
 
 
 def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
-    """Read the body of a request.
-
-    Raises:
-        HTTPException: Status 400: the body is not JSON, a field is wrong or a limit is exceeded.
-    """
+    """Read the body of a request; a wrong one gets an HTTPException with status 400."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -57,11 +39,7 @@ def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
 
 
 def read_texts(value: Any, max_texts: int) -> list[str]:
-    """Read an `input`.
-
-    Raises:
-        HTTPException: Status 400: it is neither a text nor a list of 1 to `max_texts` texts, or a text is empty.
-    """
+    """Read an `input`: a non-empty text, or a list of 1 to `max_texts` of them."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
         raise HTTPException(400, f"`input` must be a text or a list of texts, not {type(value).__name__}.")

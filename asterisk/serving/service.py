@@ -24,8 +24,9 @@ from starlette.requests import ClientDisconnect
 
 from asterisk.core.vectors import unit
 from asterisk.models.onnx import OnnxEmbedder
+from asterisk.serving.arguments import Settings
 from asterisk.serving.batching import BatchQueue
-from asterisk.serving.requests import EmbeddingRequest, Settings, read_request
+from asterisk.serving.requests import EmbeddingRequest, read_request
 
 # The body of a request must arrive within this time.
 BODY_SECONDS = 30

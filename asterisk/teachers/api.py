@@ -112,11 +112,7 @@ class EmbeddingsAPITeacher:
         self.fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        """See [`asterisk.teachers.teacher.Teacher`]. The number of truncated texts is always 0.
-
-        Raises:
-            UserError: The API refuses a request, or the last attempt gives no usable answer.
-        """
+        """See [`asterisk.teachers.teacher.Teacher`]. The number of truncated texts is always 0."""
         vectors = [np.empty((0, self.dimension), dtype=np.float32)]
         with ThreadPoolExecutor(self._requests_in_flight) as pool:
             vectors += pool.map(self._embed, _batches(texts, self._batch_size))
@@ -127,23 +123,9 @@ class EmbeddingsAPITeacher:
         raise UserError(f"The teacher {self.name} has no tokenizer.")
 
     def _embed(self, texts: list[str]) -> np.ndarray:
-        """Embed a batch; use several requests if the batch limit has been lowered."""
-        vectors: list[np.ndarray] = []
-        done = 0
-        while done < len(texts):
-            part = texts[done : done + self._batch_size]
-            try:
-                vectors.append(self._request(part))
-                done += len(part)
-            except _BatchRefusedError as refusal:
-                # Another thread may have set an even lower limit.
-                self._batch_size = min(self._batch_size, refusal.limit)
-        return np.concatenate(vectors)
-
-    def _request(self, texts: list[str]) -> np.ndarray:
-        """Embed texts in one request; raise `_BatchRefusedError` if the server may accept fewer texts."""
+        """Embed texts in one request, or in several if they exceed the batch limit."""
         attempts = 0
-        while True:
+        while len(texts) <= self._batch_size:
             encoding = self._format
             try:
                 answer = self._client.embeddings.create(
@@ -159,7 +141,8 @@ class EmbeddingsAPITeacher:
                 if error.status_code in FORMAT_REFUSALS and encoding == "base64" and not self._answered:
                     self._format = "float"
                 elif error.status_code in BATCH_REFUSALS and len(texts) > 1:
-                    raise _BatchRefusedError(_batch_limit(_message(error), len(texts))) from None
+                    # Another thread may have set an even lower limit.
+                    self._batch_size = min(self._batch_size, _batch_limit(_message(error), len(texts)))
                 else:
                     raise UserError(self._explanation(error)) from None
             except openai.APIConnectionError as error:
@@ -176,6 +159,8 @@ class EmbeddingsAPITeacher:
                         f"asked for: {self._without_key(str(error))}."
                     ) from None
                 time.sleep(2.0**attempts / 4)
+        size = self._batch_size
+        return np.concatenate([self._embed(texts[start : start + size]) for start in range(0, len(texts), size)])
 
     def _explanation(self, error: openai.APIStatusError) -> str:
         remedies = {
@@ -194,13 +179,6 @@ class EmbeddingsAPITeacher:
         if self._key:
             message = message.replace(self._key, "***")
         return " ".join(message.split())[:300].rstrip(".")
-
-
-class _BatchRefusedError(Exception):
-    """A server refused a batch, but may accept `limit` texts."""
-
-    def __init__(self, limit: int):
-        self.limit = limit
 
 
 class _RateLimit:

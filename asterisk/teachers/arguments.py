@@ -32,8 +32,8 @@ class OutputArguments:
 class ExecutorArguments:
     """Executor: where and how the tasks run."""
 
-    executor: str = option("local", "local, slurm or ray")
-    tasks: int = option(1, "number of tasks")
+    executor: str = option("local", "local, slurm or ray", choices=("local", "slurm", "ray"))
+    tasks: int = option(1, "number of tasks", least=1)
     workers: int = option(-1, "number of concurrent tasks; -1 means all")
     task: int = option(-1, "run only the task with this number, the first being 0, as a scheduler's job; -1 means all")
     cpus_per_task: int = option(4, "slurm, ray: processors per task")

@@ -43,16 +43,7 @@ def main() -> None:
     if Path(arguments.teacher).is_dir():
         arguments.teacher = str(Path(arguments.teacher).resolve())
     corpus_folder = Path(arguments.corpus_dir or f"{arguments.store_dir}/corpus").resolve()
-    teacher = partial(
-        load_teacher,
-        arguments.teacher,
-        arguments.teacher_dtype,
-        arguments.teacher_pooling,
-        text_column=arguments.text_column,
-        base_url=arguments.base_url or None,
-        key_variable=arguments.key_variable,
-        api_batch_size=arguments.api_batch_size or None,
-    )
+    teacher = partial(load_teacher, arguments, arguments.text_column, arguments.store_dir)
     if arguments.task >= 0:
         EmbedShards(load_corpus(corpus_folder), arguments.store_dir, teacher).run(arguments.task, arguments.tasks)
         return
@@ -83,16 +74,12 @@ def check_arguments(arguments: ClusterArguments) -> None:
     for name in ("corpus", "teacher", "store_dir"):
         if not getattr(arguments, name):
             raise UserError(f"--{name} is missing.")
-    if arguments.executor not in ("local", "slurm", "ray"):
-        raise UserError(f"--executor must be local, slurm or ray, not {arguments.executor!r}.")
     if arguments.executor == "ray" and importlib.util.find_spec("ray") is None:
         raise UserError("--executor ray needs Ray; pip install '.[cluster]' installs it.")
     if arguments.executor == "slurm" and not arguments.partition:
         raise UserError("--partition is missing; `sinfo` lists those of the cluster.")
     if arguments.executor == "slurm" and arguments.task < 0 and shutil.which("sbatch") is None:
         raise UserError("--executor slurm needs sbatch; run the command on a login node of the cluster.")
-    if arguments.tasks < 1:
-        raise UserError(f"--tasks must be at least 1, not {arguments.tasks}.")
     if arguments.task >= arguments.tasks:
         raise UserError(f"--task must be less than --tasks ({arguments.tasks}), not {arguments.task}.")
     if arguments.workers == 0 or arguments.workers < -1:

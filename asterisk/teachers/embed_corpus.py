@@ -58,7 +58,7 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
         if is_local and read_manifest(folder) is None:
             raise UserError(f"{folder.name}/{MANIFEST} was removed while the store was made; run the command again.")
         time.sleep(POLL_SECONDS if is_local else REMOTE_POLL_SECONDS)
-        finished = _complete_manifest(folder, len(corpus.rows_per_shard))
+        finished = _finish_store(folder, len(corpus.rows_per_shard))
     store = EmbeddingStore(location)
     store.check_shards()
     return store
@@ -120,7 +120,7 @@ def embed_shards(
     ]
     share_shards(folder.local, order, lambda index: _is_done(folder, index), make, progress)
     progress.close()
-    return _complete_manifest(folder, len(rows))
+    return _finish_store(folder, len(rows))
 
 
 def embed_shard(texts: list[str], teacher: Teacher, path: Path, on_progress: Callable[[int], Any]) -> int:
@@ -198,7 +198,7 @@ def _record_settings(folder: RemoteFolder, settings: dict[str, Any]) -> None:
     _check_settings(folder, settings)
 
 
-def _complete_manifest(folder: RemoteFolder, num_shards: int) -> bool:
+def _finish_store(folder: RemoteFolder, num_shards: int) -> bool:
     """Complete the manifest if all shards are done; return whether it is complete. Any process may call this."""
     names = folder.names()
     if any(shard_name(index) not in names for index in range(num_shards)):

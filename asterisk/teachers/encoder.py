@@ -7,7 +7,7 @@ import torch
 
 from asterisk.core.errors import UserError
 from asterisk.models.passes import CPU_PASS_TOKENS, passes_by_length
-from asterisk.models.precision import resolve_dtype
+from asterisk.models.precision import dtype_name, resolve_dtype
 from asterisk.models.resolve import loading, resolve_model, weights_hash
 from asterisk.models.sentence_transformer import load_sentence_transformer
 
@@ -36,7 +36,7 @@ class SentenceTransformerTeacher:
         if folder.is_dir():
             _check_folder(folder)
         precision = resolve_dtype(dtype, device)
-        self.precision = str(precision).removeprefix("torch.")
+        self.precision = dtype_name(precision)
         with loading(f"The teacher {name}"):
             self.model = load_sentence_transformer(location, dtype=precision, pooling=pooling, device=device)
         self.tokenizer = self.model.tokenizer

@@ -68,11 +68,7 @@ class PrecomputedTeacher:
         self.fingerprint = digest.hexdigest()
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, int]:
-        """See [`asterisk.teachers.teacher.Teacher`]. No text counts as truncated.
-
-        Raises:
-            UserError: A text has no vector.
-        """
+        """See [`asterisk.teachers.teacher.Teacher`]; a text without a vector raises a [`UserError`]."""
         keys = _text_keys(texts)
         found = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         missing = np.flatnonzero(self._keys[found] != keys)

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from asterisk.core.errors import UserError
+from asterisk.core.processes import this_process
+from asterisk.teachers.arguments import TeacherArguments
 from asterisk.teachers.precomputed import PrecomputedTeacher
+from asterisk.teachers.remote_folder import RemoteFolder
+from asterisk.teachers.store import read_manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,11 +24,8 @@ FORMS = "a folder, a Hub id (owner/name), package:NAME, vectors:PATH[#COLUMN] or
 class Teacher(Protocol):
     """The interface of all teachers.
 
-    Attributes:
-        name: The teacher as the user names it.
-        dimension: The dimension of the vectors.
-        precision: The dtype in which the vectors are computed.
-        fingerprint: A hash that identifies the weights or vectors.
+    `name` is the teacher as the user names it, `precision` the dtype in which its vectors are computed, and
+    `fingerprint` a hash that identifies the weights or vectors.
     """
 
     name: str
@@ -53,42 +54,31 @@ def has_tokenizer(spec: str) -> bool:
 
 
 def load_teacher(
-    spec: str,
-    dtype: str = "auto",
-    pooling: str = "mean",
-    rank: int | None = None,
-    *,
-    text_column: str = "text",
-    base_url: str | None = None,
-    key_variable: str = "OPENAI_API_KEY",
-    api_batch_size: int | None = None,
+    arguments: TeacherArguments, text_column: str = "text", store: Path | str | None = None, rank: int | None = None
 ) -> Teacher:
-    """Load the teacher that `--teacher` names.
+    """Load the teacher that `--teacher` names; every process of a run must call this.
 
     Args:
-        spec: A folder, Hub id or `package:NAME` of a model (`SentenceTransformerTeacher`); `vectors:PATH` or
-            `vectors:PATH#COLUMN` ([`PrecomputedTeacher`]); or `api:MODEL` (`EmbeddingsAPITeacher`).
-        dtype: Precision of a model: "float32", "bfloat16" or "auto".
-        pooling: Pooling of a model whose files name none: "mean", "cls", "max" or "lasttoken".
+        arguments: `teacher` is a folder, Hub id or `package:NAME` of a model (`SentenceTransformerTeacher`),
+            `vectors:PATH[#COLUMN]` ([`PrecomputedTeacher`]) or `api:MODEL` (`EmbeddingsAPITeacher`).
+        text_column: The column of the texts beside precomputed vectors.
+        store: The path or URL of the store. If it records a precision, "auto" means that one.
         rank: The number of the process, of several on a machine: it takes the GPU of this number, modulo the GPUs.
             By default, a model takes the best device available.
-        text_column: The column of the texts beside precomputed vectors.
-        base_url: The URL of an API, without `/embeddings`; by default OpenAI's.
-        key_variable: The environment variable that holds the key of an API.
-        api_batch_size: Maximum number of texts per request to an API; by default 128.
 
     Raises:
-        UserError: The spec has none of these forms, or the teacher cannot be loaded.
+        UserError: The teacher has none of these forms, or cannot be loaded.
     """
+    spec = arguments.teacher
     kind, colon, value = spec.partition(":")
     if kind == "api" and value:
         try:
             from asterisk.teachers.api import BATCH_SIZE, EmbeddingsAPITeacher
         except ImportError:
             raise UserError(f"The teacher {spec} needs the openai package: pip install '.[api]'.") from None
-        batch_size = BATCH_SIZE if api_batch_size is None else api_batch_size
-        return EmbeddingsAPITeacher(value, base_url, key_variable, batch_size=batch_size)
-    if base_url is not None or api_batch_size is not None:
+        batch_size = arguments.api_batch_size or BATCH_SIZE
+        return EmbeddingsAPITeacher(value, arguments.base_url or None, arguments.key_variable, batch_size=batch_size)
+    if arguments.base_url or arguments.api_batch_size:
         raise UserError(f"A base URL and a batch size are for a teacher api:MODEL, not for {spec}.")
     path, _, column = value.partition("#")
     if kind == "vectors" and path:
@@ -100,6 +90,20 @@ def load_teacher(
     from asterisk.teachers.encoder import SentenceTransformerTeacher
 
     gpus = torch.cuda.device_count() if rank is not None else 0
-    return SentenceTransformerTeacher(
-        spec, dtype, pooling, f"cuda:{rank % gpus}" if rank is not None and gpus else None
-    )
+    device = f"cuda:{rank % gpus}" if rank is not None and gpus else None
+    dtype = _automatic_precision(store, device) if arguments.teacher_dtype == "auto" else arguments.teacher_dtype
+    return SentenceTransformerTeacher(spec, dtype, arguments.teacher_pooling, device)
+
+
+def _automatic_precision(store: Path | str | None, device: str | None) -> str:
+    """Return the precision that the store records, or the faster one; all processes of a run get the same."""
+    from accelerate.utils import broadcast_object_list
+
+    from asterisk.models.precision import dtype_name, resolve_dtype
+
+    chosen = None
+    if this_process().is_main_process:  # the measurements of other processes may differ
+        manifest = read_manifest(RemoteFolder(store)) if store else None
+        recorded = manifest["settings"].get("teacher_precision") if manifest else None
+        chosen = recorded or dtype_name(resolve_dtype("auto", device))
+    return broadcast_object_list([chosen])[0]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from asterisk.core.checksums import file_hash
+from asterisk.core.checksums import checksum_line, file_hash
 from asterisk.core.errors import UserError
-from asterisk.core.files import MANIFEST, atomic_file, make_folder
+from asterisk.core.files import MANIFEST, make_folder, write_text
 from asterisk.core.locks import remove_leftovers
 from asterisk.core.processes import this_process
 from asterisk.core.progress import progress_bar
@@ -41,11 +41,7 @@ class TokenStore:
     """
 
     def __init__(self, paths: list[Path]):
-        """Check the shards and read the lengths.
-
-        Raises:
-            UserError: A shard is missing or damaged.
-        """
+        """Check the shards and read the lengths; raise a [`UserError`] if a shard is missing or damaged."""
         for path in paths:
             if not (_is_done(path) and _read_checksum(path) == file_hash(path)):
                 raise UserError(f"{path} is missing or damaged; delete it and run the command again.")
@@ -75,17 +71,7 @@ class TokenStore:
 
 
 def tokenize_corpus(corpus: Corpus, tokenizer: "PreTrainedTokenizerBase", max_length: int, folder: Path) -> TokenStore:
-    """Tokenise the sentences of a corpus, for training without a teacher.
-
-    Args:
-        corpus: The sentences.
-        tokenizer: The student's tokenizer.
-        max_length: The number of tokens to which longer sentences are truncated.
-        folder: The parent of the folder of token ids, which may hold several of those.
-
-    Raises:
-        UserError: A file cannot be written or is damaged.
-    """
+    """Tokenise the sentences of a corpus, for training without a teacher; see [`tokenize_shards`]."""
     made_from = file_hash(corpus.folder / MANIFEST)
     return tokenize_shards(corpus.shard, corpus.rows_per_shard, made_from, tokenizer, max_length, folder)
 
@@ -106,7 +92,7 @@ def tokenize_shards(
         made_from: A string that changes when the sentences do.
         tokenizer: The student's tokenizer.
         max_length: The number of tokens to which longer sentences are truncated.
-        folder: The parent of the folder of token ids.
+        folder: The parent of the folder of token ids, which may hold several of those.
 
     Raises:
         UserError: A file cannot be written or is damaged.
@@ -128,8 +114,7 @@ def tokenize_shards(
 
     def make(index: int) -> None:
         write_shard(paths[index], pa.table({"input_ids": _tokenize(texts(index), tokenizer, max_length)}))
-        with atomic_file(_checksum_file(paths[index])) as temporary:
-            temporary.write_text(file_hash(paths[index]), encoding="utf-8")
+        write_text(_checksum_file(paths[index]), checksum_line(paths[index], folder))
         progress.update(rows_per_shard[index])
 
     share_shards(folder, order, lambda index: _is_done(paths[index]), make, progress)
@@ -150,12 +135,13 @@ def _is_done(path: Path) -> bool:
 
 
 def _checksum_file(path: Path) -> Path:
-    """Return the file with a shard's SHA-256; a shard without it does not count."""
+    """Return the file with a shard's line of SHA256SUMS; a shard without it does not count."""
     return path.with_suffix(".sha256")
 
 
 def _read_checksum(path: Path) -> str:
-    return _checksum_file(path).read_text(encoding="utf-8", errors="replace")
+    # Earlier versions wrote the hash alone.
+    return _checksum_file(path).read_text(encoding="utf-8", errors="replace").partition(" ")[0]
 
 
 def _tokenize(texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> pa.Array:

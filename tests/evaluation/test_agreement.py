@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import ortho_group
 
 from asterisk.core.errors import UserError
-from asterisk.evaluation.agreement import AgreementMeasures, measure_agreement
+from asterisk.evaluation.agreement import Agreement, compare_vectors
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 
 
@@ -33,14 +33,12 @@ def noisy(vectors: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def measured(
-    noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]
-) -> AgreementMeasures:
-    return measure_agreement(noisy, vectors, texts, token_ids, np.eye(vectors.shape[1], dtype=np.float32))
+def measured(noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]) -> Agreement:
+    return compare_vectors(noisy, vectors, texts, token_ids, np.eye(vectors.shape[1], dtype=np.float32))
 
 
 def test_a_model_agrees_with_itself(vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]) -> None:
-    itself = measure_agreement(vectors * 3, vectors, texts, token_ids, np.eye(vectors.shape[1]))
+    itself = compare_vectors(vectors * 3, vectors, texts, token_ids, np.eye(vectors.shape[1]))
     assert itself.cosines is not None
     assert itself.cosines.mean == pytest.approx(1, abs=1e-5)
     assert itself.similarity_spearman == pytest.approx(1, abs=1e-5)
@@ -48,9 +46,7 @@ def test_a_model_agrees_with_itself(vectors: np.ndarray, texts: list[str], token
     assert itself.uniformity["student"] == pytest.approx(itself.uniformity["teacher"], abs=1e-5)
 
 
-def test_numbers_are_those_of_their_definitions(
-    measured: AgreementMeasures, noisy: np.ndarray, vectors: np.ndarray
-) -> None:
+def test_numbers_are_those_of_their_definitions(measured: Agreement, noisy: np.ndarray, vectors: np.ndarray) -> None:
     student = noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
     cosines = (student * vectors).sum(axis=1)
     assert measured.cosines is not None
@@ -68,7 +64,7 @@ def test_numbers_are_those_of_their_definitions(
     assert measured.neighbour_overlap == pytest.approx(np.mean(overlaps), abs=1e-4)
 
 
-def test_each_text_is_in_exactly_one_band(measured: AgreementMeasures, texts: list[str]) -> None:
+def test_each_text_is_in_exactly_one_band(measured: Agreement, texts: list[str]) -> None:
     for bands in (measured.by_length, measured.by_rarity):
         assert sum(band.texts for band in bands) == len(texts)
     assert [band.name for band in measured.by_rarity] == ["commonest", "common", "rare", "rarest"]
@@ -76,10 +72,10 @@ def test_each_text_is_in_exactly_one_band(measured: AgreementMeasures, texts: li
 
 
 def test_a_rotated_student_is_mapped_back_into_its_teachers_space(
-    noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]], measured: AgreementMeasures
+    noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]], measured: Agreement
 ) -> None:
     rotation = ortho_group.rvs(vectors.shape[1], random_state=0).astype(np.float32)
-    rotated = measure_agreement(noisy @ rotation, vectors, texts, token_ids)
+    rotated = compare_vectors(noisy @ rotation, vectors, texts, token_ids)
     assert rotated.cosines is not None
     assert measured.cosines is not None
     # The map is fitted on other texts than it is applied to, so it underestimates the agreement.
@@ -91,7 +87,7 @@ def test_a_rotated_student_is_mapped_back_into_its_teachers_space(
 def test_too_few_texts_for_a_map_give_a_reason_instead_of_a_cosine(
     noisy: np.ndarray, vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]
 ) -> None:
-    few = measure_agreement(noisy[:100], vectors[:100], texts[:100], token_ids[:100])
+    few = compare_vectors(noisy[:100], vectors[:100], texts[:100], token_ids[:100])
     assert few.cosines is None
     assert "768 texts" in few.cosine_space
     assert few.differing_texts == []
@@ -101,7 +97,7 @@ def test_too_few_texts_for_a_map_give_a_reason_instead_of_a_cosine(
 def test_a_corrupted_text_is_listed_first(vectors: np.ndarray, texts: list[str], token_ids: list[list[int]]) -> None:
     corrupted = vectors.copy()
     corrupted[7] = -corrupted[7]
-    found = measure_agreement(corrupted, vectors, texts, token_ids, np.eye(vectors.shape[1]))
+    found = compare_vectors(corrupted, vectors, texts, token_ids, np.eye(vectors.shape[1]))
     assert found.differing_texts[0].text == texts[7]
     assert found.differing_texts[0].tokens == len(token_ids[7])
     assert texts[7] in (found.differing_pairs[0].first, found.differing_pairs[0].second)
@@ -111,10 +107,10 @@ def test_invalid_vectors_are_refused(vectors: np.ndarray, texts: list[str], toke
     broken = vectors.copy()
     broken[3, 5] = np.nan
     with pytest.raises(UserError, match="student's vector of text 3"):
-        measure_agreement(broken, vectors, texts, token_ids)
+        compare_vectors(broken, vectors, texts, token_ids)
     with pytest.raises(UserError, match="at least 12"):
-        measure_agreement(vectors[:5], vectors[:5], texts[:5], token_ids[:5])
+        compare_vectors(vectors[:5], vectors[:5], texts[:5], token_ids[:5])
     with pytest.raises(UserError, match="teacher's vectors have shape"):
-        measure_agreement(vectors, vectors[:9], texts, token_ids)
+        compare_vectors(vectors, vectors[:9], texts, token_ids)
     with pytest.raises(UserError, match="projection has shape"):
-        measure_agreement(vectors, vectors, texts, token_ids, np.eye(3))
+        compare_vectors(vectors, vectors, texts, token_ids, np.eye(3))

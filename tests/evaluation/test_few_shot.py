@@ -69,6 +69,7 @@ class Counting:
     def __init__(self, encoder: TextEncoder):
         self.name, self.revision, self.prompts = encoder.name, encoder.revision, encoder.prompts
         self.dimension, self.num_parameters, self.num_bytes = encoder.dimension, 0, 0
+        self.max_length = encoder.max_length
         self.encoder = encoder
         self.texts: list[str] = []
 

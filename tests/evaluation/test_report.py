@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from asterisk.core.errors import UserError
-from asterisk.evaluation.agreement import AgreementMeasures, measure_agreement
+from asterisk.evaluation.agreement import Agreement, compare_vectors
 from asterisk.evaluation.embedding_map import EmbeddingMap, embedding_map
 from asterisk.evaluation.plots import ComparedModel, comparison_figure
-from asterisk.evaluation.report import write_report
+from asterisk.evaluation.report import Report
 from asterisk.evaluation.retention import BenchmarkResult, RetainedScore, measure_retention
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 
@@ -31,11 +31,11 @@ def vectors(texts: list[str], teacher: SentenceTransformerTeacher) -> np.ndarray
 
 
 @pytest.fixture(scope="module")
-def measured(texts: list[str], vectors: np.ndarray) -> AgreementMeasures:
+def measured(texts: list[str], vectors: np.ndarray) -> Agreement:
     # The student inverts the hostile text's vector, so that this text comes first in every table.
     student = vectors + 0.02 * np.random.default_rng(0).normal(size=vectors.shape)
     student[0] = -vectors[0]
-    return measure_agreement(student, vectors, texts, [text.split() for text in texts], np.eye(vectors.shape[1]))  # type: ignore[misc]
+    return compare_vectors(student, vectors, texts, [text.split() for text in texts], np.eye(vectors.shape[1]))
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +53,16 @@ def space(texts: list[str], vectors: np.ndarray) -> EmbeddingMap:
 @pytest.fixture(scope="module")
 def folder(
     tmp_path_factory: pytest.TempPathFactory,
-    measured: AgreementMeasures,
+    measured: Agreement,
     retained: Sequence[RetainedScore],
     space: EmbeddingMap,
 ) -> Path:
     folder = tmp_path_factory.mktemp("report") / "new"
-    write_report(folder, "<i>student</i>", "teacher", measured, retained, space, MODELS)
+    Report("<i>student</i>", "teacher", measured, retained, space, MODELS).write(folder)
     return folder
 
 
-def test_the_files_hold_the_same_numbers(folder: Path, measured: AgreementMeasures) -> None:
+def test_the_files_hold_the_same_numbers(folder: Path, measured: Agreement) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "comparison.png",
         "report.html",
@@ -102,26 +102,26 @@ def test_texts_and_names_are_escaped(folder: Path) -> None:
 
 
 def test_parts_that_are_missing_are_left_out(
-    tmp_path: Path, retained: Sequence[RetainedScore], measured: AgreementMeasures
+    tmp_path: Path, retained: Sequence[RetainedScore], measured: Agreement
 ) -> None:
-    write_report(tmp_path, "student", "teacher", retained=retained)
+    Report("student", "teacher", retained=retained).write(tmp_path)
     assert "Held-out" not in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / "comparison.png").exists()
-    write_report(tmp_path, "student", "teacher", measured)
+    Report("student", "teacher", measured).write(tmp_path)
     assert "Retention" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_report_replaces_only_a_report(tmp_path: Path, retained: Sequence[RetainedScore]) -> None:
     folder = tmp_path / "report"
-    write_report(folder, "student", "teacher", retained=retained, compared=MODELS)
-    write_report(folder, "student", "teacher", retained=retained)
+    Report("student", "teacher", retained=retained, compared=MODELS).write(folder)
+    Report("student", "teacher", retained=retained).write(folder)
     # The first report's picture would contradict the second report.
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.md"]
     (tmp_path / "notes.txt").write_text("notes", encoding="utf-8")
     with pytest.raises(UserError, match="holds notes"):
-        write_report(tmp_path, "student", "teacher", retained=retained)
+        Report("student", "teacher", retained=retained).write(tmp_path)
     with pytest.raises(UserError, match="could not be written"):
-        write_report(tmp_path / "notes.txt" / "report", "student", "teacher", retained=retained)
+        Report("student", "teacher", retained=retained).write(tmp_path / "notes.txt" / "report")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "report"]
 
 

@@ -13,7 +13,7 @@ from transformers import (
 
 from asterisk.data.labels import SINGLE
 from asterisk.heads.arguments import HeadArguments, resolve_arguments
-from asterisk.heads.fine_tuning import Averaging, layered_groups, make_trainer
+from asterisk.heads.fine_tuning import Averaging, HeadTrainer, layered_groups
 from asterisk.heads.head_model import load_classifier, renew_head
 from asterisk.heads.token_rows import TokenizedRows
 from tests.support.heads import NAMES
@@ -44,7 +44,7 @@ def test_perturbed_texts_have_a_higher_loss(model: Path, tmp_path: Path) -> None
     losses = {}
     for norm in (0.0, 0.2):
         settings = resolve_arguments(HeadArguments(mode="full", perturbation=norm))
-        trainer = make_trainer(classifier, rows, None, cross_entropy, SINGLE, settings, tmp_path, seed=0)
+        trainer = HeadTrainer(classifier, rows, None, cross_entropy, SINGLE, settings, tmp_path, seed=0)
         for training in (True, False):
             classifier.train(training)
             losses[norm, training] = trainer.compute_loss(classifier, rows.__getitems__([0, 1])).item()

@@ -42,7 +42,7 @@ def test_each_mode_trains_only_its_part_of_the_model(mode: str, model: Path, tmp
 @pytest.mark.parametrize("mode", ["lora", "full"])
 @pytest.mark.slow
 def test_fine_tuning_on_few_texts_starts_from_the_frozen_head(mode: str, model: Path, tmp_path: Path) -> None:
-    frozen, _ = train(model, tmp_path / "frozen", num_epochs=MODES["frozen"].num_epochs)
+    frozen, _ = train(model, tmp_path / "frozen", num_epochs=MODES["frozen"]["num_epochs"])
     begun, _ = train(model, tmp_path / mode, mode=mode, num_epochs=1, learning_rate=1e-9)
     for name, weight in frozen.classifier.state_dict().items():
         torch.testing.assert_close(begun.classifier.state_dict()[name], weight, rtol=1e-3, atol=1e-4, msg=name)

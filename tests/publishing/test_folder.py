@@ -20,7 +20,7 @@ from asterisk.core.files import read_json
 from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs
 from asterisk.models.load import load_encoder
 from asterisk.models.onnx import onnx_file
-from asterisk.publishing.card import CardFacts
+from asterisk.publishing.arguments import PublishArguments
 from asterisk.publishing.checkpoint import load_checkpoint
 from asterisk.publishing.folder import build_folder
 from asterisk.publishing.verification import verify
@@ -159,7 +159,10 @@ def test_a_head_is_published_with_its_logits(tmp_path: Path) -> None:
     head, texts = head_folder(tmp_path / "run"), ["Play a song.", "rain"]
     folder = tmp_path / "hub"
     record = build_folder(
-        load_checkpoint(head), folder, few_pairs(), CardFacts(str(folder), examples=texts), "float16"
+        load_checkpoint(head),
+        folder,
+        few_pairs(),
+        PublishArguments(output_dir=str(folder), examples=texts, dtype="float16"),
     )
     assert set(record["forms"]) == {
         *("checkpoint", "AutoModelForSequenceClassification", "handler.py"),
@@ -205,10 +208,10 @@ def test_wrong_input_gives_one_sentence_and_leaves_nothing(small_run: Path, tmp_
     assert not output.exists()
     pairs, checkpoint = few_pairs(), load_checkpoint(model)
     with pytest.raises(UserError, match="is not a published folder"):
-        build_folder(checkpoint, tmp_path / "full", pairs, CardFacts("x"))
+        build_folder(checkpoint, tmp_path / "full", pairs, PublishArguments(repo_id="x"))
     assert (tmp_path / "full" / "thesis.txt").exists()
     with pytest.raises(UserError, match="must be float32 or float16, not 'int8'"):
-        build_folder(checkpoint, output, pairs, CardFacts("x"), "int8")
+        build_folder(checkpoint, output, pairs, PublishArguments(dtype="int8"))
     with pytest.raises(UserError, match="There is no checkpoint folder nowhere"):
         load_checkpoint(Path("nowhere"))
 
@@ -220,7 +223,7 @@ def test_help_shows_whole_commands() -> None:
 
 def test_a_native_twin_holds_no_file_that_leaves_the_embedding_space(small_run: Path, tmp_path: Path) -> None:
     checkpoint, folder = load_checkpoint(small_run / "model"), tmp_path / "hub"
-    record = build_folder(checkpoint, folder, few_pairs(), CardFacts("me/twin", native=True))
+    record = build_folder(checkpoint, folder, few_pairs(), PublishArguments(repo_id="me/twin", native=True))
     assert set(record["forms"]) == {"checkpoint", "sentence-transformers"}
     # sentence-transformers would apply 2_Dense to the projected output of an ONNX file once more.
     assert (folder / "2_Dense").is_dir()
@@ -234,7 +237,9 @@ def test_a_native_twin_holds_no_file_that_leaves_the_embedding_space(small_run: 
 def test_a_compact_folder_holds_a_full_onnx_file_in_half_precision_and_the_smallest(tmp_path: Path) -> None:
     folder = tmp_path / "hub"
     checkpoint = load_checkpoint(head_folder(tmp_path))
-    record = build_folder(checkpoint, folder, few_pairs(), CardFacts(repo_id="me/compact"), "float16", compact=True)
+    record = build_folder(
+        checkpoint, folder, few_pairs(), PublishArguments(repo_id="me/compact", dtype="float16", compact=True)
+    )
     # text-embeddings-inference and other servers ask for model.onnx.
     assert {path.name for path in (folder / "onnx").iterdir()} == {"model.onnx", "model_int8.onnx"}
     full = onnx.load(folder / "onnx" / "model.onnx")

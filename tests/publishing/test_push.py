@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from asterisk.core.errors import UserError
-from asterisk.publishing.push import PushOptions, check_push, list_files
+from asterisk.publishing.arguments import PushArguments
+from asterisk.publishing.push import check_push, list_files
 from modeling_asterisk import AsteriskModel
 from tests.support.hub_server import Hub
 from tests.support.paths import REPOSITORY
@@ -193,6 +194,6 @@ def test_incomplete_folders_and_invalid_names_are_refused(published: Path, tmp_p
         list_files(changed)
     for repository in ("asterisk", "some one/asterisk", "a/b/c", ""):
         with pytest.raises(UserError, match="must have the form owner/name"):
-            check_push(PushOptions(repository))
+            check_push(PushArguments(repo_id=repository))
     with pytest.raises(UserError, match="give either --tag or --create_pr"):
-        check_push(PushOptions(REPO, tag="v1", create_pr=True))
+        check_push(PushArguments(repo_id=REPO, tag="v1", create_pr=True))

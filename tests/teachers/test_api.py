@@ -19,6 +19,7 @@ import pytest
 import train_distill
 from asterisk.core.errors import UserError
 from asterisk.teachers.api import EmbeddingsAPITeacher
+from asterisk.teachers.arguments import TeacherArguments
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.teacher import load_teacher
 
@@ -235,12 +236,12 @@ def test_concurrent_refusals_lose_no_text(api: API, teacher: SentenceTransformer
 
 
 def test_batch_size_is_the_given_one(api: API) -> None:
-    remote = load_teacher("api:minilm", base_url=api.url, api_batch_size=10)
+    remote = load_teacher(TeacherArguments("api:minilm", base_url=api.url, api_batch_size=10))
     api.limit, api.limit_status = 10, 400
     remote.encode(["Rain."] * 25)
     assert sorted(len(request["input"]) for request in api.requests) == [1, 5, 10, 10]
     with pytest.raises(UserError, match="batch size must be at least 1, not -1"):
-        load_teacher("api:minilm", base_url=api.url, api_batch_size=-1)
+        load_teacher(TeacherArguments("api:minilm", base_url=api.url, api_batch_size=-1))
 
 
 def test_refusal_of_a_single_text_is_final(api: API) -> None:

@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from asterisk.core.errors import UserError
 from asterisk.data.corpus import build_corpus
+from asterisk.teachers.arguments import TeacherArguments
 from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.teacher import load_teacher
@@ -53,14 +54,14 @@ def test_precomputed_vectors_teach_as_the_model_that_made_them(
         np.save(tmp_path / "made.npy", expected.astype(np.float16))
         (tmp_path / "made.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
         spec = f"vectors:{tmp_path / 'made.npy'}"
-    precomputed = load_teacher(spec)
+    precomputed = load_teacher(TeacherArguments(spec))
     assert (precomputed.dimension, precomputed.tokenizer, precomputed.max_length) == (384, None, None)
     order = np.random.default_rng(0).permutation(len(texts))
     vectors, truncated = precomputed.encode([texts[index] for index in order])
     assert (vectors.dtype, truncated) == (np.float32, 0)
     np.testing.assert_allclose(vectors, expected[order], atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    assert load_teacher(spec).fingerprint == precomputed.fingerprint
+    assert load_teacher(TeacherArguments(spec)).fingerprint == precomputed.fingerprint
     with pytest.raises(UserError, match=r"no vector for 1 of 2 texts, such as 'Never embedded\.'"):
         precomputed.encode([texts[0], "Never embedded."])
 
@@ -71,13 +72,14 @@ def test_fingerprint_of_vectors_changes_with_texts_and_vectors(tmp_path: Path) -
         [(["a", "b"], [[1.0, 0.0], [0.0, 1.0]]), (["a", "c"], [[1.0, 0.0], [0.0, 1.0]]), (["a"], [[1.0, 0.1]])]
     ):
         save_vectors(tmp_path / f"{number}.parquet", texts, vectors)
-        fingerprints.add(load_teacher(f"vectors:{tmp_path / str(number)}.parquet").fingerprint)
+        fingerprints.add(load_teacher(TeacherArguments(f"vectors:{tmp_path / str(number)}.parquet")).fingerprint)
     assert len(fingerprints) == 3
 
 
 def test_first_vector_of_a_repeated_text_counts(tmp_path: Path) -> None:
     save_vectors(tmp_path / "v.parquet", ["a", "b", "a"], [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    assert load_teacher(f"vectors:{tmp_path / 'v.parquet'}").encode(["a"])[0].tolist() == [[1.0, 0.0]]
+    vectors, _ = load_teacher(TeacherArguments(f"vectors:{tmp_path}/v.parquet")).encode(["a"])
+    assert vectors.tolist() == [[1.0, 0.0]]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_broken_vectors_are_refused_by_row(
 ) -> None:
     save_vectors(tmp_path / f"v{suffix}", texts, vectors)
     with pytest.raises(UserError, match=message):
-        load_teacher(f"vectors:{tmp_path}/v{suffix}")
+        load_teacher(TeacherArguments(f"vectors:{tmp_path}/v{suffix}"))
 
 
 def test_row_of_a_broken_vector_is_counted_in_its_own_file(tmp_path: Path) -> None:
@@ -112,36 +114,36 @@ def test_row_of_a_broken_vector_is_counted_in_its_own_file(tmp_path: Path) -> No
     vectors[9_123, 1] = np.nan
     save_vectors(tmp_path / "v" / "b.parquet", texts, list(vectors))
     with pytest.raises(UserError, match=r"b\.parquet: the vector of row 9123 is not finite"):
-        load_teacher(f"vectors:{tmp_path / 'v'}")
+        load_teacher(TeacherArguments(f"vectors:{tmp_path / 'v'}"))
     save_vectors(tmp_path / "v" / "b.parquet", texts, list(np.ones((10_000, 4))))
     with pytest.raises(UserError, match=r"b\.parquet: the vector of row 0 has 4 dimensions instead of 3"):
-        load_teacher(f"vectors:{tmp_path / 'v'}")
+        load_teacher(TeacherArguments(f"vectors:{tmp_path / 'v'}"))
 
 
 def test_array_that_does_not_fit_its_lines_is_refused(tmp_path: Path) -> None:
     spec = f"vectors:{tmp_path / 'v.npy'}"
     np.save(tmp_path / "v.npy", np.ones((3, 2)))
     with pytest.raises(UserError, match=r"There is no .*v\.txt; it must hold the texts"):
-        load_teacher(spec)
+        load_teacher(TeacherArguments(spec))
     (tmp_path / "v.txt").write_text("one\ntwo\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"has 2 lines and .* 3 rows"):
-        load_teacher(spec)
+        load_teacher(TeacherArguments(spec))
     (tmp_path / "v.txt").write_bytes(b"one\ntwo\n\xff\n")
     with pytest.raises(UserError, match="is not UTF-8"):
-        load_teacher(spec)
+        load_teacher(TeacherArguments(spec))
     np.save(tmp_path / "v.npy", np.ones(3))
     with pytest.raises(UserError, match=r"shape \(3,\) instead of"):
-        load_teacher(spec)
+        load_teacher(TeacherArguments(spec))
     np.save(tmp_path / "v.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(UserError, match="cannot be read"):
-        load_teacher(spec)
+        load_teacher(TeacherArguments(spec))
 
 
 def test_unreadable_or_other_table_is_refused(tmp_path: Path) -> None:
     for suffix in (".parquet", ".arrow"):
         (tmp_path / f"v{suffix}").write_bytes(b"no table")
         with pytest.raises(UserError, match="cannot be read"):
-            load_teacher(f"vectors:{tmp_path}/v{suffix}")
+            load_teacher(TeacherArguments(f"vectors:{tmp_path}/v{suffix}"))
     save_vectors(tmp_path / "v.parquet", ["a"], [[1.0]])
     with pytest.raises(UserError, match=r"has no column 'vector'; its columns are text, embedding"):
-        load_teacher(f"vectors:{tmp_path}/v.parquet#vector")
+        load_teacher(TeacherArguments(f"vectors:{tmp_path}/v.parquet#vector"))

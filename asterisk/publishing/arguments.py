@@ -1,0 +1,74 @@
+"""The arguments of publish.py; this module imports nothing heavy."""
+
+from dataclasses import dataclass
+
+from asterisk.core.arguments import option
+from asterisk.core.errors import UserError
+
+
+@dataclass
+class FolderArguments:
+    """Folder: the checkpoint, and the Hub folder that it becomes."""
+
+    checkpoint: str = option("", "the model's folder; may stand first, without the flag")
+    output_dir: str = option("", "the Hub folder; an earlier one is replaced", required=True)
+    dtype: str = option("float32", "type of the weights: float32 or float16", choices=("float32", "float16"))
+    compact: bool = option(False, "write two ONNX files: model.onnx, stored in float16, and model_int8.onnx")
+    gguf: bool = option(False, "write GGUF files for llama.cpp and Ollama, too")
+    native: bool = option(False, "write an architecture of transformers, which needs no remote code")
+    layers: int = option(
+        -1, "publish the exit after so many layers; 0 writes a static model (default: the whole model)"
+    )
+    sts: str = option(
+        "",
+        "NAME=FILE of scored sentence pairs, on which the forms are compared "
+        "(default: the STS-B captions in recipes/sts_captions)",
+    )
+
+
+@dataclass
+class CardArguments:
+    """Card: the facts that the model card states."""
+
+    results: list[str] = option([], "summary.json, results.json or report.json (default: those beside the checkpoint)")
+    training_data: str = option("", "YAML of the texts' licences (default: licences.yaml beside the texts)")
+    examples: list[str] = option([], "texts for the widget and the snippets (default: from --sts)")
+    base_model: str = option("", "Hub id of the teacher, or of a head's backbone")
+    license: str = option("apache-2.0", "the Hub's name of the weights' licence")
+    language: list[str] = option(["en"], "the Hub's names of the texts' languages")
+
+
+@dataclass
+class PushArguments:
+    """Push: the upload to the Hub."""
+
+    push: bool = option(False, "upload the folder to --repo_id")
+    repo_id: str = option("", "owner/name on the Hub, which the card's snippets load")
+    public: bool = option(False, "make a new repository public")
+    revision: str = option("", "the branch to push to (default: main)")
+    tag: str = option("", "tag of the commit; the card's snippets pin it")
+    create_pr: bool = option(False, "open a pull request instead of committing")
+    dry_run: bool = option(False, "list what --push would upload, and upload nothing")
+
+
+@dataclass
+class PublishArguments(PushArguments, CardArguments, FolderArguments):
+    """All arguments of publish.py."""
+
+    @property
+    def location(self) -> str:
+        """The Hub id that the card's snippets load, or the folder of a model that stays on this machine."""
+        return self.repo_id or self.output_dir
+
+    @property
+    def pin(self) -> str:
+        """The branch or tag that the card's snippets load."""
+        return self.tag or self.revision or "main"
+
+
+def check_arguments(arguments: PublishArguments) -> None:
+    """Refuse contradictory arguments before anything is loaded."""
+    if not (arguments.checkpoint or arguments.push or arguments.dry_run):
+        raise UserError("There is nothing to do: give a checkpoint, --push or --dry_run.")
+    if arguments.push and not arguments.repo_id:
+        raise UserError("--push needs a --repo_id, such as me/my-model.")

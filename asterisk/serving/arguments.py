@@ -1,0 +1,45 @@
+"""The arguments of serve.py, and the settings of the service."""
+
+from dataclasses import dataclass
+
+from asterisk.core.arguments import option
+
+HOSTS = ("127.0.0.1", "0.0.0.0", "::")
+
+
+@dataclass
+class ServiceArguments:
+    """Service: the folder to serve and its address."""
+
+    folder: str = option("", "a Hub folder of publish.py; may stand first, without the flag", required=True)
+    host: str = option("127.0.0.1", f"one of {', '.join(HOSTS)}", choices=HOSTS)
+    port: int = option(8000, "from 1024 to 65535", least=1024, most=65_535)
+    form: str = option(
+        "", "the ONNX file: model, model_fp16, model_quantized or model_int8 (default: the first that exists)"
+    )
+    threads: int = option(0, "computing threads; 0 leaves the choice to onnxruntime", least=0)
+
+
+@dataclass
+class LimitArguments:
+    """Limits: how much a request may ask for."""
+
+    max_body_bytes: int = option(8_388_608, "bytes of a request; more is answered with 413", least=1)
+    max_texts: int = option(2_048, "texts of a request; more are answered with 400", least=1)
+    max_waiting: int = option(
+        256, "waiting requests; more get 429, and those that wait half a minute get 503", least=1
+    )
+
+
+@dataclass
+class ServeArguments(LimitArguments, ServiceArguments):
+    """All arguments of serve.py."""
+
+
+@dataclass(kw_only=True)
+class Settings(ServeArguments):
+    """The arguments, and what they stand for."""
+
+    file: str  # the ONNX file of the folder
+    name: str  # the model's name in answers
+    dimensions: int
