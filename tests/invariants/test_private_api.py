@@ -15,6 +15,7 @@ from tests.support.paths import REPOSITORY
 # Where the name is defined (module, then attributes): why there is no public way.
 PRIVATE = {
     "argparse:HelpFormatter._format_args": "argparse shows the value of a switch, [RESUME], in --help",
+    "os:_exit": "documented in spite of its name; only it ends a process from one of its threads",
     "torch:_foreach_mul_": "one call scales all gradients; without it, clipping takes a loop over the weights",
     "transformers:PreTrainedModel._init_weights": "a new head starts as transformers initialises one",
 }

@@ -7,7 +7,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.distillation.student_tokenizer import student_tokenizer
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from tests.support.models import make_model
 
 WORDS = " ".join(f"Word{number} rains." for number in range(60))

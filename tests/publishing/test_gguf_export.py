@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from asterisk.core.errors import UserError
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.publishing.checkpoint import Checkpoint
-from asterisk.teachers.teacher import SentenceTransformerTeacher
+from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 
 gguf = pytest.importorskip("gguf")
