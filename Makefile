@@ -61,6 +61,8 @@ soak-cluster: setup
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --target .cache/cluster --requirement requirements/soak_cluster.txt
 	$(SOAK) -m benchmarks.cluster_faults --kills 20
 	$(SOAK) -m benchmarks.s3
+	$(SOAK) -m benchmarks.scaling_commands
+	$(SOAK) -m benchmarks.two_processes
 	$(SOAK) -m benchmarks.nodes
 	$(SOAK) -m benchmarks.cost
 

@@ -38,7 +38,7 @@ from tests.support.paths import python_path
 from tests.support.s3_server import BUCKET, s3_server
 from tests.support.slurm import slurm_cluster
 
-SHARDS, ROWS_PER_SHARD, DIMENSION = 80, 50, 64
+ROWS_PER_SHARD, DIMENSION = 50, 64
 # A store that is not complete after this many runs, or a run that takes longer than this, fails.
 MOST_RUNS, MOST_SECONDS = 4, 300.0
 # Every seventh request to S3 fails.
@@ -273,6 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="number of kills for each place")
     parser.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES), help="places (default: all)")
+    parser.add_argument("--shards", type=int, default=80, help="shards of each store")
     parser.add_argument("--unrecorded", action="store_true", help="print the results without recording them")
     options = parser.parse_args()
     # The record keeps the results of the places that do not run now.
@@ -280,17 +281,18 @@ def main() -> None:
     places: dict[str, Any] = read_json(record)["places"] if record.exists() else {}
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
-        truth = make_material(folder, SHARDS)
+        truth = make_material(folder, options.shards)
         for name in options.places:
             begin = time.perf_counter()
             with PLACES[name](folder) as place:
                 counts = survive(place, options.kills, folder, truth)
-            places[name] = {**counts, "minutes": (time.perf_counter() - begin) / 60, "machine": machine()}
+            minutes = (time.perf_counter() - begin) / 60
+            places[name] = {**counts, "shards": options.shards, "minutes": minutes, "machine": machine()}
     if options.unrecorded:
         return
     rows = []
     for name, counts in places.items():
-        kinds = [kind for kind in counts if kind not in ("equal", "unfinished", "minutes", "machine")]
+        kinds = [kind for kind in counts if kind not in ("equal", "unfinished", "shards", "minutes", "machine")]
         killed = sum(counts[kind] for kind in kinds)
         listed = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
         rows.append([name, f"{killed} ({listed})", str(counts["unfinished"]), str(counts["equal"])])

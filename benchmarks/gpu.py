@@ -153,8 +153,8 @@ def main() -> None:
         lines = lzma.decompress(path.read_bytes()).decode().splitlines()
         texts += [line for line in lines if len(line.split()) <= MAX_LENGTH // 2]
     small = options.smallest
-    texts = [texts[index] for index in np.random.default_rng(0).permutation(len(texts))[: 240 if small else None]]
-    batch_size, steps = (16, 2) if small else (4096, 100)
+    texts = [texts[index] for index in np.random.default_rng(0).permutation(len(texts))[: 32 if small else None]]
+    batch_size, steps = (8, 2) if small else (4096, 100)
     found = {
         "encoding": encoding(texts, device),
         "embedding": embedding(texts, device),

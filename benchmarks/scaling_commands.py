@@ -2,7 +2,7 @@
 
     python -m benchmarks.scaling_commands
 
-The page's commands embed 20,000 sentences in eight tasks, once by two workers of this machine and once by a job array
+The page's commands embed 2,000 sentences in eight tasks, once by two workers of this machine and once by a job array
 of Slurm. Of the array, one task is cancelled and the worker of another is killed; the same command again completes the
 store, which must equal that of the workers bit for bit. Then `train.slurm` trains from it. Slurm needs Debian's
 packages slurm-wlm and munge. The results go to results/scaling_commands.json and .md.
@@ -36,7 +36,8 @@ def block(page: str, language: str, word: str) -> str:
 def sandbox(folder: Path) -> Path:
     """A folder that looks like the repository, without its runs."""
     (folder / "runs").mkdir(parents=True)
-    for name in ("modeling_asterisk", "asterisk", "recipes", *(path.name for path in REPOSITORY.glob("*.py"))):
+    programs = [path.name for path in REPOSITORY.glob("*.py")]
+    for name in ("modeling_asterisk", "asterisk", "recipes", *programs):
         (folder / name).symlink_to(REPOSITORY / name)
     return folder
 
