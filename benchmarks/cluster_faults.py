@@ -102,8 +102,8 @@ def contents(store: str) -> dict[str, bytes]:
     return {name: folder.system.cat_file(f"{store}/{name}") for name in names}
 
 
-def survive(place: Place, kills: int, folder: Path, truth: dict[str, bytes]) -> dict[str, int]:
-    """Return the number of kills by their kind, and that of stores that equalled the truth."""
+def survive(place: Place, kills: int, folder: Path, truth: dict[str, bytes]) -> Iterator[dict[str, int]]:
+    """Yield, after each kill, the number of kills by their kind and that of stores that equalled the truth."""
     generator = random.Random(0)
     shards = sum(name.endswith(".arrow") for name in truth)
     counts = dict.fromkeys([*place.kills, "equal", "unfinished"], 0)
@@ -134,7 +134,7 @@ def survive(place: Place, kills: int, folder: Path, truth: dict[str, bytes]) -> 
         counts[kind] += 1
         counts["equal"] += contents(store) == truth
         print(f"{number} {kind}: after {moment} shards; {counts}", flush=True)
-    return counts
+        yield counts
 
 
 def kill_one_of(processes: list[psutil.Process]) -> bool:
@@ -211,15 +211,15 @@ def ray_place(folder: Path) -> Iterator[Place]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    node = {"node_ip_address": "127.0.0.1", "num_cpus": 2, "object_store_memory": 100_000_000, "memory": 8 << 30}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 1, "include_dashboard": False})
-    added = [cluster.add_node(**{**node, "num_cpus": 1})]
+    node = {"num_cpus": 1, "object_store_memory": 100_000_000, "memory": 8 << 30}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    added = [cluster.add_node(**node)]
 
     def lose_node(store: str, process: psutil.Popen) -> bool:
         if process.poll() is not None:
             return False
         cluster.remove_node(added.pop(), allow_graceful=False)
-        added.append(cluster.add_node(**{**node, "num_cpus": 1}))
+        added.append(cluster.add_node(**node))
         return True
 
     def kill_command(store: str, process: psutil.Popen) -> bool:
@@ -268,28 +268,8 @@ def s3_place(folder: Path) -> Iterator[Place]:
 PLACES = {"Slurm": slurm_place, "Ray": ray_place, "S3": s3_place}
 
 
-def main() -> None:
-    """Run the kills and record the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="number of kills for each place")
-    parser.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES), help="places (default: all)")
-    parser.add_argument("--shards", type=int, default=80, help="shards of each store")
-    parser.add_argument("--unrecorded", action="store_true", help="print the results without recording them")
-    options = parser.parse_args()
-    # The record keeps the results of the places that do not run now.
-    record = RESULTS / "cluster_faults.json"
-    places: dict[str, Any] = read_json(record)["places"] if record.exists() else {}
-    with tempfile.TemporaryDirectory() as work:
-        folder = Path(work)
-        truth = make_material(folder, options.shards)
-        for name in options.places:
-            begin = time.perf_counter()
-            with PLACES[name](folder) as place:
-                counts = survive(place, options.kills, folder, truth)
-            minutes = (time.perf_counter() - begin) / 60
-            places[name] = {**counts, "shards": options.shards, "minutes": minutes, "machine": machine()}
-    if options.unrecorded:
-        return
+def record(places: dict[str, Any]) -> None:
+    """Write the results of all places."""
     rows = []
     for name, counts in places.items():
         kinds = [kind for kind in counts if kind not in ("equal", "unfinished", "shards", "minutes", "machine")]
@@ -298,6 +278,29 @@ def main() -> None:
         rows.append([name, f"{killed} ({listed})", str(counts["unfinished"]), str(counts["equal"])])
     head = ["", "killed", "unfinished after it", "bit-equal after the next run"]
     write_record("cluster_faults", {"places": places}, head, rows)
+
+
+def main() -> None:
+    """Run the kills and record the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="number of kills for each place")
+    parser.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES), help="places (default: all)")
+    parser.add_argument("--shards", type=int, default=80, help="shards of each store")
+    options = parser.parse_args()
+    # The record keeps the results of the places that do not run now.
+    path = RESULTS / "cluster_faults.json"
+    places: dict[str, Any] = read_json(path)["places"] if path.exists() else {}
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        truth = make_material(folder, options.shards)
+        for name in options.places:
+            begin = time.perf_counter()
+            with PLACES[name](folder) as place:
+                for counts in survive(place, options.kills, folder, truth):
+                    minutes = (time.perf_counter() - begin) / 60
+                    places[name] = {**counts, "shards": options.shards, "minutes": minutes, "machine": machine()}
+                    # A run that is interrupted keeps what it has found.
+                    record(places)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
     bash benchmarks/gpu.sh wheelhouse
 
-Both sides run in bfloat16 on the sentences of the demo, at most 32 tokens each, in turns. For encoding and embedding,
-hooks time the model itself; the rest of the time is the tokenizer's and Python's. For training, a loop of bare steps
-(forward, backward, optimizer) on one batch in the GPU's memory gives the time that is the model's. The results go to
-results/gpu.json and .md. --smallest tests the program on a CPU and records nothing.
+Both sides run in bfloat16 on the sentences of the demo, at most 32 tokens each, in turns. The share of the time that
+is not the model's is found by running the model alone on batches in the GPU's memory: forward passes for encoding and
+embedding; forward, backward and optimizer for training. The results go to results/gpu.json and .md.
+--smallest tests the program on a CPU and records nothing.
 """
 
 import argparse
@@ -25,9 +25,10 @@ from transformers import AutoModel
 from asterisk.data.corpus import build_corpus
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import save_student
+from asterisk.models.passes import passes_by_length
 from asterisk.models.resolve import resolve_model
 from asterisk.teachers.embed_corpus import embed_corpus
-from asterisk.teachers.encoder import SentenceTransformerTeacher
+from asterisk.teachers.encoder import GPU_PASS_TOKENS, SentenceTransformerTeacher
 from benchmarks.records import REPOSITORY, machine, table, write_record
 from benchmarks.training import WARM_UP, StoreRows, loop_speed, trainer_speed
 from modeling_asterisk import AsteriskConfig, AsteriskModel
@@ -44,24 +45,26 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-class ModelClock:
-    """Times the calls of a module, by hooks that wait for the GPU."""
+def forward_seconds(forward: Callable[..., Any], tokenizer: Any, texts: list[str], device: str) -> float:
+    """The seconds of a model alone, on token ids that are in the GPU's memory, padded to batches of even length."""
+    token_ids = tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    batches = []
+    for rows in passes_by_length([len(ids) for ids in token_ids], GPU_PASS_TOKENS):
+        longest = len(token_ids[rows[0]])
+        ids = torch.tensor([token_ids[row] + [0] * (longest - len(token_ids[row])) for row in rows])
+        mask = torch.arange(longest) < torch.tensor([len(token_ids[row]) for row in rows])[:, None]
+        batches.append({"input_ids": ids.to(device), "attention_mask": mask.long().to(device)})
+    with torch.inference_mode():
+        for _ in range(2):  # the first warms up
+            synchronize()
+            start = time.perf_counter()
+            for batch in batches:
+                forward(batch)
+            synchronize()
+    return time.perf_counter() - start
 
-    def __init__(self, model: torch.nn.Module):
-        self.seconds, self._started = 0.0, 0.0
-        model.register_forward_pre_hook(self._start)
-        model.register_forward_hook(self._stop)
 
-    def _start(self, *_: Any) -> None:
-        synchronize()
-        self._started = time.perf_counter()
-
-    def _stop(self, *_: Any) -> None:
-        synchronize()
-        self.seconds += time.perf_counter() - self._started
-
-
-def measure(calls: dict[str, Callable[[], Any]], count: int, model: torch.nn.Module, ours: str) -> dict[str, float]:
+def measure(calls: dict[str, Callable[[], Any]], count: int, bare: Callable[[], float]) -> dict[str, float]:
     """Sentences per second of each call, run in turns, and the share of our time that is not the model's."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
@@ -73,10 +76,11 @@ def measure(calls: dict[str, Callable[[], Any]], count: int, model: torch.nn.Mod
             call()
             synchronize()
             seconds[name].append(time.perf_counter() - start)
-    clock, start = ModelClock(model), time.perf_counter()
-    calls[ours]()
-    share = 1 - clock.seconds / (time.perf_counter() - start)
-    return {**{name: count / statistics.median(each) for name, each in seconds.items()}, "not the model": share}
+    medians = {name: statistics.median(each) for name, each in seconds.items()}
+    return {
+        **{name: count / each for name, each in medians.items()},
+        "not the model": 1 - bare() / medians["asterisk"],
+    }
 
 
 def peer(model: SentenceTransformer, texts: list[str]) -> dict[str, Callable[[], Any]]:
@@ -91,8 +95,13 @@ def encoding(texts: list[str], device: str) -> dict[str, float]:
     """Encode with the released student."""
     model = AutoModel.from_pretrained(STUDENT, trust_remote_code=True, dtype=torch.bfloat16).to(device).eval()
     options = {"trust_remote_code": True, "model_kwargs": {"dtype": torch.bfloat16}, "device": device}
-    calls = {"asterisk": lambda: model.encode(texts), **peer(SentenceTransformer(STUDENT, **options), texts)}
-    return measure(calls, len(texts), model, "asterisk")
+    theirs = SentenceTransformer(STUDENT, **options)
+    calls = {"asterisk": lambda: model.encode(texts), **peer(theirs, texts)}
+    return measure(
+        calls,
+        len(texts),
+        lambda: forward_seconds(lambda batch: model(**batch).pooler_output, theirs.tokenizer, texts, device),
+    )
 
 
 def embedding(texts: list[str], device: str) -> dict[str, float]:
@@ -100,7 +109,7 @@ def embedding(texts: list[str], device: str) -> dict[str, float]:
     teacher = SentenceTransformerTeacher(TEACHER, "bfloat16", device=device)
     theirs = SentenceTransformer(resolve_model(TEACHER), model_kwargs={"dtype": torch.bfloat16}, device=device)
     calls = {"asterisk": lambda: teacher.encode(texts), **peer(theirs, texts)}
-    return measure(calls, len(texts), teacher.model, "asterisk")
+    return measure(calls, len(texts), lambda: forward_seconds(teacher.model, teacher.tokenizer, texts, device))
 
 
 def bare_speed(student: AsteriskModel, batch_size: int, steps: int, device: str) -> float:

@@ -126,7 +126,7 @@ def test_cluster_completes_a_store_after_a_kill(name: str, tmp_path: Path, monke
         monkeypatch.setenv(variable, str(tmp_path))  # restored after the test
     truth = cluster_faults.make_material(tmp_path, shards=24)
     with cluster_faults.PLACES[name](tmp_path) as place:
-        counts = cluster_faults.survive(place, 1, tmp_path, truth)
+        (counts,) = cluster_faults.survive(place, 1, tmp_path, truth)
     assert counts["equal"] == 1, (tmp_path / "output.log").read_text()[-3000:]
 
 
