@@ -118,7 +118,8 @@ def test_a_file_without_a_column_or_value_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_pairs_of_other_kinds_are_refused(changes: dict, message: str, tmp_path: Path) -> None:
-    folder = sts_folder(tmp_path, **{"sentence1": ["a", "b"], "sentence2": ["c", "d"], "score": [1.0, 2.0], **changes})
+    columns: dict[str, list] = {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "score": [1.0, 2.0], **changes}
+    folder = sts_folder(tmp_path, **columns)
     (task,) = find_tasks("STS16", folder)
     with pytest.raises(UserError, match=message):
         task.load()

@@ -117,6 +117,7 @@ def test_torchao_quantises_while_the_model_is_loaded_and_saved(model: AsteriskMo
     assert type(quantised.layers[0].self_attn.o_proj.weight) is not nn.Parameter
     assert lowest_cosine(quantised.encode(TEXTS), model.encode(TEXTS)) > 0.99
     quantised.save_pretrained(tmp_path)
+    assert quantised.tokenizer is not None
     quantised.tokenizer.save_pretrained(tmp_path)
     np.testing.assert_allclose(
         AsteriskModel.from_pretrained(tmp_path).encode(TEXTS), quantised.encode(TEXTS), atol=1e-5
