@@ -718,7 +718,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         # The Rust tokenizer is called directly, since transformers' wrapper takes longer than the tokenizer itself.
         backend = tokenizer.backend_tokenizer
         limit, overlap = self._limits(tokenizer)
-        truncation = {"max_length": limit, "stride": overlap, "direction": tokenizer.truncation_side}
+        truncation: dict[str, Any] = {"max_length": limit, "stride": overlap, "direction": tokenizer.truncation_side}
         # Settings are changed only if they differ, since other threads may be reading them.
         if backend.padding is not None:
             backend.no_padding()

@@ -165,9 +165,11 @@ def compare_vectors(
         similarities={name: _histogram(values) for name, values in similarities.items()},
         by_length=_bands(_length_bands(lengths), cosines, overlap),
         by_rarity=_bands(_rarity_bands(tokens), cosines, overlap),
-        differing_texts=[
+        differing_texts=[]
+        if cosines is None
+        else [
             DifferingText(texts[row], int(lengths[row]), float(cosines[row]), *(texts[rows[row]] for rows in nearest))
-            for row in ([] if cosines is None else np.argsort(cosines, kind="stable")[:MAX_LISTED])
+            for row in np.argsort(cosines, kind="stable")[:MAX_LISTED]
         ],
         differing_pairs=_differing_pairs(texts, np.concatenate([sampled, near]), **differences),
         random_pairs=_plotted_pairs(**similarities, generator=generator),

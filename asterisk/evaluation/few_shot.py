@@ -14,6 +14,7 @@ logistic regression on the embeddings of each draw.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from mteb.abstasks import AbsTaskClassification
@@ -26,7 +27,6 @@ from asterisk.evaluation.local_data import classification_data, local_metadata
 from asterisk.evaluation.metrics.functions import load_metric
 from asterisk.evaluation.mteb_runner import MtebEncoder, quiet
 from asterisk.evaluation.zero_shot import TEMPLATES, class_embeddings
-from asterisk.models.encoder import TextEncoder
 from asterisk.reporting.page import Table, percent
 
 FEW_SHOT = (8, 16, 64)
@@ -193,11 +193,11 @@ def mean_results(results: Sequence[ClassificationResult]) -> list[Classification
     first: dict[str, float] = {}
     means = []
     for (setting, model), group in groups.items():
-        mean = {
+        mean: dict[str, Any] = {
             name: float(np.mean([getattr(result, name) for result in group]))
             for name in ("accuracy", "macro_f1", "majority")
         }
-        total = {
+        total: dict[str, Any] = {
             name: sum(getattr(result, name) for result in group) for name in ("test_texts", "classes", "short_classes")
         }
         baseline = first.setdefault(setting, mean["accuracy"])

@@ -107,7 +107,7 @@ class HeadTrainer(Trainer):
             train_dataset=train,
             eval_dataset=development,
             compute_metrics=calibrated_loss(loss, problem_type),
-            data_collator=lambda batch: batch,
+            data_collator=lambda batch: batch,  # type: ignore[arg-type, return-value]
             callbacks=[Progress(), Averaging(), Checkpoints(), *stopping],
         )
         self.remove_callback(PrinterCallback)

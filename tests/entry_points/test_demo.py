@@ -63,7 +63,7 @@ def site(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.returncode == 0, result.stderr
     (folder / "dist" / "model").symlink_to(published)
     head = head_folder(folder)
-    write_onnx_files(load_checkpoint(head), head / "onnx", smallest_only=True)
+    write_onnx_files(load_checkpoint(head), head / "onnx", compact=True)
     head.rename(folder / "dist" / "head")
     return folder / "dist"
 

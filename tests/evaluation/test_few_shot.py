@@ -163,7 +163,7 @@ def test_settings_encoders_and_sets_make_one_table(
 
 def test_each_text_is_embedded_once_for_all_settings(encoder: TextEncoder, topics: ClassificationSet) -> None:
     counting = Counting(encoder)
-    measure_classification([counting], [topics], zero_shot=False)
+    measure_classification([counting], [topics], zero_shot=False)  # type: ignore[list-item]
     assert sorted(counting.texts) == sorted(topics.test_texts + topics.train_texts)
 
 

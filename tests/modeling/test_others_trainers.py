@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,12 @@ def folder(teacher: SentenceTransformerTeacher, tmp_path_factory: pytest.TempPat
     """A small model with random weights, as publish.py writes it but without ONNX files and card."""
     torch.manual_seed(0)
     tokenizer = student_tokenizer(teacher, 32, "trained:400", others_trainers.TEXTS * 9)
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "projection_dim": 32, "max_position_embeddings": 32}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "projection_dim": 32,
+        "max_position_embeddings": 32,
+    }
     model = AsteriskModel(AsteriskConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **sizes))
     target = tmp_path_factory.mktemp("published")
     save_student(model, tokenizer, target)

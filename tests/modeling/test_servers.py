@@ -38,7 +38,7 @@ def attend_within_texts(
     assert query.shape[0] == 1
     layers.append(module.layer_idx)  # type: ignore[arg-type]
     parts = zip(*(each.split(lengths, dim=2) for each in (query, key, value)), strict=True)
-    rows = [torch.nn.functional.scaled_dot_product_attention(*part, scale=scaling) for part in parts]
+    rows = [torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in parts]
     return torch.cat(rows, dim=2).transpose(1, 2).contiguous(), None
 
 

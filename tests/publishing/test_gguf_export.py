@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def checkpoint(tokenizer: PreTrainedTokenizerFast, **changes: object) -> Checkpo
     return Checkpoint(Path("model"), model, tokenizer)
 
 
-def value(reader: "gguf.GGUFReader", key: str) -> object:
+def value(reader: Any, key: str) -> object:
     return reader.get_field(key).contents()
 
 

@@ -175,7 +175,7 @@ class Targets:
     @cached_property
     def settings(self) -> Settings:
         """The limits of the service."""
-        limits = {"max_body_bytes": 1 << 20, "max_texts": 8, "max_waiting": 8}
+        limits: dict[str, Any] = {"max_body_bytes": 1 << 20, "max_texts": 8, "max_waiting": 8}
         return Settings(file="file", name="name", dimensions=WIDTH, **limits)
 
     @cached_property
