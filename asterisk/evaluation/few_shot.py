@@ -27,6 +27,7 @@ from asterisk.evaluation.local_data import classification_data, local_metadata
 from asterisk.evaluation.metrics.functions import load_metric
 from asterisk.evaluation.mteb_runner import MtebEncoder, quiet
 from asterisk.evaluation.zero_shot import TEMPLATES, class_embeddings
+from asterisk.models.encoder import TextEncoder
 from asterisk.reporting.page import Table, percent
 
 FEW_SHOT = (8, 16, 64)
