@@ -5,6 +5,7 @@
     python publish.py --output_dir H --repo_id me/demo --tag v1 --push
     python publish.py runs/demo/model --output_dir H --native
     python publish.py runs/demo/model --output_dir H --layers 1
+    python publish.py runs/demo/model --output_dir H --openvino texts.txt
 
 The checkpoint is a folder of train_distill.py or train_head.py. The Hub folder holds the weights with their code, the
 files of sentence-transformers, ONNX files (float32, float16, int8), a handler for Inference Endpoints, the model card

@@ -6,10 +6,11 @@
 
 publish.py writes the folder. `input` is a non-empty text or a list of them; the model truncates long texts,
 and `usage` counts the tokens that it reads. `dimensions` truncates the embeddings and normalises them again.
-`encoding_format` is float or base64. Any `model` is accepted; the answer and GET /v1/models name the folder. Requests
-that wait together are embedded together. GET and HEAD /health answer 200 once the model is loaded. SIGTERM and Ctrl-C
-stop the service after it has answered the requests it received. There is neither authentication nor encryption: keep
-the service on this machine or behind a proxy that provides both.
+`encoding_format` is float or base64. `output_dtype` is float, or int8, uint8, binary or ubinary of
+sentence-transformers; int8 and uint8 need --ranges. Any `model` is accepted; the answer and GET /v1/models name the
+folder. Requests that wait together are embedded together. GET and HEAD /health answer 200 once the model is loaded.
+SIGTERM and Ctrl-C stop the service after it has answered the requests it received. There is neither authentication
+nor encryption: keep the service on this machine or behind a proxy that provides both.
 """
 
 import importlib.util
@@ -24,6 +25,7 @@ import asterisk
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import UserError, entry_point
 from asterisk.core.processes import require_one_process
+from asterisk.core.vectors import read_ranges
 from asterisk.serving.arguments import ServeArguments, Settings
 
 
@@ -40,6 +42,8 @@ def main() -> None:
         dimensions = OnnxEmbedder(file, arguments.threads).dimensions
     except ValueError as error:
         raise UserError(str(error)) from error
+    if arguments.ranges:
+        read_ranges(Path(arguments.ranges), dimensions)
     name = file.parent.parent.resolve().name
     become_service(Settings(**vars(arguments), file=str(file), name=name, dimensions=dimensions))
 

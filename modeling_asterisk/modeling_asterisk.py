@@ -36,9 +36,12 @@ CPU_PASS_TOKENS = 2_048
 LOCATION = ("revision", "token", "cache_dir", "subfolder", "local_files_only", "force_download", "proxies")
 
 ENCODE_ARGUMENTS = (
-    "texts, batch_size, truncate_dim, space, normalize_embeddings, prompt, convert_to_numpy, convert_to_tensor, "
-    "show_progress_bar, device and tokenizer"
+    "texts, batch_size, truncate_dim, space, normalize_embeddings, prompt, precision, ranges, convert_to_numpy, "
+    "convert_to_tensor, show_progress_bar, device and tokenizer"
 )
+
+# The precisions of `encode`: one byte per dimension, and one bit per dimension.
+SCALAR, BINARY = ("int8", "uint8"), ("binary", "ubinary")
 
 # The process that imported this module; a process forked from it has another id.
 IMPORTED_BY = multiprocessing.current_process().pid
@@ -388,6 +391,18 @@ def merge_windows(windows: list[Any], vectors: list[torch.Tensor], overlap: int)
     return (sums / counts).numpy(), offsets.numpy()
 
 
+def quantize(embeddings: torch.Tensor, precision: str, ranges: Any) -> torch.Tensor:
+    """Quantise float32 embeddings (number, dimensions) to int8 or uint8; see [`AsteriskModel.encode`]."""
+    if precision in BINARY:
+        bits = nn.functional.pad(embeddings > 0, (0, -embeddings.shape[1] % 8)).unflatten(1, (-1, 8))
+        levels = (bits * torch.tensor([128, 64, 32, 16, 8, 4, 2, 1])).sum(dim=2)
+    else:
+        low, high = embeddings.aminmax(dim=0) if ranges is None else torch.as_tensor(ranges, dtype=torch.float32)
+        steps = (high - low) / 255
+        levels = ((embeddings - low) / steps.where(steps != 0, 1)).floor().clamp(0, 255)
+    return levels.to(torch.uint8) if precision.startswith("u") else (levels - 128).to(torch.int8)
+
+
 class AsteriskModel(AsteriskPreTrainedModel):
     """The embedding model. `pooler_output` is the sentence embedding; `encode` is the short way to it."""
 
@@ -568,6 +583,8 @@ class AsteriskModel(AsteriskPreTrainedModel):
         space: str | None = None,
         normalize_embeddings: bool = True,
         prompt: str | None = None,
+        precision: str = "float32",
+        ranges: Any = None,
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
         show_progress_bar: bool | None = False,
@@ -586,6 +603,10 @@ class AsteriskModel(AsteriskPreTrainedModel):
                 `config.teacher_spaces`, or "teacher" for the first.
             normalize_embeddings: Scale embeddings to unit length, after truncation.
             prompt: Text to put before each text.
+            precision: "float32"; "int8" or "uint8", 256 equal steps between the `ranges`; "binary" or "ubinary", the
+                signs, eight to a byte. Equal to `quantize_embeddings` of sentence-transformers.
+            ranges: For int8 and uint8, the least and the largest value of each dimension, (2, dimensions), among
+                representative embeddings. By default those of these texts, which suit no later texts.
             convert_to_numpy: Return a NumPy array, or else a list of tensors.
             convert_to_tensor: Return one tensor on the model's device; takes precedence over `convert_to_numpy`.
             show_progress_bar: Show a progress bar.
@@ -593,11 +614,13 @@ class AsteriskModel(AsteriskPreTrainedModel):
             tokenizer: Tokenizer to use instead of the one loaded with the model.
 
         Returns:
-            Float32 embeddings: (dimensions,) for one string, (number of texts, dimensions) for many, in their order.
+            Embeddings of that precision: (dimensions,) for one string, (number of texts, dimensions) for many, in
+            their order. Signs take an eighth of the dimensions.
 
         Raises:
             TypeError: A text is not a string, or an argument is unknown.
-            ValueError: `truncate_dim`, `space` or `batch_size` is out of range, or no tokenizer was loaded.
+            ValueError: `truncate_dim`, `space`, `batch_size` or `precision` is out of range, no tokenizer was loaded,
+                or one text is to be quantised without `ranges`.
         """
         if unknown:
             raise TypeError(f"encode has no argument {', '.join(unknown)}; it takes {ENCODE_ARGUMENTS}.")
@@ -609,6 +632,10 @@ class AsteriskModel(AsteriskPreTrainedModel):
         if not 1 <= dimensions <= width:
             raise ValueError(f"truncate_dim must lie between 1 and {width}, not {truncate_dim}.")
         teacher_map = None if space is None else self._teacher_map(space, truncate_dim)
+        if precision not in ("float32", *SCALAR, *BINARY):
+            raise ValueError(f"precision must be float32, {', '.join((*SCALAR, *BINARY))}, not {precision!r}.")
+        if precision in SCALAR and ranges is None and len(texts) == 1:
+            raise ValueError(f"The {precision} of one text needs ranges, taken from many embeddings.")
         tokenizer = self._checked_tokenizer(tokenizer)
         if device is not None:
             self.to(device)
@@ -627,6 +654,8 @@ class AsteriskModel(AsteriskPreTrainedModel):
                         vectors = nn.functional.normalize(vectors, dim=-1)
                     embeddings[torch.tensor(rows) + start] = vectors.cpu()
                     progress.update(len(rows))
+        if precision != "float32" and texts:
+            embeddings = quantize(embeddings, precision, ranges)
         embeddings = embeddings[0] if single else embeddings
         if convert_to_tensor:
             return embeddings.to(self.device)

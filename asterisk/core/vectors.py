@@ -1,11 +1,65 @@
-"""Linear algebra on embeddings: unit vectors, principal directions, orthonormal maps."""
+"""Linear algebra on embeddings: unit vectors, quantisation, principal directions, orthonormal maps."""
+
+from pathlib import Path
 
 import numpy as np
+
+from asterisk.core.errors import UserError
+
+# The types that `quantize` returns: one byte per dimension, and one bit per dimension.
+SCALAR_TYPES, BINARY_TYPES = ("int8", "uint8"), ("binary", "ubinary")
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Scale vectors (number, dimensions) to unit length; zero vectors stay zero."""
     return vectors / np.maximum(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)), 1e-12)[:, None]
+
+
+def value_ranges(vectors: np.ndarray) -> np.ndarray:
+    """Return the least and the largest value of each dimension, (2, dimensions)."""
+    return np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+
+
+def read_ranges(file: Path, dimensions: int) -> np.ndarray:
+    """Read the [`value_ranges`] that a `.npy` file holds.
+
+    Raises:
+        UserError: The file cannot be read, or holds no ranges for so many dimensions.
+    """
+    try:
+        ranges = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"The ranges {file} cannot be read: {error}.") from error
+    if ranges.shape != (2, dimensions) or not (ranges[0] <= ranges[1]).all():
+        raise UserError(
+            f"The ranges {file} have shape {ranges.shape}; they must be (2, {dimensions}), the least and the largest "
+            "value of each dimension."
+        )
+    return ranges
+
+
+def quantize(vectors: np.ndarray, precision: str, ranges: np.ndarray | None = None) -> np.ndarray:
+    """Quantise embeddings as `quantize_embeddings` of sentence-transformers does.
+
+    Args:
+        vectors: (number, dimensions), float32.
+        precision: "int8" or "uint8": 256 equal steps between the `ranges`. "binary" or "ubinary": the signs, eight to
+            a byte.
+        ranges: For int8 and uint8, the [`value_ranges`] of representative embeddings; values beyond are clipped.
+
+    Returns:
+        (number, dimensions), or for the signs (number, dimensions / 8, rounded up). int8, or uint8 if `precision`
+        begins with "u".
+    """
+    if precision in BINARY_TYPES:
+        levels = np.packbits(vectors > 0, axis=-1)
+    else:
+        assert ranges is not None
+        low, high = ranges.astype(np.float32)
+        steps = (high - low) / 255
+        levels = np.clip(np.floor((vectors - low) / np.where(steps == 0, 1, steps)), 0, 255).astype(np.uint8)
+    # Adding 128 to a byte flips its highest bit.
+    return levels if precision.startswith("u") else (levels ^ 128).view(np.int8)
 
 
 def principal_directions(moments: np.ndarray, dimensions: int) -> np.ndarray:

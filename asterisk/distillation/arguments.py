@@ -102,7 +102,7 @@ class OptimizationArguments:
     )
     max_grad_norm: float = option(1.0, "clip the gradient to this norm")
     average_checkpoints: int = option(1, "number of last checkpoints to average at the end")
-    mixed_precision: str = option("auto", "auto (bf16 where the processor computes in it), no, bf16 or fp16")
+    mixed_precision: str = option("auto", "auto (the faster of no and bf16), no, bf16 or fp16")
     torch_compile: bool = option(False, "compile the student (on a CPU, needs g++)")
     seed: int = option(0, "seed of the initial weights and of the sentence order")
     heldout: int = option(1000, "sentences kept out of training, to measure agreement on")

@@ -28,7 +28,7 @@ def load_encoder(
         spec: One of these:
             - the folder of an Asterisk, a sentence-transformers, transformers or model2vec model, or a `model.onnx`
               with a `tokenizer.json` beside it or one folder above;
-            - the ONNX file itself;
+            - the ONNX file itself, or an .xml file of OpenVINO;
             - a Hub id of any kind but ONNX;
             - `package:NAME`: the folder `model/` of the installed package NAME;
             - `static:SPEC`: the untrained 256-dimensional model2vec model distilled from a sentence-transformers SPEC.
@@ -89,7 +89,7 @@ def is_asterisk(spec: str) -> bool:
 
 
 def _is_onnx_file(spec: str) -> bool:
-    return spec.endswith(".onnx") and Path(spec).expanduser().is_file()
+    return spec.endswith((".onnx", ".xml")) and Path(spec).expanduser().is_file()
 
 
 def _onnx_file_of(path: Path) -> Path | None:

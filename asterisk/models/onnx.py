@@ -1,4 +1,4 @@
-"""Text embeddings from an ONNX file, with onnxruntime and tokenizers only.
+"""Text embeddings from an ONNX or OpenVINO file, with the file's engine and tokenizers only.
 
 This module imports neither torch nor transformers, so that a server stays small.
 """
@@ -14,6 +14,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from asterisk.core.vectors import unit
+from asterisk.models.openvino import OpenVinoSession
 from asterisk.models.passes import CPU_PASS_TOKENS, passes_by_length
 
 SENTENCE, TOKENS = "sentence_embedding", "last_hidden_state"
@@ -21,29 +22,48 @@ INPUTS = {"input_ids", "attention_mask"}
 
 # The ONNX files of a published folder, the most exact first.
 ONNX_FORMS = ("model", "model_fp16", "model_quantized", "model_int8")
+# The files of each engine in a published folder.
+FILES = ("onnx/*.onnx", "openvino/*.xml")
 
 # A tokenizer without a limit reports a huge one.
 UNLIMITED = 1_000_000
 
 
+class OnnxSession:
+    """An ONNX file in onnxruntime, with the interface of [`asterisk.models.openvino.OpenVinoSession`]."""
+
+    def __init__(self, file: Path):
+        """Load the file; onnxruntime raises many kinds of errors."""
+        options = onnxruntime.SessionOptions()
+        # Forward passes run in parallel, since the matrices of a small model are too small to split.
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4  # errors are raised, not printed
+        # The fused layer norm is up to ten times slower than its parts on an x86 processor.
+        self._session = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
+        )
+        self.inputs = {node.name for node in self._session.get_inputs()}
+        self.outputs = [node.name for node in self._session.get_outputs()]
+
+    def run(self, output: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Compute one output of a forward pass."""
+        return self._session.run([output], inputs)[0]
+
+
 class OnnxEmbedder:
-    """The embedding model of one ONNX file on the CPU; it gives the same vectors as `AsteriskModel.encode`."""
+    """The embedding model of one file on the CPU; it gives the same vectors as `AsteriskModel.encode`."""
 
     def __init__(self, file: Path, threads: int = 0, pool_tokens: bool = False):
         """Load the file and its tokenizer.
 
         Args:
-            file: An ONNX file with a tokenizer.json beside it or in the folder above.
+            file: An ONNX file, or an .xml file of OpenVINO, with a tokenizer.json beside it or in the folder above.
             threads: The number of threads, each of which computes whole forward passes; 0 means all cores.
             pool_tokens: Accept a graph that gives only token vectors, and take their mean.
 
         Raises:
             ValueError: The file or its tokenizer cannot be loaded, or gives no embeddings.
         """
-        options = onnxruntime.SessionOptions()
-        # Forward passes run in parallel, since the matrices of a small model are too small to split.
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 4  # errors are raised, not printed
         self._threads = threads or os.cpu_count() or 1
         folder = next((parent for parent in file.parents[:2] if (parent / "tokenizer.json").is_file()), None)
         if folder is None:
@@ -51,12 +71,9 @@ class OnnxEmbedder:
                 f"There is no tokenizer.json beside {file} or in the folder above; put the model's there."
             )
         try:
-            # The fused layer norm is up to ten times slower than its parts on an x86 processor.
-            self._session = onnxruntime.InferenceSession(
-                str(file), options, providers=["CPUExecutionProvider"], disabled_optimizers=["SkipLayerNormFusion"]
-            )
-            self.max_length = _max_length(folder)
-            self._tokenizer = _tokenizer(folder, self.max_length)
+            self._session = OpenVinoSession(file, self._threads) if file.suffix == ".xml" else OnnxSession(file)
+            self._tokenizer = load_tokenizer(folder)
+            self.max_length = (self._tokenizer.truncation or {}).get("max_length")
         except Exception as error:  # the libraries raise many kinds
             raise ValueError(f"{file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
         self.tokenizer_file = folder / "tokenizer.json"
@@ -66,8 +83,7 @@ class OnnxEmbedder:
 
     def _check_graph(self, file: Path, wanted: list[str]) -> str:
         """Check the graph's inputs and outputs, and return the output to read."""
-        inputs = {node.name for node in self._session.get_inputs()}
-        outputs = [node.name for node in self._session.get_outputs()]
+        inputs, outputs = self._session.inputs, self._session.outputs
         output = next((name for name in wanted if name in outputs), None)
         if output is None or inputs != INPUTS:
             kind = "a classifier" if "logits" in outputs else f"a model that gives {', '.join(outputs)}"
@@ -81,7 +97,7 @@ class OnnxEmbedder:
         largest = max(self._tokenizer.get_vocab().values(), default=0)
         try:
             self._forward([[largest]])
-        except Exception as error:  # onnxruntime raises many kinds
+        except Exception as error:  # the engines raise many kinds
             raise ValueError(
                 f"{file} cannot be used: tokenizer.json has a token of id {largest}, which the embedding table lacks."
             ) from error
@@ -121,33 +137,34 @@ class OnnxEmbedder:
         padded = np.zeros(mask.shape, dtype=np.int64)
         padded[mask] = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64)
         inputs = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
-        vectors = self._session.run([self.output], inputs)[0]
+        vectors = self._session.run(self.output, inputs)
         if self.output == SENTENCE:
             return vectors
         return (vectors * mask[..., None]).sum(axis=1) / np.maximum(lengths, 1)[:, None]
 
 
 def onnx_file(folder: Path, form: str) -> Path:
-    """Return an ONNX file of a folder that publish.py wrote.
+    """Return a file of a folder that publish.py wrote, which [`OnnxEmbedder`] loads.
 
-    `form` is the file's name, with or without `.onnx`; "" takes the most exact file.
+    `form` is the file's name, with or without its ending; "" takes the most exact ONNX file.
 
     Raises:
         ValueError: The folder is missing, was not published, or has no such file.
     """
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}; give one that publish.py made.")
-    forms = {file.stem: file for file in sorted((folder / "onnx").glob("*.onnx"))}
+    forms = {file.stem: file for pattern in FILES for file in sorted(folder.glob(pattern))}
     if not forms:
         raise ValueError(f"{folder} has no ONNX files in onnx/; give a folder that publish.py made.")
-    name = form.removesuffix(".onnx") or next((known for known in ONNX_FORMS if known in forms), next(iter(forms)))
+    name = Path(form).stem or next((known for known in ONNX_FORMS if known in forms), next(iter(forms)))
     if name not in forms:
-        raise ValueError(f"{folder} has no onnx/{name}.onnx; it has {', '.join(forms)}.")
+        raise ValueError(f"{folder} has no model file {name}; it has {', '.join(forms)}.")
     return forms[name]
 
 
-def _tokenizer(folder: Path, max_length: int | None) -> Tokenizer:
-    """Load a tokenizer that truncates as the model does, and does not pad."""
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Load a folder's tokenizer, which truncates as the model does and does not pad."""
+    max_length = _max_length(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     if max_length is None:

@@ -4,6 +4,8 @@ bfloat16 instructions are not always faster than float32. A processor without th
 slower.
 """
 
+import os
+import sys
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -58,7 +60,7 @@ def resolve_mixed_precision(name: str, recorded: str | None = None) -> str:
 
 @cache
 def faster_dtype(device_type: str, training: bool = False) -> torch.dtype:
-    """Measure on "cpu" or "cuda" which dtype is faster, once per process.
+    """Measure on "cpu" or "cuda" which dtype is faster, once per process, and print it.
 
     Measures a training step under autocast, or else a forward pass with converted weights. Returns bfloat16 if it is
     at least 10 % faster, else float32.
@@ -72,7 +74,13 @@ def faster_dtype(device_type: str, training: bool = False) -> torch.dtype:
         inputs = torch.randn(TEXTS, TOKENS, WIDTH, device=device_type)
         run = _training_step if training else _forward_pass
         seconds = {dtype: _seconds(partial(run, layer, inputs, dtype)) for dtype in DTYPES.values()}
-    return torch.bfloat16 if seconds[torch.bfloat16] < (1 - MIN_GAIN) * seconds[torch.float32] else torch.float32
+    ratio = seconds[torch.bfloat16] / seconds[torch.float32]
+    taken = torch.bfloat16 if ratio < 1 - MIN_GAIN else torch.float32
+    if os.environ.get("RANK", "0") == "0":
+        work = "training" if training else "embedding"
+        name = str(taken).removeprefix("torch.")
+        print(f"Precision of {work}: {name} (bfloat16 takes {ratio:.2f} of float32's time).", file=sys.stderr)
+    return taken
 
 
 def _training_step(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) -> None:

@@ -15,6 +15,9 @@ class FolderArguments:
     dtype: str = option("float32", "type of the weights: float32 or float16", choices=("float32", "float16"))
     compact: bool = option(False, "write two ONNX files: model.onnx, stored in float16, and model_int8.onnx")
     gguf: bool = option(False, "write GGUF files for llama.cpp and Ollama, too")
+    openvino: list[str] = option(
+        [], "files of texts like the training's; given, openvino/ is written and quantised on them"
+    )
     native: bool = option(False, "write an architecture of transformers, which needs no remote code")
     layers: int = option(
         -1, "publish the exit after so many layers; 0 writes a static model (default: the whole model)"
@@ -70,5 +73,7 @@ def check_arguments(arguments: PublishArguments) -> None:
     """Refuse contradictory arguments before anything is loaded."""
     if not (arguments.checkpoint or arguments.push or arguments.dry_run):
         raise UserError("There is nothing to do: give a checkpoint, --push or --dry_run.")
+    if arguments.openvino and (arguments.native or arguments.layers == 0):
+        raise UserError("--openvino converts the ONNX file, which --native and --layers 0 leave out.")
     if arguments.push and not arguments.repo_id:
         raise UserError("--push needs a --repo_id, such as me/my-model.")

@@ -35,6 +35,10 @@ def forms(folder: Path) -> Iterator[tuple[str, Form]]:
         yield f"onnx/{file.name}", onnx_file(folder, file, pool=False)
         if has_mean_pooling(folder):
             yield f"onnx/{file.name}{POOLED}", onnx_file(folder, file, pool=True)
+    for file in sorted((folder / "openvino").glob("*.xml")):
+        yield f"openvino/{file.name}", openvino_file(folder, file, pool=False)
+        if has_mean_pooling(folder):
+            yield f"openvino/{file.name}{POOLED}", openvino_file(folder, file, pool=True)
 
 
 def load_tokenizer(folder: Path) -> Callable:
@@ -100,12 +104,25 @@ def onnx_file(folder: Path, file: Path, pool: bool) -> Form:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return graph(folder, lambda feeds: session.run(None, feeds), pool)
+
+
+def openvino_file(folder: Path, file: Path, pool: bool) -> Form:
+    """Load an OpenVINO file; the form is as for [`onnx_file`]."""
+    import openvino
+
+    model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return graph(folder, lambda feeds: list(model(feeds).values()), pool)
+
+
+def graph(folder: Path, run_graph: Callable[[dict[str, np.ndarray]], list[np.ndarray]], pool: bool) -> Form:
+    """Return the form of a graph that takes token ids."""
     tokenize = load_tokenizer(folder)
 
     def run(texts: list[str]) -> np.ndarray:
         inputs = tokenize(texts, "np")
         feeds = {name: inputs[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
-        outputs = session.run(None, feeds)
+        outputs = run_graph(feeds)
         if not pool:
             return outputs[-1]
         mask = feeds["attention_mask"][..., None].astype(np.float32)

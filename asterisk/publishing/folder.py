@@ -17,7 +17,8 @@ from asterisk.publishing.arguments import PublishArguments
 from asterisk.publishing.card import read_card_content, write_card
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.native import write_native_model
-from asterisk.publishing.onnx_export import SMALLEST, write_onnx_files
+from asterisk.publishing.onnx_export import FULL, SMALLEST, write_onnx_files
+from asterisk.publishing.openvino_export import calibration_texts, write_openvino_files
 from asterisk.publishing.resources import resource
 from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
 from asterisk.publishing.verification import verify
@@ -49,6 +50,7 @@ def build_folder(
     if output.exists() and not (output / CHECKSUMS).exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output} exists but is not a published folder; give an --output_dir that may be replaced.")
     content = read_card_content(checkpoint, arguments)
+    texts = calibration_texts(arguments.openvino) if arguments.openvino else []
     with atomic_folder(output) as folder:
         write_model(checkpoint, folder, arguments)
         if arguments.gguf:
@@ -56,6 +58,8 @@ def build_folder(
 
             write_gguf_files(checkpoint, folder / "gguf")
         save_tokenizer(checkpoint.tokenizer, folder)
+        if texts:
+            write_openvino_files(folder / "onnx" / FULL, folder / "openvino", texts)
         shutil.copy(resource("LICENSE"), folder / "LICENSE")
         record = verify(checkpoint, folder, pairs, half=arguments.dtype == "float16")
         write_json(folder / FORMS, record)

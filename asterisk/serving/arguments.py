@@ -15,9 +15,12 @@ class ServiceArguments:
     host: str = option("127.0.0.1", f"one of {', '.join(HOSTS)}", choices=HOSTS)
     port: int = option(8000, "from 1024 to 65535", least=1024, most=65_535)
     form: str = option(
-        "", "the ONNX file: model, model_fp16, model_quantized or model_int8 (default: the first that exists)"
+        "",
+        "the file: model, model_fp16, model_quantized or model_int8 (default: the first that exists); or of OpenVINO, "
+        "openvino_model or openvino_model_qint8_quantized",
     )
-    threads: int = option(0, "computing threads; 0 leaves the choice to onnxruntime", least=0)
+    ranges: str = option("", "the value ranges for int8 and uint8, a file of embed.py")
+    threads: int = option(0, "computing threads; 0 means all cores", least=0)
 
 
 @dataclass

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from fastapi import HTTPException
 from pydantic import BaseModel, StrictInt, ValidationError
 
+from asterisk.core.vectors import SCALAR_TYPES
 from asterisk.serving.arguments import Settings
 
 
@@ -16,6 +17,8 @@ class EmbeddingRequest(BaseModel):
     model: str | None = None
     dimensions: StrictInt | None = None
     encoding_format: Literal["float", "base64"] | None = None
+    # An extension of OpenAI's API, named as in Voyage AI's.
+    output_dtype: Literal["float", "int8", "uint8", "binary", "ubinary"] | None = None
 
 
 def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
@@ -35,6 +38,12 @@ def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
     if request.dimensions is not None and not 1 <= request.dimensions <= settings.dimensions:
         sentence = f"`dimensions` must lie between 1 and {settings.dimensions}, not {request.dimensions}."
         raise HTTPException(400, sentence)
+    if request.output_dtype in SCALAR_TYPES:
+        if not settings.ranges:
+            sentence = f"`output_dtype` {request.output_dtype} needs value ranges; start the service with --ranges."
+            raise HTTPException(400, sentence)
+        if request.dimensions not in (None, settings.dimensions):
+            raise HTTPException(400, f"The value ranges are for {settings.dimensions} `dimensions`; leave them out.")
     return request
 
 

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
@@ -22,7 +23,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import ClientDisconnect
 
-from asterisk.core.vectors import unit
+from asterisk.core.vectors import quantize, unit
 from asterisk.models.onnx import OnnxEmbedder
 from asterisk.serving.arguments import Settings
 from asterisk.serving.batching import BatchQueue
@@ -36,7 +37,8 @@ RETRY = {"Retry-After": "1"}
 
 def create_app(settings: Settings, embedder: OnnxEmbedder) -> FastAPI:
     """Create the service."""
-    queue = BatchQueue(partial(answer_batch, settings, embedder))
+    ranges = np.load(settings.ranges) if settings.ranges else None
+    queue = BatchQueue(partial(answer_batch, settings, embedder, ranges))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,16 +81,20 @@ def create_app(settings: Settings, embedder: OnnxEmbedder) -> FastAPI:
     return app
 
 
-def answer_batch(settings: Settings, embedder: OnnxEmbedder, requests: list[EmbeddingRequest]) -> list[bytes]:
+def answer_batch(
+    settings: Settings, embedder: OnnxEmbedder, ranges: np.ndarray | None, requests: list[EmbeddingRequest]
+) -> list[bytes]:
     """Embed the texts of all requests together and return the answer to each, as JSON."""
     token_ids = embedder.token_ids([text for request in requests for text in request.input])
     vectors = embedder.embed(token_ids)
     answers, end = [], 0
     for request in requests:
         start, end = end, end + len(request.input)
-        embeddings: Any = unit(vectors[start:end, : request.dimensions])
+        embeddings: Any = unit(vectors[start:end, : request.dimensions]).astype("<f4")
+        if request.output_dtype not in (None, "float"):
+            embeddings = quantize(embeddings, request.output_dtype, ranges)
         if request.encoding_format == "base64":
-            embeddings = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in embeddings]
+            embeddings = [base64.b64encode(row.tobytes()).decode() for row in embeddings]
         else:
             embeddings = embeddings.tolist()
         tokens = sum(map(len, token_ids[start:end]))

@@ -27,8 +27,12 @@ PACKAGE = REPOSITORY / "asterisk"
 # Imports that the order allows and the design forbids.
 FORBIDDEN = {"heads": {"distillation"}, "serving": {*ROOMS} - {"core", "models", "serving"}}
 
-# Packages that a room must not load when it is imported, neither directly nor through others.
+PROGRAMS = ("train_distill", "train_head", "evaluate_mteb", "publish", "embed", "serve")
+
+# Packages that a room or program must not load when it is imported, neither directly nor through others.
 LIGHT = {
+    # Waiting threads of torch sleep only if the program says so before it imports torch.
+    **dict.fromkeys(PROGRAMS, ("torch",)),
     "asterisk.core": ("torch", "transformers"),
     "asterisk.models.onnx": ("torch", "transformers"),
     "asterisk.serving": ("torch", "transformers"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sentence_transformers.util import quantize_embeddings
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.distillation.student_tokenizer import student_tokenizer
@@ -134,6 +135,33 @@ def test_encode_takes_the_keywords_of_sentence_transformers(tokenizer: PreTraine
     assert model.encode("a", convert_to_tensor=True, **options).shape == (48,)
     # Gradients of a head flow through a layer on the embeddings.
     torch.nn.Linear(48, 2)(tensor).sum().backward()
+
+
+@pytest.mark.parametrize("dimensions", [48, 13])
+@pytest.mark.parametrize("precision", ["float32", "int8", "uint8", "binary", "ubinary"])
+def test_quantised_embeddings_equal_those_of_sentence_transformers(
+    tokenizer: PreTrainedTokenizerFast, precision: Any, dimensions: int
+) -> None:
+    model = make_model()
+    options: dict[str, Any] = {"tokenizer": tokenizer, "truncate_dim": dimensions}
+    vectors = model.encode(TEXTS, **options)
+    expected: Any = quantize_embeddings(vectors, precision)
+    found = model.encode(TEXTS, precision=precision, **options)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    # The ranges of other texts, which these exceed.
+    ranges = np.stack([vectors[:2].min(axis=0), vectors[:2].max(axis=0)])
+    one = model.encode(TEXTS[3], precision=precision, ranges=ranges, convert_to_tensor=True, **options)
+    alone = model.encode(TEXTS[3:4], **options)
+    np.testing.assert_array_equal(one, quantize_embeddings(alone, precision, ranges=ranges)[0])
+    assert len(model.encode([], precision=precision, **options)) == 0
+
+
+def test_wrong_precisions_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(ValueError, match="precision must be float32, int8, uint8, binary, ubinary, not 'int4'"):
+        make_model().encode(TEXTS, precision="int4", tokenizer=tokenizer)
+    with pytest.raises(ValueError, match="The int8 of one text needs ranges"):
+        make_model().encode("rain", precision="int8", tokenizer=tokenizer)
 
 
 def test_unknown_keyword_lists_those_that_exist(tokenizer: PreTrainedTokenizerFast) -> None:

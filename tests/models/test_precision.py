@@ -19,7 +19,10 @@ def no_earlier_measurement() -> None:
     ("bfloat16_seconds", "faster"), [(0.5, torch.bfloat16), (0.95, torch.float32), (40.0, torch.float32)]
 )
 def test_auto_takes_the_dtype_that_was_measured_as_faster(
-    monkeypatch: pytest.MonkeyPatch, bfloat16_seconds: float, faster: torch.dtype
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    bfloat16_seconds: float,
+    faster: torch.dtype,
 ) -> None:
     seconds = iter([1.0, bfloat16_seconds])
 
@@ -29,6 +32,8 @@ def test_auto_takes_the_dtype_that_was_measured_as_faster(
 
     monkeypatch.setattr(precision, "_seconds", measure)
     assert resolve_dtype("auto", "cpu") is faster
+    name = str(faster).removeprefix("torch.")
+    assert f"Precision of embedding: {name} (bfloat16 takes {bfloat16_seconds:.2f} of" in capsys.readouterr().err
     # Measured once a process: the second call has no further measurement.
     assert resolve_dtype("auto", "cpu") is faster
 

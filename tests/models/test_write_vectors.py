@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sentence_transformers.util import quantize_embeddings
 
 from asterisk.core.errors import UserError
 from asterisk.core.processes import this_process
+from asterisk.core.vectors import read_ranges
 from asterisk.models import write_vectors as embedding_file
 from asterisk.models.write_vectors import CHUNK, write_embeddings
 from modeling_asterisk import AsteriskModel
@@ -99,6 +101,24 @@ def test_half_precision_halves_the_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(tmp_path / "float16.npy"), np.load(tmp_path / "float32.npy"))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "ubinary"])
+def test_quantised_files_equal_sentence_transformers(tmp_path: Path, dtype: Any) -> None:
+    for name in ("float32", dtype):
+        write_embeddings(COUNTING, lambda: numbers(100), tmp_path / f"{name}.npy", this_process(), dtype=name)
+    expected: Any = quantize_embeddings(np.load(tmp_path / "float32.npy"), dtype)
+    found = np.load(tmp_path / f"{dtype}.npy")
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    # The ranges quantise later texts alike.
+    assert (tmp_path / "int8.ranges.npy").exists() == (dtype == "int8")
+    if dtype == "int8":
+        ranges, queries = read_ranges(tmp_path / "int8.ranges.npy", 16), tmp_path / "queries.npy"
+        write_embeddings(COUNTING, lambda: numbers(10), queries, this_process(), dtype="int8", ranges=ranges)
+        np.testing.assert_array_equal(np.load(queries), expected[:10])
+        with pytest.raises(UserError, match=r"have shape \(2, 16\); they must be \(2, 8\)"):
+            read_ranges(tmp_path / "int8.ranges.npy", 8)
+
+
 def test_full_disk_is_named_and_the_older_file_stays(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with small_file_system(disk, "256k"):
@@ -130,6 +150,10 @@ def test_a_table_is_read_with_the_given_separator_and_encoding(tmp_path: Path, r
         (["{file}", "--model", "m", "--output_file", "nowhere/v.npy"], "There is no folder nowhere"),
         (["{file}", "--model", "m", "--output_file", "v.npy", "--dtype", "int4"], "--dtype must be"),
         (["{file}", "--model", "m", "--output_file", "v.npy", "--batch_size", "0"], "at least 1"),
+        (
+            ["{file}", "--model", "m", "--output_file", "v.npy", "--ranges", "r.npy"],
+            "belongs to --dtype int8",
+        ),
         (["missing.txt", "--model", "m", "--output_file", "v.npy"], "There is no file missing.txt"),
     ],
 )

@@ -22,6 +22,8 @@ from fastapi import HTTPException, Request
 from onnx import TensorProto, helper
 
 import serve
+from asterisk.serving.arguments import Settings
+from asterisk.serving.requests import read_request
 from asterisk.serving.service import read_body
 from benchmarks import service_load
 from modeling_asterisk import AsteriskModel
@@ -31,6 +33,8 @@ from tests.support.serving import Serving, free_port, serving
 # These tests start processes.
 pytestmark = pytest.mark.slow
 
+# For output_dtype int8: every dimension of a unit vector lies between them.
+RANGES = np.array([[-1.0], [1.0]], dtype=np.float32).repeat(256, axis=1)
 LIMITS = ("--max_body_bytes", 100_000, "--max_texts", 60, "--max_waiting", 20)
 
 TEXTS = [text for text in BACKBONE_TEXTS if text] + [" "]
@@ -43,7 +47,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(published: Path, log: Path) -> Iterator[Serving]:
-    with serving(published, log, *LIMITS) as started:
+    np.save(log.with_name("ranges.npy"), RANGES)
+    with serving(published, log, *LIMITS, "--ranges", log.with_name("ranges.npy")) as started:
         yield started
 
 
@@ -81,6 +86,28 @@ def test_floats_and_base64_are_the_models_vectors(service: Serving, model: Aster
 def test_truncated_embeddings_have_unit_length(service: Serving, model: AsteriskModel) -> None:
     answer = client(service).embeddings.create(model="m", input=TEXTS, dimensions=64)
     np.testing.assert_allclose(vectors(answer), model.encode(TEXTS, truncate_dim=64), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["int8", "ubinary"])
+def test_quantised_embeddings_are_the_models(service: Serving, model: AsteriskModel, precision: str) -> None:
+    expected = model.encode(TEXTS, precision=precision, ranges=RANGES)
+    more = {"output_dtype": precision}
+    found = vectors(
+        client(service).embeddings.create(model="m", input=TEXTS, encoding_format="float", extra_body=more)
+    )
+    # A value at the edge of a step may fall on either side.
+    assert (found == expected).mean() > 0.99
+    encoded: Any = client(service).embeddings.create(
+        model="m", input=TEXTS[0], encoding_format="base64", extra_body=more
+    )
+    np.testing.assert_array_equal(np.frombuffer(base64.b64decode(encoded.data[0].embedding), expected.dtype), found[0])
+
+
+def test_int8_without_ranges_is_refused() -> None:
+    settings = Settings(file="model.onnx", name="m", dimensions=256)
+    with pytest.raises(HTTPException) as refused:
+        read_request(b'{"input": "a", "output_dtype": "int8"}', settings)
+    assert refused.value.detail == "`output_dtype` int8 needs value ranges; start the service with --ranges."
 
 
 def test_usage_counts_the_tokens_that_the_model_reads(service: Serving, model: AsteriskModel) -> None:
@@ -125,6 +152,10 @@ def test_simultaneous_requests_each_get_their_own_vectors(
         ('{"input": "a", "dimensions": 0}', "`dimensions` must lie between 1 and 256, not 0."),
         ('{"input": "a", "dimensions": 257}', "`dimensions` must lie between 1 and 256, not 257."),
         ('{"input": "a", "dimensions": "64"}', "`dimensions` is wrong: Input should be a valid integer."),
+        (
+            '{"input": "a", "dimensions": 64, "output_dtype": "int8"}',
+            "The value ranges are for 256 `dimensions`; leave them out.",
+        ),
         ('{"input": "a", "encoding_format": ""}', "`encoding_format` is wrong: Input should be 'float' or 'base64'."),
     ],
 )  # fmt: skip
@@ -255,9 +286,10 @@ def test_wrong_arguments_are_refused_in_one_sentence(refusal: Any, published: Pa
     )
     assert f"{tmp_path} has no ONNX files in onnx/" in refusal(tmp_path)
     said = refusal(published, "--form", "model_int4")
-    assert "has no onnx/model_int4.onnx; it has model, model_fp16, model_int8, model_quantized." in said
+    assert "has no model file model_int4; it has model, model_fp16, model_int8, model_quantized." in said
     assert "--host must be 127.0.0.1, 0.0.0.0 or ::, not 'example.org'" in refusal(published, "--host", "example.org")
     assert "--port must be at least 1024 and at most 65535, not 80" in refusal(published, "--port", 80)
+    assert "r.npy cannot be read: " in refusal(published, "--ranges", "r.npy", "--port", free_port())
     assert "--max_texts must be at least 1, not 0" in refusal(published, "--max_texts", 0)
     assert "There is no option '--workers'" in refusal(published, "--workers", 3)
 
