@@ -4,9 +4,10 @@
 
 Each kill has a store of its own, which `python -m asterisk.teachers.cluster` fills with two tasks. The kill comes
 after a random number of shards. On Slurm, it cancels a task of the array (scancel) or kills a worker (SIGKILL). On
-Ray, which runs two nodes, it kills a worker, a node or the command. Into S3, it kills a worker or the command, while
-the server fails every seventh request. Then the same command runs again until the store is complete. The store must
-equal that of one process bit for bit. The results go to results/cluster_faults.json and .md.
+Ray, which runs two nodes, it kills a worker, a node or the command; on the cluster of RAY_ADDRESS, no node. Into S3,
+it kills a worker or the command, while the server fails every seventh request. Then the same command runs again until
+the store is complete. The store must equal that of one process bit for bit. The results go to
+results/cluster_faults.json and .md.
 
 Slurm needs Debian's packages slurm-wlm and munge; Ray needs the extra `cluster`; S3 needs `s3fs` and `moto[server]`.
 All run on this machine, as child processes of this program.
@@ -207,7 +208,22 @@ def slurm_place(folder: Path) -> Iterator[Place]:
 
 @contextlib.contextmanager
 def ray_place(folder: Path) -> Iterator[Place]:
-    """Run tasks on a Ray cluster of two nodes."""
+    """Run tasks on a Ray cluster of two nodes, or on that of RAY_ADDRESS, of which no node is killed."""
+    flags = ["--executor", "ray", "--cpus_per_task", "1", "--mem_per_cpu_gb", "1"]
+
+    def store(name: str) -> str:
+        return str(folder / "ray_stores" / name)
+
+    def kill_command(store: str, process: psutil.Popen) -> bool:
+        if process.poll() is not None:
+            return False
+        process.kill()
+        return True
+
+    if "RAY_ADDRESS" in os.environ:
+        worker = lambda store, process: kill_one_of(processes_with("ray::asterisk-embed"))  # noqa: E731
+        yield Place(flags, store, {"worker": worker, "command": kill_command}, finish)
+        return
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
@@ -222,22 +238,13 @@ def ray_place(folder: Path) -> Iterator[Place]:
         added.append(cluster.add_node(**node))
         return True
 
-    def kill_command(store: str, process: psutil.Popen) -> bool:
-        if process.poll() is not None:
-            return False
-        process.kill()
-        return True
-
-    flags = ["--executor", "ray", "--cpus_per_task", "1", "--mem_per_cpu_gb", "1"]
     kills = {
         "worker": lambda store, process: kill_one_of(ray_workers()),
         "node": lose_node,
         "command": kill_command,
     }
     try:
-        yield Place(
-            flags, lambda name: str(folder / "ray_stores" / name), kills, finish, {"RAY_ADDRESS": cluster.address}
-        )
+        yield Place(flags, store, kills, finish, {"RAY_ADDRESS": cluster.address})
     finally:
         cluster.shutdown()
 
