@@ -19,7 +19,7 @@ from benchmarks.records import machine, write_record
 from modeling_asterisk import AsteriskModel
 
 # Set, texts in a document, texts and queries.
-SETS = (("medquad", 1, 1_000, 300), ("medquad", 10, 1_000, 300), ("arxiv_title_to_abstract", 10, 1_000, 300))
+SETS = (("medquad", 1, 500, 200), ("medquad", 10, 500, 200), ("arxiv_title_to_abstract", 10, 500, 200))
 WORDS = 40
 
 
@@ -58,8 +58,10 @@ def measure(model: AsteriskModel, documents: list[str], queries: list[str], rele
     """nDCG@10 of each way."""
     spans = [parts(document) for document in documents]
     whole, owners = np.arange(len(documents)), np.repeat(np.arange(len(documents)), [len(each) for each in spans])
-    mean = np.concatenate([encode_chunks(model, each, [(0, len(each))]) for each in documents])
-    late = np.concatenate([encode_chunks(model, each, own) for each, own in zip(documents, spans, strict=True)])
+    # The last chunk is the whole document.
+    chunks = [encode_chunks(model, each, [*own, (0, len(each))]) for each, own in zip(documents, spans, strict=True)]
+    mean = np.stack([each[-1] for each in chunks])
+    late = np.concatenate([each[:-1] for each in chunks])
     alone = model.encode([each[start:end] for each, own in zip(documents, spans, strict=True) for start, end in own])
     asked = model.encode(queries)
     return {
