@@ -5,7 +5,6 @@ slower.
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -79,7 +78,7 @@ def faster_dtype(device_type: str, training: bool = False) -> torch.dtype:
     if os.environ.get("RANK", "0") == "0":
         work = "training" if training else "embedding"
         name = str(taken).removeprefix("torch.")
-        print(f"Precision of {work}: {name} (bfloat16 takes {ratio:.2f} of float32's time).", file=sys.stderr)
+        print(f"Precision of {work}: {name} (bfloat16 takes {ratio:.2f} of float32's time).", flush=True)
     return taken
 
 

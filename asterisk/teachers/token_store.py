@@ -43,7 +43,7 @@ class TokenStore:
     def __init__(self, paths: list[Path]):
         """Check the shards and read the lengths; raise a [`UserError`] if a shard is missing or damaged."""
         for path in paths:
-            if not (_is_done(path) and _read_checksum(path) == file_hash(path)):
+            if not (_is_done(path) and _is_whole(path)):
                 raise UserError(f"{path} is missing or damaged; delete it and run the command again.")
         lengths = [np.diff(_map_tokens(path, validate=True)[1][1]).astype(np.int32) for path in paths]
         self.lengths = np.concatenate(lengths)
@@ -139,9 +139,11 @@ def _checksum_file(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def _read_checksum(path: Path) -> str:
+def _is_whole(path: Path) -> bool:
+    found = _checksum_file(path).read_text(encoding="utf-8", errors="replace")
+    line = checksum_line(path, path.parent)
     # Earlier versions wrote the hash alone.
-    return _checksum_file(path).read_text(encoding="utf-8", errors="replace").partition(" ")[0]
+    return found in (line, line.partition(" ")[0])
 
 
 def _tokenize(texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length: int) -> pa.Array:

@@ -14,7 +14,7 @@ from tests.support.programs import run_here
 GROUPS = {
     "distill": ["corpus", "teacher", "student", "objectives", "training", "output"],
     "head": ["data", "training", "labelling", "decisions", "files"],
-    "evaluate": ["models", "tasks", "classification", "report", "output"],
+    "evaluate": ["model", "comparison", "tasks", "classification", "report", "output"],
     "publish": ["folder", "card", "push"],
     "embed": ["texts", "model", "output"],
     "serve": ["service", "limits"],

@@ -33,7 +33,7 @@ def test_auto_takes_the_dtype_that_was_measured_as_faster(
     monkeypatch.setattr(precision, "_seconds", measure)
     assert resolve_dtype("auto", "cpu") is faster
     name = str(faster).removeprefix("torch.")
-    assert f"Precision of embedding: {name} (bfloat16 takes {bfloat16_seconds:.2f} of" in capsys.readouterr().err
+    assert f"Precision of embedding: {name} (bfloat16 takes {bfloat16_seconds:.2f} of" in capsys.readouterr().out
     # Measured once a process: the second call has no further measurement.
     assert resolve_dtype("auto", "cpu") is faster
 
