@@ -1,6 +1,6 @@
 """Convert the ONNX file to OpenVINO's format, and quantise it with NNCF.
 
-The names are those of sentence-transformers, which loads `SentenceTransformer(folder, backend="openvino")`.
+The names are those that sentence-transformers looks for.
 """
 
 import logging
