@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from accelerate import Accelerator
 
 from asterisk.distillation.arguments import LoopArguments
 from asterisk.distillation.batching import pair_batch
-from asterisk.distillation.label_tasks import LabelledCorpus
+from asterisk.distillation.label_tasks import LabelledCorpus, LabelTask
 from asterisk.distillation.objectives import (
     contrastive_loss,
     cosine_loss,
@@ -149,44 +150,34 @@ class BatchLoss:
         return torch.stack(terms).mean()
 
     def _label_loss(self, labelled: LabelledCorpus, turn: int) -> torch.Tensor:
-        arguments = self.arguments
-        selected = labelled.batch(arguments.label_batch_size, arguments.seed, turn)
+        selected = labelled.batch(self.arguments.label_batch_size, self.arguments.seed, turn)
         embeddings = self._forward(*labelled.padded(selected))
-        half = len(selected) // 2
-        terms = []
-        for task in labelled.tasks:
-            known = torch.from_numpy(np.flatnonzero(task.known[selected])).to(self.device)
-            groups = torch.from_numpy(task.groups[selected]).to(self.device)
-            numbers = torch.from_numpy(task.numbers[selected]).to(self.device)
-            distance = (numbers[:half] - numbers[half : 2 * half]).abs()
-            paired = torch.nonzero(distance.isfinite()).flatten()
-
-            def loss(
-                part: torch.Tensor,
-                known: torch.Tensor = known,
-                groups: torch.Tensor = groups,
-                distance: torch.Tensor = distance,
-                paired: torch.Tensor = paired,
-            ) -> torch.Tensor:
-                sizes = [part.shape[1], *arguments.matryoshka_dims]
-                views = [torch.nn.functional.normalize(part[:, :size], dim=-1) for size in sizes]
-                losses = [label_contrast(view[known], groups[known], arguments.label_temperature) for view in views]
-                if len(paired) > 1:
-                    same = torch.zeros(len(paired), dtype=torch.int64, device=part.device)
-                    losses += [
-                        ranking_loss(
-                            view[:half][paired],
-                            view[half : 2 * half][paired],
-                            -distance[paired],
-                            same,
-                            arguments.temperature,
-                        )
-                        for view in views
-                    ]
-                return torch.stack(losses).sum() / len(sizes)
-
-            terms.append(task.weight * self._over_depths(embeddings, loss))
+        terms = [
+            task.weight * self._over_depths(embeddings, partial(self._task_loss, task, selected))
+            for task in labelled.tasks
+        ]
         return torch.stack(terms).sum()
+
+    def _task_loss(self, task: LabelTask, selected: np.ndarray, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return one task's loss for the embeddings of the selected texts: the mean over the truncations."""
+        arguments = self.arguments
+        known = torch.from_numpy(np.flatnonzero(task.known[selected])).to(self.device)
+        groups = torch.from_numpy(task.groups[selected]).to(self.device)[known]
+        # The numbers of the first half are compared with those of the second half.
+        half = len(selected) // 2
+        numbers = torch.from_numpy(task.numbers[selected]).to(self.device)
+        distances = (numbers[:half] - numbers[half : 2 * half]).abs()
+        paired = torch.nonzero(distances.isfinite()).flatten()
+        one_table = torch.zeros_like(paired)
+        terms = []
+        for size in (embeddings.shape[1], *arguments.matryoshka_dims):
+            view = torch.nn.functional.normalize(embeddings[:, :size], dim=-1)
+            loss = label_contrast(view[known], groups, arguments.label_temperature)
+            if len(paired) > 1:
+                first, second = view[paired], view[half + paired]
+                loss = loss + ranking_loss(first, second, -distances[paired], one_table, arguments.temperature)
+            terms.append(loss)
+        return torch.stack(terms).mean()
 
     def _pair_loss(self, pairs: Pairs, batch_size: int, turn: int) -> torch.Tensor:
         selected = self._select_pairs(len(pairs.anchors), batch_size, turn)

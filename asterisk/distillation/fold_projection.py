@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from asterisk.core.errors import UserError
 from asterisk.core.vectors import orthogonal_map, principal_directions
 from modeling_asterisk import AsteriskModel
 
@@ -22,8 +23,16 @@ def fold_projection(model: AsteriskModel, embeddings: np.ndarray) -> AsteriskMod
     Args:
         model: A model whose projection is square and which has no exits.
         embeddings: The model's embeddings of typical texts, (texts, dimensions), float32.
+
+    Raises:
+        UserError: The projection is not square, or the model has exits.
     """
     width = model.config.hidden_size
+    if model.config.projection_dim != width or model.config.exit_layers:
+        raise UserError(
+            f"Only a projection of {width} dimensions, the width of the model, can be folded, and only without exits; "
+            f"this model has {model.config.projection_dim} dimensions and the exits {model.config.exit_layers or []}."
+        )
     weights = {name: weight.double() for name, weight in model.state_dict().items()}
     # A LayerNorm removes the component along the diagonal, so the rotation must keep the diagonal in place.
     diagonal = np.full((width, 1), width**-0.5)
@@ -58,6 +67,8 @@ def fold_projection(model: AsteriskModel, embeddings: np.ndarray) -> AsteriskMod
         for writer in ("self_attn.o_proj", "mlp.down_proj"):
             for kind in ("weight", "bias"):
                 folded[layer + f"{writer}.{kind}"] = into @ weights[layer + f"{writer}.{kind}"]
+    for index in range(len(model.config.teacher_spaces or ())):
+        folded[f"teacher_map_{index}"] = torch.from_numpy(directions) @ weights[f"teacher_map_{index}"]
     config = copy.deepcopy(model.config)
     config.projection_dim = None
     result = AsteriskModel(config)

@@ -32,7 +32,7 @@ TABLE_KEYS = {"file", "text", "labels", "number", "groups"}
 
 @dataclass
 class LabelTask:
-    """What one task says of all labelled texts.
+    """The groups and numbers that one task gives to all labelled texts.
 
     Attributes:
         weight: The weight of the task's loss.

@@ -131,6 +131,27 @@ def test_labels_pull_their_groups_together(
 
 
 @pytest.mark.slow
+def test_numbers_order_the_texts(store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path) -> None:
+    texts = store.texts(np.arange(64))
+    numbers = (np.arange(64) % 2).astype(np.float32)
+    task = LabelTask(1.0, np.zeros(64, dtype=bool), np.zeros((64, 0), dtype=bool), numbers)
+    labelled = LabelledCorpus(texts, [task], [])
+    tokenizer = student_tokenizer(teacher, 64)
+    labelled.tokenize(tokenizer, 64)
+    distillation = start(
+        store, teacher, tmp_path, labelled=labelled, label_batch_size=64, num_epochs=3, learning_rate=1e-2
+    )
+
+    def margin() -> float:
+        vectors = distillation.student.eval().encode(texts, tokenizer=tokenizer)
+        same = numbers[:, None] == numbers
+        return float((vectors @ vectors.T)[same].mean() - (vectors @ vectors.T)[~same].mean())
+
+    before = margin()
+    distillation.train()
+    assert margin() > before + 0.05
+
+
 def test_contrast_trains_without_a_teacher(
     store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path
 ) -> None:
