@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.arguments import parse_yaml
@@ -107,13 +108,21 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list
     """Read one task; `rows` numbers the texts of all tasks."""
     if not file.is_file():
         raise UserError(f"There is no label task {file}.")
-    task = parse_yaml(file.read_text(encoding="utf-8"))
-    if not isinstance(task, dict) or not isinstance(task.get("tables"), list) or set(task) - {"weight", "tables"}:
+    try:
+        task = parse_yaml(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())[:200]}") from None
+    is_task = isinstance(task, dict) and not set(task) - {"weight", "tables"}
+    if not is_task or not isinstance(task.get("tables"), list) or not task["tables"]:
         raise UserError(f"{file} must hold the keys weight and tables, a list.")
+    weight = task.get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+        raise UserError(f"{file}: weight must be a number above 0, not {weight!r}.")
     memberships: list[tuple[int, list[str]]] = []
     numbers: list[tuple[int, float]] = []
     for table in task["tables"]:
-        if not isinstance(table, dict) or set(table) - TABLE_KEYS or ("labels" in table) == ("number" in table):
+        is_table = isinstance(table, dict) and "file" in table and not set(table) - TABLE_KEYS
+        if not is_table or ("labels" in table) == ("number" in table):
             raise UserError(
                 f"{file}: every table must be a mapping with file, either labels or number, and optionally text and "
                 f"groups, not {short(table)}."
@@ -121,7 +130,10 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list
         source, text_column = str(table.get("file")), str(table.get("text", "text"))
         column = str(table.get("labels") or table.get("number"))
         columns = read_columns(source, [text_column, column])
-        numbered = [rows.setdefault(" ".join(str(text).split()), len(rows)) for text in columns[text_column]]
+        for row, text in enumerate(columns[text_column]):
+            if not isinstance(text, str) or not text.strip():
+                raise UserError(f"{place(source, row, text_column)} holds {short(text)} instead of text.")
+        numbered = [rows.setdefault(" ".join(text.split()), len(rows)) for text in columns[text_column]]
         if "number" in table:
             values = _numbers(source, column, columns[column])
             if "groups" in table:
@@ -133,7 +145,7 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list
                 zip(numbered, _groups_of_labels(file, source, columns[column], table.get("groups")), strict=True)
             )
     names = sorted({name for _, found in memberships for name in found})
-    return float(task.get("weight", 1.0)), names, memberships, numbers
+    return float(weight), names, memberships, numbers
 
 
 def _numbers(source: str, column: str, values: Sequence[Any]) -> list[float]:

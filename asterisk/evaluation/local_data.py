@@ -34,7 +34,7 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-# What a column may hold, for a message, and the check of a value.
+# Kinds of column: the name in messages, and the check of a value.
 TEXT, NUMBER, LABEL = "text", "a finite number", "a label (a word or a number)"
 CHECKS: dict[str, Callable[[Any], bool]] = {
     TEXT: lambda value: isinstance(value, str),

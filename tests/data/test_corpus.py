@@ -383,7 +383,7 @@ def test_sentences_of_a_hub_dataset_s_test_split_are_left_out(tmp_path: Path, mo
     corpus = build(source, tmp_path, measured=["hub:owner/name"])
     assert sentences(corpus) == [THREE[0], THREE[2]]
     assert corpus.leaves_out("hub:owner/name")
-    # What is there already serves, and says so.
+    # The existing corpus is reused, and the message says so.
     (tmp_path / "b.jsonl").write_text(json.dumps({"sentence1": THREE[0]}) + "\n")
     corpus = build(source, tmp_path, measured=[str(tmp_path / "b.jsonl")])
     assert sentences(corpus) == [THREE[0], THREE[2]]

@@ -73,6 +73,11 @@ def test_batches_are_padded_and_masked(table: Path, tmp_path: Path, teacher: Sen
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("tables: [3", "is not YAML"),
+        ("tables: []", "must hold the keys weight and tables"),
+        ("weight: much\ntables: [{file: TABLE, labels: labels}]", "weight must be a number above 0, not 'much'"),
+        ("tables: [{labels: labels}]", "either labels or number"),
+        ("tables: [{file: TABLE, text: valence, labels: labels}]", r"holds 4\.5 instead of text"),
         ("tables: 3", "must hold the keys weight and tables"),
         ("tables: [{file: TABLE}]", "either labels or number"),
         ("tables: [{file: TABLE, labels: labels, colour: red}]", "either labels or number"),

@@ -81,7 +81,7 @@ def test_sts_score_is_the_spearman_correlation_of_the_cosines(model: Path, small
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    # What the teacher is published with is within these; a task whose data is read wrongly is not.
+    # The teacher's published scores lie within these bounds; a task whose data is read wrongly does not.
     [
         ("BIOSSES (original)", 81.0, 81.7),
         ("AmazonCounterfactualClassification", 45, 80),

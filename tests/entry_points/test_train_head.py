@@ -125,7 +125,7 @@ def test_saved_folder_is_for_all_and_goes_on_training(model: Path, tmp_path: Pat
     torch.testing.assert_close(
         classifier(sentence_embeddings=vectors).logits, classifier.classifier(vectors) / temperature
     )
-    # What is learned is not lost: the first pass is better than it was at the beginning.
+    # Learning is kept: the first pass is better than the start.
     assert run({**flags, "--model": saved, "--output_dir": tmp_path / "two", "--num_epochs": 1})[0] == 0
     further = json.loads((tmp_path / "two" / "report.json").read_text())
     assert further["repeats"][0]["losses"][0] < report["repeats"][0]["losses"][0]
@@ -224,7 +224,7 @@ def test_few_shot_reports_means_and_resuming_a_finished_run_changes_nothing(
     accuracies = [repeat["test"]["accuracy"] for repeat in report["repeats"]]
     assert report["mean"]["test"]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 3)
     assert [repeat["texts"] for repeat in report["repeats"]] == [8, 8, 8]
-    # Of 10 development texts no more than are learned from.
+    # At most as many development texts as training texts.
     assert report["data"]["development"]["texts"] == 8
     assert "±" in (tmp_path / "out" / "report.md").read_text()
     before = (tmp_path / "out" / "model" / "model.safetensors").stat().st_mtime_ns
@@ -323,7 +323,7 @@ def test_a_distilled_asterisk_tells_intents_apart_after_seeing_few(tmp_path: Pat
     status, _, errors = run(flags)
     assert status == 0, errors
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    # Of seven intents, from 224 texts.
+    # Seven intents, 224 texts.
     assert report["repeats"][0]["test"]["accuracy"] > 80
     assert 0 <= report["data"]["test"]["truncated"] < 0.05
 

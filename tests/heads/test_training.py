@@ -109,7 +109,7 @@ def test_resumed_training_ends_with_the_same_model(
         train(model, tmp_path / "stopped", **arguments)
     trained_before = 28
     resumed, again = train(model, tmp_path / "stopped", **arguments)
-    # Of 36 steps, only those after the last checkpoint were repeated.
+    # Only the steps after the last checkpoint were repeated, of 36.
     assert next(steps) - 1 - trained_before == 36 - 27
     assert [(own.development, own.test, own.losses) for own in again] == [
         (own.development, own.test, own.losses) for own in repeats

@@ -1,4 +1,4 @@
-"""What could be given to harm is refused in a sentence, soon, in little memory, and leaves nothing behind."""
+"""Harmful artefacts are refused in a sentence, soon, in little memory, and leave nothing behind."""
 
 from pathlib import Path
 

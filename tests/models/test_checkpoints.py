@@ -65,7 +65,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, teacher: SentenceTransform
 
 @pytest.fixture(scope="module")
 def bare(folders: dict[str, Path]) -> dict[str, Any]:
-    """What a bare process finds in the folders."""
+    """The output of a bare process that loads the folders."""
     root = folders["backbone"].parent
     result = subprocess.run(
         [sys.executable, "-c", BARE, json.dumps(TEXTS)],

@@ -46,7 +46,7 @@ class Faults:
 
 @dataclass
 class Counts:
-    """What was asked of the server: numbers of requests, failures and bytes."""
+    """The server's counts of requests, failures and bytes."""
 
     requests: dict[str, int] = field(default_factory=dict)
     failed: int = 0
