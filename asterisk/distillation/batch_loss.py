@@ -31,6 +31,7 @@ from modeling_asterisk import AsteriskModel
 # Tokens per forward pass, padding included: 256 texts of 128 tokens. A larger batch is split, which gives the same
 # gradient in less memory.
 TOKENS_PER_PASS = 32_768
+LABELLED_TEXTS_PER_PASS = 48
 
 
 class BatchLoss:
@@ -151,7 +152,12 @@ class BatchLoss:
 
     def _label_loss(self, labelled: LabelledCorpus, turn: int) -> torch.Tensor:
         selected = labelled.batch(self.arguments.label_batch_size, self.arguments.seed, turn)
-        embeddings = self._forward(*labelled.padded(selected))
+        # Short and long texts take separate passes: in one pass, more than half of the tokens are padding.
+        order = np.argsort([len(labelled.token_ids[row]) for row in selected], kind="stable")
+        parts = np.array_split(selected[order], math.ceil(len(order) / LABELLED_TEXTS_PER_PASS))
+        passes = [self._forward(*labelled.padded(part)) for part in parts]
+        inverse = torch.from_numpy(np.argsort(order)).to(self.device)
+        embeddings = [torch.cat(depth)[inverse] for depth in zip(*passes, strict=True)]
         terms = [
             task.weight * self._over_depths(embeddings, partial(self._task_loss, task, selected))
             for task in labelled.tasks
