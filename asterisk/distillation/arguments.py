@@ -31,6 +31,9 @@ class StudentArguments:
         "teacher; extended:VOCAB_SIZE (the teacher's WordPiece plus the most frequent words it splits); "
         "gpt2; gpt2:FOLDER; trained:VOCAB_SIZE; or a folder or Hub id with a fast tokenizer",
     )
+    add_separator: bool = option(
+        False, "put the tokenizer's [CLS] before and its [SEP] after every text, as llama.cpp does for WordPiece"
+    )
     table: str = option(
         "teacher", "initial token table: the teacher's vectors of the token strings (teacher), or random"
     )

@@ -37,7 +37,7 @@ from asterisk.distillation.pairs import (
 from asterisk.distillation.projection import with_teacher_spaces
 from asterisk.distillation.report import report_results
 from asterisk.distillation.student import new_student, student_config, views_are_equal, with_exits
-from asterisk.distillation.student_tokenizer import NO_TOKENIZER, student_tokenizer
+from asterisk.distillation.student_tokenizer import NO_TOKENIZER, add_separator, student_tokenizer
 from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spearman
 from asterisk.models.checkpoints import save_student
 from asterisk.reporting.names import display_names
@@ -102,6 +102,8 @@ def distil(arguments: DistillationArguments) -> None:
         assert teacher is not None  # checked by _check_student
         texts = (text for index in range(len(corpus.rows_per_shard)) for text in corpus.shard(index))
         tokenizer = student_tokenizer(teacher, arguments.max_length, arguments.tokenizer, texts)
+    if arguments.add_separator:
+        add_separator(tokenizer)
     store = _embed(arguments, corpus, teachers, store_dir) if teachers else None
 
     # The student and its token ids.

@@ -81,6 +81,25 @@ def student_tokenizer(
     return tokenizer
 
 
+def add_separator(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let a tokenizer put [CLS] before and [SEP] after every text, in place.
+
+    Raises:
+        UserError: The tokenizer has no such tokens.
+    """
+    first, last = tokenizer.cls_token, tokenizer.sep_token
+    if not first or not last:
+        raise UserError(
+            "--add_separator needs a tokenizer with a cls_token and a sep_token; the student's has "
+            f"{' and '.join(token for token in (first, last) if token) or 'neither'}."
+        )
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=[first, "$A", last],
+        pair=[first, "$A", last, "$B", last],
+        special_tokens=[(token, tokenizer.convert_tokens_to_ids(token)) for token in (first, last)],
+    )
+
+
 def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     with loading(f"The tokenizer {name}"):
         return AutoTokenizer.from_pretrained(resolve_model(name), trust_remote_code=False)

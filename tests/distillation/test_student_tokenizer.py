@@ -14,7 +14,7 @@ from transformers import (
 
 from asterisk.core.errors import UserError
 from asterisk.distillation.student import new_student, token_vectors
-from asterisk.distillation.student_tokenizer import student_tokenizer
+from asterisk.distillation.student_tokenizer import add_separator, student_tokenizer
 from asterisk.models.checkpoints import load_student, save_student
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
@@ -76,6 +76,24 @@ def test_extended_tokenizer_gives_frequent_words_the_teachers_vectors_of_them(tm
     save_student(model, tokenizer, tmp_path / "student")
     saved = AutoTokenizer.from_pretrained(tmp_path / "student", trust_remote_code=True)
     assert saved(texts)["input_ids"] == tokenizer(texts)["input_ids"]
+
+
+def test_separator_surrounds_every_text_and_pair(tmp_path: Path) -> None:
+    teacher = WordPieceTeacher()
+    tokenizer = student_tokenizer(cast(Any, teacher), 64, f"extended:{len(teacher.tokenizer) + 3}", ["rain and snow"])
+    add_separator(tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    saved = AutoTokenizer.from_pretrained(tmp_path)
+    assert saved.decode(saved("rain")["input_ids"]) == "[CLS] rain [SEP]"
+    assert saved.decode(saved("rain", "rain")["input_ids"]) == "[CLS] rain [SEP] rain [SEP]"
+    # The separator survives truncation.
+    assert saved.decode(saved("rain rain rain", truncation=True, max_length=4)["input_ids"]) == "[CLS] rain rain [SEP]"
+
+
+def test_separator_needs_its_tokens(sentences: list[str]) -> None:
+    tokenizer = student_tokenizer(cast(Any, WordPieceTeacher()), 64, "trained:400", sentences)
+    with pytest.raises(UserError, match="a cls_token and a sep_token; the student's has neither"):
+        add_separator(tokenizer)
 
 
 @pytest.mark.parametrize("size", ["", "-5", "60", "many"])
