@@ -1,6 +1,6 @@
-"""Draw the text of the next release from a folder of open text, pairs and labelled texts.
+"""Draw the text of the second release from a folder of open text, pairs and labelled texts.
 
-    python -m benchmarks.release_text --data_dir D --output runs/release_text.jsonl
+    python -m benchmarks.release_text --data_dir D --output runs/release_text.jsonl --texts 60000
 
 D holds corpus/open/*.txt.zst, corpus/research/questions.txt.zst, pairs/open/*.parquet and labelled/open/*.parquet. The
 output has one text per line, with its source, in random order: every beginning of the file is a sample of the whole.
@@ -84,8 +84,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--texts", type=int, help="write only this many, a sample of the whole")
     arguments = parser.parse_args()
-    rows = draw(arguments.data_dir)
+    rows = draw(arguments.data_dir)[: arguments.texts]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with arguments.output.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

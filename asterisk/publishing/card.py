@@ -78,6 +78,7 @@ def write_card(
     """
     config, recipe, has_onnx = checkpoint.config, content.run.recipe, (folder / "onnx").is_dir()
     location = arguments.location
+    teacher = arguments.base_model or display_name(str(recipe.get("teacher") or recipe.get("model") or ""))
     texts = arguments.examples or [pairs.first[0], *dict.fromkeys(pairs.second[:3])]
     environment = Environment(
         loader=FileSystemLoader(resource("model_card")),
@@ -101,7 +102,10 @@ def write_card(
         config=config,
         max_length=checkpoint.max_length,
         labels=[config.id2label[index] for index in range(len(config.id2label or {}))],  # type: ignore[index]
-        teacher=arguments.base_model or display_name(str(recipe.get("teacher") or recipe.get("model") or "")),
+        teacher=teacher,
+        teachers=[teacher, *map(display_name, recipe.get("more_teachers") or ())] if teacher else [],
+        label_tasks=[Path(task).stem for task in recipe.get("label_tasks") or ()],
+        extremes=next(filter(None, (scores.extremes for scores in content.scores)), None),
         run=content.run,
         recipe=recipe,
         licensed=any(source.licence != NOT_STATED for source in content.run.sources),

@@ -29,6 +29,15 @@ THIS = "this model"
 
 
 @dataclass
+class Extremes:
+    """The tasks at which this model is best and worst beside another one."""
+
+    other: str
+    best: str
+    worst: str
+
+
+@dataclass
 class Scores:
     """The content of one result file."""
 
@@ -39,12 +48,28 @@ class Scores:
     rows: list[tuple[str, list[float | None]]]
     explanation: str
     entries: list[EvalResult] = field(default_factory=list)
+    # The rows that are tasks of MTEB's protocols, not means.
+    tasks: list[str] = field(default_factory=list)
 
     @property
     def table(self) -> str:
         """The scores as Markdown."""
         lines = [[name, *("" if value is None else f"{value:.2f}" for value in values)] for name, values in self.rows]
         return aligned_table([["", *self.models], *lines])
+
+    @property
+    def extremes(self) -> Extremes | None:
+        """The three best and the three worst tasks beside the first other model; None with fewer than six tasks."""
+        pairs = {name: values for name, values in self.rows if name in self.tasks and None not in values[:2]}
+        if len(pairs) < 6:
+            return None
+        gains = sorted((values[0] - values[1], name) for name, values in pairs.items())  # type: ignore[operator]
+        worst, best = ([f"{name} ({gain:+.1f})" for gain, name in part] for part in (gains[:3], gains[:-4:-1]))
+        return Extremes(
+            self.models[1],
+            f"strongest on {', '.join(best[:-1])} and {best[-1]}",
+            f"weakest on {', '.join(worst[:-1])} and {worst[-1]}",
+        )
 
 
 def read_scores(path: Path) -> Scores:
@@ -99,6 +124,7 @@ def _mteb_scores(content: dict[str, Any]) -> Scores:
         rows,
         "Main scores × 100, measured by MTEB's protocols.",
         entries,
+        list(scores),
     )
 
 

@@ -83,7 +83,11 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
         encoder = run.recipe.get("encoder")
         if encoder and (Path(encoder).parent / "run.json").is_file():
             run.earlier = read_training_run(Path(encoder), licences)
-    run.sources = [TextSource(name, *known.get(_source_name(name), ())) for name in names]
+    if licences and not any(_source_name(name) in known for name in names):
+        # One file that was drawn from several sources: the table names them.
+        run.sources = [TextSource(name, *about) for name, about in known.items()]
+    else:
+        run.sources = [TextSource(name, *known.get(_source_name(name), ())) for name in names]
     return run
 
 

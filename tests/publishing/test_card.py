@@ -124,6 +124,26 @@ def test_card_tells_of_the_run_that_was_trained_on(run: Path, tmp_path: Path) ->
     assert str(tmp_path) not in card.content
 
 
+def test_card_begins_with_the_teachers_the_labels_and_the_strongest_tasks(run: Path, tmp_path: Path) -> None:
+    recipe = read_json(run / "run.json")["recipe"]
+    recipe |= {"more_teachers": ["someone/second"], "label_tasks": ["labels/sentiment.yaml", "emotions.yaml"]}
+    write_json(run / "run.json", {"recipe": recipe})
+    summary = mteb_summary(load_encoder(str(run / "model")).revision)
+    about = summary["tasks"]["STSBenchmark"]
+    summary["scores"], others = ({f"T{task}": 50.0 + task * gain for task in range(6)} for gain in (2.0, 1.0))
+    summary["tasks"] = dict.fromkeys(summary["scores"], about)
+    summary["baselines"][0]["scores"] = others | {"T0": 60.0}
+    write_json(tmp_path / "summary.json", summary)
+    arguments = PublishArguments(repo_id="me/mine", results=[str(tmp_path / "summary.json")])
+    card = card_of(load_checkpoint(run / "model"), tmp_path / "hub", arguments)
+    text = " ".join(card.text.split())
+    assert "distilled from teacher and second. Labelled texts taught it to tell" in text
+    assert "to tell sentiment and emotions apart." in text
+    assert (
+        "strongest on T5 (+5.0), T4 (+4.0) and T3 (+3.0), and weakest on T0 (-10.0), T1 (+1.0) and T2 (+2.0)" in text
+    )
+
+
 def test_only_mtebs_own_tasks_are_called_mteb(tmp_path: Path) -> None:
     names = ["STSBenchmark", "SciFact", "MRPC", "SNLI", "QuoraPairs (dev)", "SICK-R (test)"]
     summary = mteb_summary()
@@ -202,6 +222,11 @@ def test_licences_can_be_given_for_a_checkpoint_without_its_run(tmp_path: Path) 
     (tmp_path / "list.yaml").write_text("- mine\n")
     run = read_training_run(tmp_path / "model", str(tmp_path / "mine.yaml"))
     assert [(source.name, source.licence) for source in run.sources] == [("mine", "CC0 1.0")]
+    # The table also names the sources of one file that was drawn from all of them.
+    write_json(tmp_path / "run.json", {"recipe": {"corpus": ["drawn.jsonl"]}})
+    run = read_training_run(tmp_path / "model", str(tmp_path / "mine.yaml"))
+    assert [source.name for source in run.sources] == ["mine"]
+    (tmp_path / "run.json").unlink()
     for name, message in (("list.yaml", "must hold lines"), ("no.yaml", "There is no")):
         with pytest.raises(UserError, match=message):
             read_training_run(tmp_path / "model", str(tmp_path / name))
