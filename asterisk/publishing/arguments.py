@@ -14,7 +14,7 @@ class FolderArguments:
     output_dir: str = option("", "the Hub folder; an earlier one is replaced", required=True)
     dtype: str = option("float32", "type of the weights: float32 or float16", choices=("float32", "float16"))
     compact: bool = option(False, "write two ONNX files: model.onnx, stored in float16, and model_int8.onnx")
-    gguf: bool = option(False, "write GGUF files for llama.cpp and Ollama, too")
+    gguf: bool = option(False, "write GGUF files for llama.cpp and Ollama, too; with --compact Q8_0 only")
     openvino: list[str] = option(
         [], "files of texts like the training's; given, openvino/ is written and quantised on them"
     )

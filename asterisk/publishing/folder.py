@@ -56,7 +56,7 @@ def build_folder(
         if arguments.gguf:
             from asterisk.publishing.gguf_export import write_gguf_files
 
-            write_gguf_files(checkpoint, folder / "gguf")
+            write_gguf_files(checkpoint, folder / "gguf", arguments.compact)
         save_tokenizer(checkpoint.tokenizer, folder)
         if texts:
             write_openvino_files(folder / "onnx" / FULL, folder / "openvino", texts)

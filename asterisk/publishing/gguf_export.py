@@ -24,6 +24,7 @@ FORMATS = {
     "F16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
     "Q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
 }
+SMALLEST = "Q8_0"
 POOLINGS = {"mean": PoolingType.MEAN, "cls": PoolingType.CLS, "last": PoolingType.LAST}
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 
@@ -42,8 +43,8 @@ NAMES = {
 WORD_START = "\u2581"
 
 
-def write_gguf_files(checkpoint: Checkpoint, folder: Path) -> None:
-    """Create the folder with model-F32.gguf, model-F16.gguf and model-Q8_0.gguf.
+def write_gguf_files(checkpoint: Checkpoint, folder: Path, compact: bool = False) -> None:
+    """Create the folder with model-F32.gguf, model-F16.gguf and model-Q8_0.gguf, or with the last alone if `compact`.
 
     Raises:
         UserError: llama.cpp cannot represent the model or its tokenizer.
@@ -52,6 +53,8 @@ def write_gguf_files(checkpoint: Checkpoint, folder: Path) -> None:
     check_tokenizer(checkpoint.tokenizer)
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, (kind, file_type) in FORMATS.items():
+        if compact and suffix != SMALLEST:
+            continue
         writer = GGUFWriter(folder / f"model-{suffix}.gguf", "gpt2")
         writer.add_name("Asterisk")
         writer.add_file_type(file_type)

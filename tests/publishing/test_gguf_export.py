@@ -75,7 +75,8 @@ def test_files_hold_sizes_settings_and_weights(tokenizer: PreTrainedTokenizerFas
 
 
 def test_vocabulary_is_in_the_form_of_llama_cpp(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    write_gguf_files(checkpoint(tokenizer), tmp_path)
+    write_gguf_files(checkpoint(tokenizer), tmp_path, compact=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model-Q8_0.gguf"]
     reader = gguf.GGUFReader(tmp_path / "model-Q8_0.gguf")
     tokens, kinds = (value(reader, f"tokenizer.ggml.{name}") for name in ("tokens", "token_type"))
     ids = tokenizer.get_vocab()
