@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-# Where the name is defined (module, then attributes): why there is no public way.
+# Module and attributes that define the name: the reason why no public name serves.
 PRIVATE = {
     "argparse:HelpFormatter._format_args": "argparse shows the value of a switch, [RESUME], in --help",
     "os:_exit": "documented in spite of its name; only it ends a process from one of its threads",
@@ -60,7 +60,7 @@ def used(tree: ast.AST) -> Iterator[str]:
 
 
 def foreign(files: list[Path]) -> dict[str, str]:
-    """The private names that none of the files defines → a file that uses it."""
+    """Map each private name that none of the files defines to a file that uses it."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files}
     own = {name for tree in trees.values() for name in defined(tree)}
     return {

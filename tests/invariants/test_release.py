@@ -1,4 +1,4 @@
-"""The released model: loads everywhere, is what its card and the record say, and gives the vectors it always gave."""
+"""The released model loads everywhere, matches its card and record, and gives unchanged vectors."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def model() -> Any:
 @pytest.mark.parametrize("batch_size", [1, 7, 200])
 def test_the_vectors_do_not_depend_on_the_batch(model: Any, batch_size: int) -> None:
     np.testing.assert_allclose(model.encode(texts(), batch_size=batch_size), np.load(VECTORS), atol=1e-4)
-    # Nor on the other texts of it, or their order.
+    # The other texts of the batch and their order do not matter.
     np.testing.assert_allclose(model.encode(texts()[::-1], batch_size=batch_size)[::-1], np.load(VECTORS), atol=1e-4)
 
 
@@ -68,7 +68,7 @@ def test_the_vectors_do_not_depend_on_the_side_that_is_padded(model: Any, side: 
     tokenizer = AutoTokenizer.from_pretrained(RELEASE, padding_side=side)
     encoded = tokenizer(texts(), padding=True, truncation=True, return_tensors="pt")
     mask = encoded["attention_mask"]
-    # As of any model with learned positions, these are counted from the first token when the padding comes before it.
+    # With padding on the left, the caller counts positions from the first token, as for any learned positions.
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
     with torch.inference_mode():
         vectors = model(encoded["input_ids"], mask, position_ids=positions).pooler_output
@@ -118,14 +118,14 @@ for process in processes:
     process.start()
 encode()
 for process in processes:
-    process.join(300)  # one that waits for threads that it does not have waits for ever
+    process.join(300)  # a process that waits for threads lost in the fork would hang
 sys.exit(str([process.exitcode for process in processes]))
 """
 
 
 @pytest.mark.slow
 def test_four_forked_processes_get_what_the_one_gets_from_which_they_were_forked() -> None:
-    """As of a web server that loads the model and then forks."""
+    """A web server loads the model and then forks."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     environment.pop("OMP_NUM_THREADS", None)
     result = subprocess.run([sys.executable, "-c", FORKED], env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Limits of what the code does when users load or run it, checked in the source and in the files that it leaves."""
+"""Security limits of the code that users load and run, checked in its source and in the files that it writes."""
 
 import ast
 import itertools
@@ -330,7 +330,7 @@ def test_the_set_up_knows_the_hashes_of_all_packages_but_torch(pins: str, lock: 
         return {(canonicalize_name(package), version) for package, version in found}
 
     wanted = {(package, version) for package, version in pinned(pins, r"^([\w.-]+)==(\S+)$") if package != "torch"}
-    # A line without hash would have no backslash, and would be refused by pip.
+    # pip refuses a line without a hash, which has no backslash.
     assert pinned(lock, r"^([\w.-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}\b") == wanted, "Run `make lock`."
 
 
@@ -351,5 +351,5 @@ def test_the_bill_of_materials_is_complete_and_valid() -> None:
         assert each["purl"] == each["bom-ref"] == f"pkg:pypi/{each['name']}@{each['version']}"
         (said,) = each["licenses"]
         assert (said.get("expression") or said["license"]["name"]) != "not stated", each["name"]
-    # What needs what is not the same on every platform and for every Python.
+    # Dependencies differ between platforms and Python versions.
     assert {**sbom.sbom(), "dependencies": bill["dependencies"]} == bill, "Run `make sbom`."

@@ -1,4 +1,4 @@
-"""What reads from outside, each as a function of any bytes: these end in an answer or in the refusal that is promised.
+"""Functions that take arbitrary bytes, one per reader of outside input. Each returns an answer or refuses as documented.
 
 tests/invariants/test_fuzz.py tries values of many kinds on these targets, benchmarks/fuzz.py coverage-guided bytes.
 """
@@ -41,7 +41,7 @@ from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification,
 from tests.support.labelled import write_tiny_asterisk
 
 WIDTH = 16
-# What stands between texts, where bytes stand for several.
+# Separates the texts where the bytes hold several.
 BETWEEN_TEXTS = "\x1e"
 
 NUMBERS = itertools.count()
@@ -49,7 +49,7 @@ NUMBERS = itertools.count()
 
 @contextmanager
 def file_of(folder: Path, suffix: str, content: bytes) -> Iterator[Path]:
-    """A file of a name that no other had: what is read may be kept by name."""
+    """Write a file with a new name, because readers may cache by name."""
     path = folder / f"{next(NUMBERS)}{suffix}"
     path.write_bytes(content)
     yield path
@@ -57,7 +57,7 @@ def file_of(folder: Path, suffix: str, content: bytes) -> Iterator[Path]:
 
 
 def answers(name: str, read: Callable[[], object]) -> bool:
-    """Whether there is an answer, and no refusal that names the file; anything else is raised."""
+    """Return whether there is an answer; False for a refusal that names the file. Other exceptions propagate."""
     try:
         read()
     except UserError as error:
@@ -68,7 +68,7 @@ def answers(name: str, read: Callable[[], object]) -> bool:
 
 
 def check_vectors(model: AsteriskModel, texts: Sequence[str], size: int = 3) -> None:
-    """Vectors are finite and of unit length, or zeros if there is no token, whatever else is embedded with a text."""
+    """Vectors have unit length, or are zero for a text without tokens, whatever the other texts of the batch are."""
     vectors = model.encode(texts, batch_size=size)
     assert vectors.shape == (len(texts), WIDTH)
     assert np.isfinite(vectors).all()
@@ -83,7 +83,7 @@ def check_vectors(model: AsteriskModel, texts: Sequence[str], size: int = 3) -> 
 
 
 def check_texts(path: Path) -> bool:
-    """A file of texts is read as strings, which can be stored."""
+    """A file of texts is read as strings that can be stored."""
 
     def read() -> None:
         for text in read_texts(str(path), "text"):
@@ -93,7 +93,7 @@ def check_texts(path: Path) -> bool:
 
 
 def check_labelled(path: Path) -> bool:
-    """A table gives what a head is trained on."""
+    """A table is read as training data of a head."""
 
     def read() -> None:
         found = read_labelled_texts(str(path))
@@ -107,7 +107,7 @@ def check_labelled(path: Path) -> bool:
 
 
 def check_recipe(path: Path, kind: type) -> bool:
-    """A recipe gives fields of the dataclass."""
+    """A recipe is read as fields of the dataclass."""
 
     def read() -> None:
         assert isinstance(parse_arguments(kind, "", ["--config", str(path)]), kind)
@@ -116,18 +116,18 @@ def check_recipe(path: Path, kind: type) -> bool:
 
 
 def check_request(handler: EndpointHandler, request: Any) -> bool:
-    """A request of an endpoint is answered with numbers, or refused by a ValueError."""
+    """An endpoint answers a request with numbers, or raises ValueError."""
     try:
         answer = handler(request)
     except ValueError:
         return False
-    # Nor is a number in it not finite.
+    # All numbers are finite.
     assert json.dumps(answer, allow_nan=False)
     return True
 
 
 def check_body(settings: Settings, body: bytes) -> bool:
-    """The body of an HTTP request gives texts, or an answer of status 4xx with a sentence."""
+    """The body of an HTTP request is read as texts, or answered with status 4xx and a sentence."""
     try:
         asked = read_request(body, settings)
     except HTTPException as error:
@@ -138,22 +138,22 @@ def check_body(settings: Settings, body: bytes) -> bool:
         assert asked.dimensions is None or 0 < asked.dimensions <= settings.dimensions
         return True
     assert 400 <= refusal.status_code < 500
-    with pytest.raises(StopIteration) as answer:  # it waits for nothing
+    with pytest.raises(StopIteration) as answer:  # the coroutine never suspends
         error_response(Request({"type": "http"}), refusal).send(None)  # type: ignore[attr-defined]
     assert json.loads(answer.value.value.body)["error"]["message"]
     return False
 
 
 class Targets:
-    """Functions of bytes, which tell whether these were answered; and bytes for each that are, to begin with."""
+    """The targets, which return whether the bytes were answered, and starting bytes that each one answers."""
 
     def __init__(self, folder: Path):
-        """Works in a folder that is there and empty."""
+        """Work in an existing empty folder."""
         self.folder = folder
 
     @cached_property
     def model(self) -> AsteriskModel:
-        """A tiny one."""
+        """A tiny model."""
         return AsteriskModel.from_pretrained(write_tiny_asterisk(self.folder / "model")).eval()
 
     @cached_property
@@ -190,7 +190,7 @@ class Targets:
         return {"version": 1, "settings": {"dimension": 2}, "truncated": 0, "shards": [shard]}
 
     def encode(self, content: bytes) -> bool:
-        """Texts through `AsteriskModel.encode`: any two bytes are a unit of UTF-16, so that half pairs come, too."""
+        """Texts for `AsteriskModel.encode`. Two bytes are one UTF-16 unit, so lone surrogates occur."""
         text = content[: len(content) // 2 * 2].decode("utf-16-le", "surrogatepass")
         check_vectors(self.model, text.split(BETWEEN_TEXTS)[:6])
         return True
@@ -227,7 +227,7 @@ class Targets:
             return check_recipe(path, kind)
 
     def request(self, content: bytes) -> bool:
-        """Requests of an endpoint, of an embedding model or a classifier, as far as they are JSON."""
+        """JSON requests to the endpoints of an embedding model and a classifier."""
         try:
             request = json.loads(content[1:])
         except (ValueError, RecursionError):
@@ -239,13 +239,13 @@ class Targets:
         return check_body(self.settings, content)
 
     def seeds(self, name: str) -> list[bytes]:
-        """Bytes that a target answers."""
+        """Starting bytes, which the target answers."""
         if name == "manifest":
             return [b"\0" + json.dumps(self.store).encode(), b"\1" + json.dumps({"recipe": {"seed": 0}}).encode()]
         return SEEDS[name]
 
     def _file(self, content: bytes, suffixes: Sequence[str]) -> Any:
-        """A file whose first byte chose its suffix."""
+        """Write a file whose suffix the first byte chooses."""
         number = content[0] if content else 0
         return file_of(self.folder, suffixes[number % len(suffixes)], content[1:])
 

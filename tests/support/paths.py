@@ -1,4 +1,4 @@
-"""Where the repository, the demo corpus and the packaged teacher are; the environment that tests run programs in."""
+"""The paths of the repository, the demo corpus and the packaged teacher, and the environment of tested programs."""
 
 import os
 import subprocess
@@ -25,5 +25,5 @@ RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def python_path() -> str:
-    """A PYTHONPATH that adds the repository to that of now."""
+    """Return the current PYTHONPATH with the repository added."""
     return os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,4 +1,4 @@
-"""What could be given to the commands to do harm: each artefact, how it is made, and the sentence that refuses it."""
+"""Malicious artefacts: how each is made, and the sentence with which a command refuses it."""
 
 import gzip
 import json
@@ -40,12 +40,12 @@ Change = Callable[[Path], object]
 
 @dataclass
 class Case:
-    """An artefact and what reads it."""
+    """An artefact and the command that reads it."""
 
     name: str
     reader: str
-    make: Change  # what is done to a good one, or in an empty folder
-    sentence: str  # a part of what is said
+    make: Change  # changes a valid artefact, or writes one into an empty folder
+    sentence: str  # a part of the error message
 
     def __str__(self) -> str:
         return f"{self.name}, {self.reader}"
@@ -53,12 +53,12 @@ class Case:
 
 @dataclass
 class Refusal:
-    """How one was refused."""
+    """The refusal of one artefact."""
 
     kind: str
     sentence: str
-    seconds: float  # of computing, which other processes do not lengthen
-    peak_mb: float  # of resident memory, above what the process had before
+    seconds: float  # processor time, which does not depend on other processes
+    peak_mb: float  # peak resident memory above the start
 
 
 def change_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Change:
@@ -71,7 +71,7 @@ def change_weights(change: Callable[[dict[str, torch.Tensor]], object]) -> Chang
 
 
 def put_number(value: float) -> Change:
-    """Writes a number into a row of the token table that few texts need."""
+    """Write a number into a row of the token table that few texts need."""
     return change_weights(lambda weights: weights[TABLE][3].fill_(value))
 
 
@@ -116,7 +116,7 @@ def shrink_table(weights: dict[str, torch.Tensor]) -> None:
     weights[TABLE] = weights[TABLE][:5].clone()
 
 
-# A good model, changed; and what says so, wherever it is loaded.
+# Changes of a valid model, with the message at every place that loads it.
 MODELS: list[tuple[str, Change, str]] = [
     ("a weight too many", change_weights(lambda w: w.update(evil=torch.zeros(2))), "are unknown: evil"),
     ("a weight too few", change_weights(lambda w: w.pop("norm.weight")), "norm.weight"),
@@ -245,25 +245,25 @@ READERS: dict[str, Callable[[Path, Path], None]] = {
 }
 CLASSIFIER = ["AsteriskForSequenceClassification"]
 MODEL_READERS = list(READERS)[:5]
-# They begin with a good model, too.
+# These start from a valid model, too.
 OF_MODELS = {*MODEL_READERS, "train_distill.py --teacher", "OnnxEmbedder", "a classifier"}
 
 
 def times(name: str, part: bytes, number: int, head: bytes = b"") -> Change:
-    """A compressed file of so many times the same: parts of such a file may follow each other."""
+    """A compressed file that repeats one part; the format allows concatenated parts."""
     compress = gzip.compress if name.endswith(".gz") else lzma.compress
     return lambda folder: (folder / name).write_bytes(compress(head) + compress(part) * number)
 
 
 def one_value_in_many_rows(folder: Path) -> None:
-    """Twenty gigabytes of text, of which the file holds ten kilobytes."""
+    """A file of ten kilobytes that expands to twenty gigabytes of text."""
     column = pa.DictionaryArray.from_arrays(np.zeros(2_000_000, np.int32), ["soup " * 2_000])
     label = pa.DictionaryArray.from_arrays(np.arange(2_000_000, dtype=np.int32) % 2, ["a", "b"])
     pq.write_table(pa.table({"text": column, "label": label}), folder / "rows.parquet")
 
 
 def large_values_in_some_rows(folder: Path) -> None:
-    """Eight thousand rows are thirty gigabytes."""
+    """Eight thousand rows that expand to thirty gigabytes."""
     column = pa.DictionaryArray.from_arrays(np.zeros(8_192, np.int32), ["soup " * 800_000])
     pq.write_table(pa.table({"text": column, "label": column}), folder / "rows.parquet", compression="zstd")
 
@@ -274,7 +274,7 @@ def one_large_value(folder: Path) -> None:
 
 
 def lying_footer(true: Callable[[pq.FileMetaData], int], lie: int, times: int = -1) -> Change:
-    """Puts another number in the place of one in a Parquet file's footer, wherever it stands or so many times."""
+    """Replace a number in the footer of a Parquet file, everywhere or a given number of times."""
 
     def make(folder: Path) -> None:
         path = folder / "rows.parquet"
@@ -297,7 +297,7 @@ def bytes_of(metadata: pq.FileMetaData) -> int:
 
 
 def _varint(number: int) -> bytes:
-    """A number as Thrift's compact protocol writes it."""
+    """Encode a number in Thrift's compact protocol."""
     number, digits = 2 * number, []
     while number > 127:
         digits.append(number & 127 | 128)
@@ -312,21 +312,21 @@ def long_footer(folder: Path) -> None:
 
 
 def one_nested_list(folder: Path) -> None:
-    """A row of a list of a list of 10^8 numbers, in a kilobyte: they are all the same."""
+    """A kilobyte that holds a nested list of 10^8 equal numbers."""
     inner = pa.ListArray.from_arrays(pa.array([0, ITEMS], pa.int32()), pa.array(np.zeros(ITEMS, np.int8)))
     outer = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), inner)
     pq.write_table(pa.table({"text": ["soup"], "label": outer}), folder / "rows.parquet", compression="zstd")
 
 
 def open_quote(folder: Path) -> None:
-    """Two gigabytes, most of which take no place on the disk; the text at the start hides that the rest is none."""
+    """A sparse file of two gigabytes that starts with text."""
     with (folder / "rows.csv").open("wb") as file:
         file.write(b'text,label\nsoup,a\n"' + b"soup,a\n" * 200_000)
         file.truncate(1 << 31)
 
 
 def laughs(first: str, line: str) -> str:
-    """Nine levels, each of nine times the level below."""
+    """YAML of nine levels, each with nine aliases of the level below."""
     aliases = (f"a{level}: &a{level} {line % ', '.join([f'*a{level - 1}'] * 9)}" for level in range(1, 10))
     return "\n".join([f"a0: &a0 {first}", *aliases]) + "\n"
 
@@ -358,7 +358,7 @@ RECIPES: list[tuple[str, Change, str]] = [
 
 
 def store(file: str) -> Change:
-    """A whole store, but for the name of its shard in the manifest."""
+    """A complete store with a wrong shard name in its manifest."""
 
     def make(folder: Path) -> None:
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2, np.float16)), 2)
@@ -372,7 +372,7 @@ def store(file: str) -> Change:
 
 
 def wild_offsets(folder: Path) -> None:
-    """A store whose text ends a terabyte behind the file."""
+    """A store whose offsets point a terabyte past the end of the file."""
     store(shard_name(0))(folder)
     path, manifest = folder / shard_name(0), json.loads((folder / MANIFEST).read_text())
     offsets = np.array([0, 77], np.int64).tobytes()
@@ -390,7 +390,7 @@ STORES: list[tuple[str, Change, str]] = [
     ("a shard with text beyond its end", wild_offsets, "is missing or damaged"),
 ]
 
-# What transformers itself says of some.
+# Messages of transformers itself.
 OTHERWISE = {
     ("a weight of another shape", "AutoModel"): "`ignore_mismatched_sizes`",
     ("a smaller token table", "AutoModel"): "`ignore_mismatched_sizes`",
@@ -421,7 +421,7 @@ CASES = [
 
 
 def refuse(case: Case, work: Path) -> Refusal | None:
-    """How a case is refused, in a process of its own; None if it is not."""
+    """Return the refusal of a case, which runs in a separate process; None if it is accepted."""
     artefact = work / "artefact"
     model = write_tiny_asterisk(work / "model")
     if case.reader in OF_MODELS:

@@ -1,4 +1,4 @@
-"""Fetches the common model tests of transformers, which are in its source distribution but not in its wheel.
+"""Fetch the common model tests of transformers, which are in its source distribution but not in its wheel.
 
     .venv/bin/python tests/modeling/transformers_suite/fetch.py
 
@@ -21,18 +21,18 @@ CACHE = REPOSITORY / ".cache" / "transformers-suite"
 NEWEST_PINS = REPOSITORY / "requirements" / "lock.txt"
 OLDEST_PINS = Path(__file__).with_name("oldest.txt")
 
-# In a site folder, the pins that it was made of.
+# The pins from which a site folder was installed.
 PINS = "pins.txt"
 
 
 def pinned_transformers(pins: Path) -> str:
-    """The version of transformers that a file of requirements pins."""
+    """Return the version of transformers that a requirements file pins."""
     return re.findall(r"^transformers==([\w.]+)", pins.read_text(), re.MULTILINE)[0]
 
 
 OLDEST, NEWEST = pinned_transformers(OLDEST_PINS), pinned_transformers(NEWEST_PINS)
 
-# What the source distribution leaves out of its own tests/ folder. Asterisk neither generates text nor takes part in
+# Files that the source distribution leaves out of its tests/ folder. Asterisk neither generates text nor takes part in
 # transformers' exporter tests; the settings are fields that every configuration inherits.
 MISSING_MODULES = {
     "__init__.py": "",
@@ -47,15 +47,15 @@ MISSING_MODULES = {
 
 
 def run_pip(command: str, *arguments: str) -> None:
-    """Runs the pip of this interpreter; raises `CalledProcessError` if it fails, as where a hash is another."""
+    """Run this interpreter's pip; raise `CalledProcessError` if it fails, such as for a wrong hash."""
     options = ["--disable-pip-version-check", "--quiet", "--no-deps", "--require-hashes"]
     subprocess.run([sys.executable, "-m", "pip", command, *options, *arguments], check=True)
 
 
 def make_tests(release: str, work: Path) -> Path:
-    """Downloads and unpacks the tests/ folder of one release of transformers; returns where it lies under `work`."""
+    """Download and unpack the tests/ folder of one release of transformers; return its path under `work`."""
     pins = OLDEST_PINS if release == OLDEST else NEWEST_PINS
-    # pip runs the distribution's setup.py to learn of its name: with the setuptools of .venv, whose hash is known.
+    # pip runs the distribution's setup.py to read its name, with .venv's setuptools, whose hash is known.
     options = ["--no-binary", ":all:", "--no-build-isolation", "--constraint", str(pins), "--dest", str(work)]
     run_pip("download", *options, f"transformers=={release}")
     prefix = f"transformers-{release}/tests/"
@@ -72,7 +72,7 @@ def make_tests(release: str, work: Path) -> Path:
 
 
 def make_site(work: Path) -> Path:
-    """Installs the oldest release and what only it needs; returns where under `work`."""
+    """Install the oldest release and its extra dependencies; return their path under `work`."""
     site = work / "site"
     run_pip("install", "--target", str(site), "--requirement", str(OLDEST_PINS))
     shutil.rmtree(site / "bin", ignore_errors=True)
@@ -81,7 +81,7 @@ def make_site(work: Path) -> Path:
 
 
 def fetch(release: str) -> None:
-    """Completes the cache folder of one release; each folder in it appears by rename, whole or not at all."""
+    """Complete the cache folder of one release; each folder in it appears by an atomic rename."""
     folder = CACHE / release
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
