@@ -1,4 +1,4 @@
-"""Functions that take arbitrary bytes, one per reader of outside input. Each returns an answer or refuses as documented.
+"""Functions that take arbitrary bytes, one per reader of outside input. Each returns an answer or a documented error.
 
 tests/invariants/test_fuzz.py tries values of many kinds on these targets, benchmarks/fuzz.py coverage-guided bytes.
 """
