@@ -81,14 +81,14 @@ def parse_arguments(
 
 
 def check_options(arguments: Any) -> None:
-    """Raise a [`UserError`] for a value outside the limits or choices that its [`option`] declares; None passes."""
+    """Raise a [`UserError`] for a value, or a list's item, outside the [`option`]'s limits or choices; None passes."""
     for field in dataclasses.fields(arguments):
         value = getattr(arguments, field.name)
         limits = {name: field.metadata[name] for name in LIMITS if name in field.metadata}
         wanted = " and ".join(f"{LIMITS[name][0]} {limit}" for name, limit in limits.items())
-        is_right = value is None or all(LIMITS[name][1](value, limit) for name, limit in limits.items())
-        if isinstance(value, float):
-            is_right = is_right and math.isfinite(value)
+        items = value if isinstance(value, list) else [] if value is None else [value]
+        is_right = all(LIMITS[name][1](item, limit) for name, limit in limits.items() for item in items)
+        is_right &= all(math.isfinite(item) for item in items if isinstance(item, float))
         if choices := field.metadata.get("choices"):
             wanted, is_right = f"{', '.join(choices[:-1])} or {choices[-1]}", value in choices
         if not is_right:

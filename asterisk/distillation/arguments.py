@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from asterisk.core.arguments import option
+from asterisk.core.arguments import check_options, option
 from asterisk.core.errors import UserError
 from asterisk.data.arguments import CorpusArguments
 from asterisk.teachers.arguments import TeacherArguments
@@ -12,20 +12,22 @@ from asterisk.teachers.arguments import TeacherArguments
 class StudentArguments:
     """Student: its sizes and its tokenizer, or the encoder that becomes the student."""
 
-    hidden_size: int = option(256, "width of the student")
-    num_hidden_layers: int = option(2, "number of layers")
-    num_attention_heads: int = option(2, "attention heads per layer")
-    intermediate_size: int = option(512, "width of the feed-forward networks")
+    hidden_size: int = option(256, "width of the student", least=1)
+    num_hidden_layers: int = option(2, "number of layers", least=1)
+    num_attention_heads: int = option(2, "attention heads per layer", least=1)
+    intermediate_size: int = option(512, "width of the feed-forward networks", least=1)
     projection_dim: int = option(
-        256, "dimensions of the student's embedding; 0 leaves the projection out: it is then as wide as the student"
+        256,
+        "dimensions of the student's embedding; 0 leaves the projection out: it is then as wide as the student",
+        least=0,
     )
     exit_layers: list[int] = option(
         [], "depths below num_hidden_layers at which the student gets an exit: 1, 0 (the token table)"
     )
-    max_length: int = option(128, "maximum text length of the student, in tokens")
+    max_length: int = option(128, "maximum text length of the student, in tokens", least=1)
     position_encoding: str = option("learned", "learned or none")
     is_causal: bool = option(False, "let a token attend to earlier tokens only")
-    dropout: float = option(0.0, "dropout of an Asterisk, new or given by --encoder")
+    dropout: float = option(0.0, "dropout of an Asterisk, new or given by --encoder", least=0, below=1)
     tokenizer: str = option(
         "teacher",
         "teacher; extended:VOCAB_SIZE (the teacher's WordPiece plus the most frequent words it splits); "
@@ -52,70 +54,81 @@ class StudentArguments:
 class ObjectiveArguments:
     """Objectives: the losses, their weights and the labelled pairs."""
 
-    cosine_weight: float = option(1.0, "weight of 1 - cosine to the projected teacher vector (Asterisk*)")
-    mse_weight: float = option(0.0, "weight of the mean squared error to the same vector (Asterisk*, HPD)")
+    cosine_weight: float = option(1.0, "weight of 1 - cosine to the projected teacher vector (Asterisk*)", least=0)
+    mse_weight: float = option(0.0, "weight of the mean squared error to the same vector (Asterisk*, HPD)", least=0)
     more_teachers: list[str] = option(
         [],
         "further teachers, named like --teacher: the student learns the concatenated vectors (Jasper and Stella)",
     )
     teacher_weights: list[float] = option([], "weight of each teacher's vectors; none given means equal weights")
-    exit_weights: list[float] = option([], "weight of the losses at each of --exit_layers; none given means 1")
-    similarity_weight: float = option(0.0, "weight of the error in the batch's pairwise cosines (Jasper and Stella)")
-    relation_weight: float = option(
-        0.0, "weight of the divergence between the teacher's and the student's similarities in the batch (Luxical)"
+    exit_weights: list[float] = option(
+        [], "weight of the losses at each of --exit_layers; none given means 1", least=0
     )
-    simcse_weight: float = option(0.0, "weight of the contrast between two dropout masks (SimCSE, DistilFACE)")
+    similarity_weight: float = option(
+        0.0, "weight of the error in the batch's pairwise cosines (Jasper and Stella)", least=0
+    )
+    relation_weight: float = option(
+        0.0,
+        "weight of the divergence between the teacher's and the student's similarities in the batch (Luxical)",
+        least=0,
+    )
+    simcse_weight: float = option(
+        0.0, "weight of the contrast between two dropout masks (SimCSE, DistilFACE)", least=0
+    )
     pairs: list[str] = option([], "tables of labelled pairs for a contrastive loss (SimCSE)")
     pair_columns: list[str] = option(
         ["anchor", "positive"], "columns of the pairs: anchor, positive and, optionally, hard negative"
     )
-    pair_weight: float = option(1.0, "weight of the contrast between labelled pairs")
+    pair_weight: float = option(1.0, "weight of the contrast between labelled pairs", least=0)
     scored_pairs: list[str] = option(
         [],
         "tables with sentence1, sentence2 and score, whose order the student learns (CoSENT); "
         "TABLE#FIRST,SECOND,SCORE names the columns, -SCORE a column where lower means closer",
     )
-    ranking_weight: float = option(1.0, "weight of the order of the scored pairs")
-    pair_ratio: float = option(0.25, "labelled and scored pairs of a batch, as a fraction of its sentences")
+    ranking_weight: float = option(1.0, "weight of the order of the scored pairs", least=0)
+    pair_ratio: float = option(0.25, "labelled and scored pairs of a batch, as a fraction of its sentences", above=0)
     label_tasks: list[str] = option(
         [], "YAML files that name labelled tables and group their labels, for a contrast between groups (SupCon)"
     )
-    label_batch_size: int = option(192, "labelled texts per process and batch")
-    label_temperature: float = option(0.1, "temperature of the contrast between groups of labels")
+    label_batch_size: int = option(192, "labelled texts per process and batch", least=2)
+    label_temperature: float = option(0.1, "temperature of the contrast between groups of labels", above=0)
     guided_negatives: bool = option(True, "drop negatives the teacher finds closer than the positive (GISTEmbed)")
-    temperature: float = option(0.05, "temperature of the contrastive and ranking losses")
-    matryoshka_dims: list[int] = option([], "truncated sizes to train as well, in dimensions (Matryoshka)")
+    temperature: float = option(0.05, "temperature of the contrastive and ranking losses", above=0)
+    matryoshka_dims: list[int] = option([], "truncated sizes to train as well, in dimensions (Matryoshka)", least=1)
 
 
 @dataclass
 class OptimizationArguments:
     """Training: steps, optimizer, precision and measurements."""
 
-    num_epochs: float = option(1.0, "passes over the training sentences")
-    max_steps: int = option(0, "number of steps; above 0, it overrides num_epochs")
-    batch_size: int = option(256, "sentences per process and batch")
-    gradient_accumulation_steps: int = option(1, "batches per process and step")
-    learning_rate: float = option(2e-3, "peak learning rate of AdamW")
-    warmup_ratio: float = option(0.05, "fraction of the steps for warm-up")
-    weight_decay: float = option(0.01, "weight decay of AdamW, for matrices only")
+    num_epochs: float = option(1.0, "passes over the training sentences", above=0)
+    max_steps: int = option(0, "number of steps; above 0, it overrides num_epochs", least=0)
+    batch_size: int = option(256, "sentences per process and batch", least=1)
+    gradient_accumulation_steps: int = option(1, "batches per process and step", least=1)
+    learning_rate: float = option(2e-3, "peak learning rate of AdamW", above=0)
+    warmup_ratio: float = option(0.05, "fraction of the steps for warm-up", least=0, below=1)
+    weight_decay: float = option(0.01, "weight decay of AdamW, for matrices only", least=0)
     muon_factor: float = option(
         2.5,
         "Muon (Jordan 2024) trains an Asterisk's layers at this multiple of the learning rate; "
         "0 means AdamW for all weights",
+        least=0,
     )
-    max_grad_norm: float = option(1.0, "clip the gradient to this norm")
-    average_checkpoints: int = option(1, "number of last checkpoints to average at the end")
-    mixed_precision: str = option("auto", "auto (the faster of no and bf16), no, bf16 or fp16")
+    max_grad_norm: float = option(1.0, "clip the gradient to this norm", above=0)
+    average_checkpoints: int = option(1, "number of last checkpoints to average at the end", least=1)
+    mixed_precision: str = option(
+        "auto", "auto (the faster of no and bf16), no, bf16 or fp16", choices=("auto", "no", "bf16", "fp16")
+    )
     torch_compile: bool = option(False, "compile the student (on a CPU, needs g++)")
     seed: int = option(0, "seed of the initial weights and of the sentence order")
-    heldout: int = option(1000, "sentences kept out of training, to measure agreement on")
+    heldout: int = option(1000, "sentences kept out of training, to measure agreement on", least=1)
     sts_dev: list[str] = option(
         [],
         "NAME=FILE or NAME=HUB_DATASET: benchmarks to measure every eval_steps; the first selects best/; "
         "their sentences are left out of the corpus",
     )
-    eval_steps: int = option(100, "steps between measurements")
-    checkpoint_steps: int = option(500, "steps between checkpoints, for --resume")
+    eval_steps: int = option(100, "steps between measurements", least=1)
+    checkpoint_steps: int = option(500, "steps between checkpoints, for --resume", least=1)
     log_with: str = option("", "a tracker of Accelerate: tensorboard, wandb, ...")
 
 
@@ -144,7 +157,7 @@ class DistillationArguments(OutputArguments, LoopArguments, StudentArguments, Te
 
 
 def check_arguments(arguments: LoopArguments, dimensions: int, num_exits: int, has_teacher: bool) -> None:
-    """Check the ranges of the loop's arguments.
+    """Check the loop's arguments, and that they fit the student.
 
     Args:
         arguments: The arguments to check.
@@ -155,21 +168,10 @@ def check_arguments(arguments: LoopArguments, dimensions: int, num_exits: int, h
     Raises:
         UserError: An argument is out of range; the message names it and its range.
     """
-    positive = ("batch_size", "gradient_accumulation_steps", "average_checkpoints", "heldout", "eval_steps")
-    for name in (*positive, "checkpoint_steps"):
-        if getattr(arguments, name) < 1:
-            raise UserError(f"{name} must be at least 1, not {getattr(arguments, name)}.")
-    if not arguments.num_epochs > 0:
-        raise UserError(f"num_epochs must be above 0, not {arguments.num_epochs}.")
+    check_options(arguments)
     if arguments.exit_weights and len(arguments.exit_weights) != num_exits:
         raise UserError(f"exit_weights must be {num_exits} numbers, one for each exit, not {arguments.exit_weights}.")
-    if arguments.label_tasks and arguments.label_batch_size < 2:
-        raise UserError(f"label_batch_size must be at least 2, not {arguments.label_batch_size}.")
-    if arguments.muon_factor < 0:
-        raise UserError(f"muon_factor must be 0 or above, not {arguments.muon_factor}.")
-    if arguments.mixed_precision not in ("auto", "no", "bf16", "fp16"):
-        raise UserError(f"mixed_precision must be auto, no, bf16 or fp16, not {arguments.mixed_precision!r}.")
-    if wrong := [size for size in arguments.matryoshka_dims if not 0 < size < dimensions]:
+    if wrong := [size for size in arguments.matryoshka_dims if size >= dimensions]:
         raise UserError(f"matryoshka_dims must lie between 1 and {dimensions - 1}, not {wrong[0]}.")
     if not has_teacher and not arguments.simcse_weight:
         raise UserError(

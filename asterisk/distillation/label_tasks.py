@@ -144,6 +144,10 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list
             memberships += list(
                 zip(numbered, _groups_of_labels(file, source, columns[column], table.get("groups")), strict=True)
             )
+    kinds = {tuple(found) for _, found in memberships}
+    if len(kinds) < 2 and not numbers:
+        found = ", ".join(*kinds) or "no group"
+        raise UserError(f"{file}: a contrast needs texts of different groups, but all texts are in {found}.")
     names = sorted({name for _, found in memberships for name in found})
     return float(weight), names, memberships, numbers
 

@@ -18,7 +18,7 @@ from asterisk.core.files import read_json, remove_folder, writable_folder, write
 from asterisk.core.processes import report_lost_process, this_process
 from asterisk.core.run_folder import RUN_FILE, check_run_folder
 from asterisk.data.corpus import Corpus, build_corpus, corpus_options, describe_counts
-from asterisk.distillation.arguments import DistillationArguments
+from asterisk.distillation.arguments import DistillationArguments, check_arguments
 from asterisk.distillation.curves import plot_curves, read_curves
 from asterisk.distillation.encoder_student import load_encoder_student
 from asterisk.distillation.fold_projection import fold_projection
@@ -77,6 +77,11 @@ def distil(arguments: DistillationArguments) -> None:
     _check_student(arguments)
     set_seed(arguments.seed)
     encoder = load_encoder_student(arguments) if arguments.encoder else None
+    config = encoder[0].config if encoder else student_config(arguments, vocab_size=1)
+    is_folded = encoder is not None and isinstance(encoder[0], AsteriskModel) and not arguments.projection_dim
+    exits = arguments.exit_layers or getattr(config, "exit_layers", None) or []
+    dimensions = config.hidden_size if is_folded else config.embedding_size
+    check_arguments(arguments, dimensions, len(exits), has_teacher=bool(arguments.teacher))
     development, test = (
         [read_sentence_pairs(source, name, arguments) for name, source in map(_name_and_source, benchmarks)]
         for benchmarks in (arguments.sts_dev, arguments.sts_test)

@@ -1,5 +1,6 @@
 """The arguments of publish.py; this module imports nothing heavy."""
 
+import re
 from dataclasses import dataclass
 
 from asterisk.core.arguments import option
@@ -20,7 +21,7 @@ class FolderArguments:
     )
     native: bool = option(False, "write an architecture of transformers, which needs no remote code")
     layers: int = option(
-        -1, "publish the exit after so many layers; 0 writes a static model (default: the whole model)"
+        -1, "publish the exit after so many layers; 0 writes a static model (default: the whole model)", least=-1
     )
     sts: str = option(
         "",
@@ -75,5 +76,8 @@ def check_arguments(arguments: PublishArguments) -> None:
         raise UserError("There is nothing to do: give a checkpoint, --push or --dry_run.")
     if arguments.openvino and (arguments.native or arguments.layers == 0):
         raise UserError("--openvino converts the ONNX file, which --native and --layers 0 leave out.")
+    for name, values in (("license", [arguments.license]), ("language", arguments.language)):
+        if wrong := [value for value in values if not re.fullmatch(r"[\w.+-]+", value)]:
+            raise UserError(f"--{name} takes the Hub's names, such as apache-2.0 and en, not {wrong[0]!r}.")
     if arguments.push and not arguments.repo_id:
         raise UserError("--push needs a --repo_id, such as me/my-model.")

@@ -85,6 +85,8 @@ def test_batches_are_padded_and_masked(table: Path, tmp_path: Path, teacher: Sen
         ("tables: [{file: TABLE, labels: labels, groups: [good]}]", "groups must be lists of labels"),
         ("tables: [{file: TABLE, number: valence, groups: {good: 3}}]", "groups of numbers must be ranges"),
         ("tables: [{file: TABLE, number: labels}]", "instead of a number"),
+        ("tables: [{file: TABLE, number: valence, groups: {all: [0, 9]}}]", "but all texts are in all"),
+        ("tables: [{file: TABLE, number: valence, groups: {none: [8, 9]}}]", "but all texts are in no group"),
     ],
 )
 def test_wrong_task_is_refused_in_a_sentence(table: Path, tmp_path: Path, text: str, message: str) -> None:

@@ -153,6 +153,11 @@ def test_two_teachers_labels_and_exits_give_a_model_for_every_depth(
         ({"--more_teachers": "x", "--teacher_weights": 1}, "--teacher_weights must be 2 numbers above 0"),
         ({"--exit_layers": 4}, "exit_layers must lie between 0 and 1"),
         ({"--label_tasks": "nowhere.yaml"}, "There is no label task nowhere.yaml"),
+        ({"--learning_rate": -1}, "--learning_rate must be above 0, not -1.0"),
+        ({"--relation_weight": -1}, "--relation_weight must be at least 0, not -1.0"),
+        ({"--exit_layers": 0, "--exit_weights": "-1"}, "--exit_weights must be at least 0, not [-1.0]"),
+        ({"--exit_weights": 1}, "exit_weights must be 0 numbers, one for each exit, not [1.0]"),
+        ({"--matryoshka_dims": 256}, "matryoshka_dims must lie between 1 and 255, not 256"),
     ],
 )
 def test_wrong_objectives_are_refused_before_anything_is_written(
