@@ -139,6 +139,7 @@ def test_card_begins_with_the_teachers_the_labels_and_the_strongest_tasks(run: P
     text = " ".join(card.text.split())
     assert "distilled from teacher and second. Labelled texts taught it to tell" in text
     assert "to tell sentiment and emotions apart." in text
+    assert "| teachers | teacher, second |" in re.sub(" +", " ", card.text)
     assert (
         "strongest on T5 (+5.0), T4 (+4.0) and T3 (+3.0), and weakest on T0 (-10.0), T1 (+1.0) and T2 (+2.0)" in text
     )
