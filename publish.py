@@ -5,6 +5,7 @@
     python publish.py --output_dir H --repo_id me/demo --tag v1 --push
     python publish.py runs/demo/model --output_dir H --native
     python publish.py runs/demo/model --output_dir H --layers 1
+    python publish.py runs/demo/model --output_dir H --space all-MiniLM-L6-v2
     python publish.py runs/demo/model --output_dir H --openvino texts.txt
 
 The checkpoint is a folder of train_distill.py or train_head.py. The Hub folder holds the weights with their code, the
@@ -58,7 +59,8 @@ def build(arguments: PublishArguments, folder: Path) -> None:
     name, separator, source = sts.partition("=")
     if not separator or not name or not source:
         raise UserError(f"--sts takes NAME=FILE, not {sts!r}.")
-    checkpoint = load_checkpoint(Path(arguments.checkpoint), arguments.layers if arguments.layers >= 0 else None)
+    layers = arguments.layers if arguments.layers >= 0 else None
+    checkpoint = load_checkpoint(Path(arguments.checkpoint), layers, arguments.space)
     pairs = read_sentence_pairs(source, name)
     if arguments.layers == 0:
         build_static_folder(checkpoint, folder, pairs.first, arguments.location, arguments.license, arguments.language)

@@ -144,6 +144,42 @@ def with_teacher_spaces(
     return extended
 
 
+def in_teacher_space(student: AsteriskModel, name: str) -> AsteriskModel:
+    """Return an Asterisk whose embeddings lie in the space of one of the student's teachers, without exits.
+
+    The map to that space becomes the final projection, so the embedding has the teacher's dimensions.
+
+    Args:
+        student: The student.
+        name: A name of `config.teacher_spaces`, or "teacher" for the first.
+
+    Raises:
+        ValueError: The student stores no map to this space.
+    """
+    spaces = dict(student.config.teacher_spaces or ())
+    name = next(iter(spaces), name) if name == "teacher" else name
+    if name not in spaces:
+        raise ValueError(
+            f"The model stores no map to the space of {name!r}; its spaces are {', '.join(spaces) or 'none'}."
+        )
+    config = copy.deepcopy(student.config)
+    config.projection_dim, config.exit_layers, config.teacher_spaces = spaces[name], None, None
+    model = AsteriskModel(config)
+    weights = student.state_dict()
+    matrix = weights[f"teacher_map_{list(spaces).index(name)}"].T
+    own = {key: weight for key, weight in weights.items() if key in model.state_dict()}
+    if student.config.projection_dim:
+        own |= {
+            "projection.weight": matrix @ own["projection.weight"],
+            "projection.bias": matrix @ own["projection.bias"],
+        }
+    else:
+        own |= {"projection.weight": matrix, "projection.bias": torch.zeros(spaces[name])}
+    model.load_state_dict(own)
+    model.tokenizer = student.tokenizer
+    return model.eval()
+
+
 def stored_projection(student: AsteriskModel) -> np.ndarray | None:
     """Return the projection of the student's earlier training, or None if it stores none."""
     maps = [getattr(student, f"teacher_map_{index}") for index in range(len(student.config.teacher_spaces or ()))]

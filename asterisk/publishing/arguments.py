@@ -23,6 +23,7 @@ class FolderArguments:
     layers: int = option(
         -1, "publish the exit after so many layers; 0 writes a static model (default: the whole model)", least=-1
     )
+    space: str = option("", "publish a model whose embeddings lie in the space of this teacher; teacher is the first")
     sts: str = option(
         "",
         "NAME=FILE of scored sentence pairs, on which the forms are compared "
@@ -76,6 +77,8 @@ def check_arguments(arguments: PublishArguments) -> None:
         raise UserError("There is nothing to do: give a checkpoint, --push or --dry_run.")
     if arguments.openvino and (arguments.native or arguments.layers == 0):
         raise UserError("--openvino converts the ONNX file, which --native and --layers 0 leave out.")
+    if arguments.space and arguments.layers == 0:
+        raise UserError("--space needs a model with layers; --layers 0 writes a static model.")
     for name, values in (("license", [arguments.license]), ("language", arguments.language)):
         if wrong := [value for value in values if not re.fullmatch(r"[\w.+-]+", value)]:
             raise UserError(f"--{name} takes the Hub's names, such as apache-2.0 and en, not {wrong[0]!r}.")

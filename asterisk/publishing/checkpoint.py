@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
+from asterisk.distillation.projection import in_teacher_space
 from asterisk.models.checkpoints import load_asterisk, model_type
 from asterisk.models.tokenizers import portable_tokenizer
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
@@ -57,10 +58,16 @@ class Checkpoint:
             return self.model(sentence_embeddings=torch.from_numpy(embeddings)).logits.float().numpy()
 
 
-def load_checkpoint(folder: Path, layers: int | None = None) -> Checkpoint:
-    """Load the folder of a student or of a head, or the exit after so many layers as a model of its own.
+def load_checkpoint(folder: Path, layers: int | None = None, space: str = "") -> Checkpoint:
+    """Load the folder of a student or of a head.
 
-    Raises a [`UserError`] unless it holds a whole Asterisk with such an exit.
+    Args:
+        folder: The folder.
+        layers: Take the exit after so many layers as a separate model.
+        space: The name of a teacher in whose space the embeddings shall lie.
+
+    Raises:
+        UserError: The folder holds no complete Asterisk, or it has no such exit or space.
     """
     if not folder.is_dir():
         raise UserError(f"There is no checkpoint folder {folder}; give one of train_distill.py or train_head.py.")
@@ -74,6 +81,13 @@ def load_checkpoint(folder: Path, layers: int | None = None) -> Checkpoint:
             model = model.truncated(layers)
         except ValueError as error:
             raise UserError(f"--layers {layers}: {error}") from None
+    if space:
+        if has_head:
+            raise UserError("--space needs an embedding model, not a classifier.")
+        try:
+            model = in_teacher_space(model, space)
+        except ValueError as error:
+            raise UserError(f"--space: {error}") from None
     limit = tokenizer.model_max_length
     if model.config.position_encoding == "learned":
         limit = min(limit, model.config.max_position_embeddings)

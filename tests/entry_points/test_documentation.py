@@ -40,6 +40,7 @@ COMMANDS = [
 # These run in `test_commands_run`, with few texts and steps. Others need the network, a cluster or a while.
 RUNS = ("train_head.py", "embed.py", "--dry_run", "python -c", "sha256sum", "for file in", "--corpus my_texts.txt")
 NEEDS_THE_HUB = "sentence-transformers/"
+HUB_TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
 QUICK = {"train_distill.py": ["--max_steps", "2", "--batch_size", "16", "--heldout", "100"]}
 
 
@@ -100,13 +101,15 @@ def test_commands_name_flags_targets_and_extras_that_exist(page: str, line: str)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "snippet"), [pair for pair in SNIPPETS if "base_url" not in pair[1]])
-def test_snippet_runs(page: str, snippet: str, sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "runs/intents" in snippet and not (sandbox / "runs" / "intents").exists():
-        train = next(line for _, line in COMMANDS if "runs/intents" in line and "train_head.py" in line)
-        run_line(train, sandbox)
+def test_snippet_runs(
+    page: str, snippet: str, sandbox: Path, small_material: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, program in (("runs/intents", "train_head.py"), ("release/query", "publish.py")):
+        if folder in snippet and not (sandbox / folder).exists():
+            run_line(next(line for _, line in COMMANDS if folder in line and program in line), sandbox)
     monkeypatch.chdir(sandbox)
     names: dict[str, object] = {}
-    exec(snippet, names)
+    exec(snippet.replace(HUB_TEACHER, str(small_material / "teacher")), names)
     if "short" in names:
         assert names["short"].shape == (64,)  # type: ignore[attr-defined]
     if "loss" in names:

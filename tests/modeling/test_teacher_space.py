@@ -1,12 +1,13 @@
 """A student maps its embeddings to the space of its teachers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from asterisk.distillation.projection import stored_projection, with_teacher_spaces
+from asterisk.distillation.projection import in_teacher_space, stored_projection, with_teacher_spaces
 from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.models.checkpoints import save_student
 from asterisk.teachers.encoder import SentenceTransformerTeacher
@@ -34,6 +35,21 @@ def test_embeddings_lie_in_the_space_of_the_named_teacher(student: tuple[Asteris
         wanted = vectors @ part.T
         wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
         np.testing.assert_allclose(model.encode(texts, space=space), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"projection_dim": None, "exit_layers": [1]}], ids=["projected", "plain"])
+def test_model_in_a_teachers_space_needs_no_map(teacher: SentenceTransformerTeacher, changes: dict[str, Any]) -> None:
+    plain = make_model(**changes)
+    projection = np.random.default_rng(0).normal(size=(128, plain.config.embedding_size)).astype(np.float32)
+    student = with_teacher_spaces(plain, projection, SPACES)
+    tokenizer = student_tokenizer(teacher, 64)
+    for space, size in (("teacher", 48), ("large", 80)):
+        vectors = in_teacher_space(student, space).encode(["a cat", ""], tokenizer=tokenizer)
+        assert vectors.shape == (2, size)
+        wanted = student.encode(["a cat", ""], tokenizer=tokenizer, space=space)
+        np.testing.assert_allclose(vectors, wanted, atol=1e-5)
+    with pytest.raises(ValueError, match="its spaces are small, large"):
+        in_teacher_space(student, "medium")
 
 
 def test_stored_maps_give_the_projection_back(student: tuple[AsteriskModel, np.ndarray]) -> None:
