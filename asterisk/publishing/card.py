@@ -39,7 +39,9 @@ class CardContent:
 def read_card_content(checkpoint: Checkpoint, arguments: PublishArguments) -> CardContent:
     """Read the training run and the results; raise a [`UserError`] if a file is malformed or about another model."""
     default = checkpoint.folder.resolve().parent / ("report.json" if checkpoint.is_classifier else "results.json")
-    paths = [Path(name) for name in arguments.results] or ([default] if default.is_file() else [])
+    # The results beside the checkpoint are about the whole model.
+    is_whole = arguments.layers < 0 and not arguments.space
+    paths = [Path(name) for name in arguments.results] or ([default] if is_whole and default.is_file() else [])
     for path in paths:
         check_measured_model(checkpoint, path)
     return CardContent(
