@@ -70,7 +70,12 @@ def main() -> None:
 
     processes = this_process()
     arguments.device = arguments.device or str(processes.device)
-    encoder = load_encoder(arguments.model, truncate_dim=arguments.truncate_dim, **arguments.loading_options())
+    encoder = load_encoder(
+        arguments.model,
+        truncate_dim=arguments.truncate_dim,
+        layers=arguments.layers,
+        **arguments.loading_options(),
+    )
     output = Path(arguments.output_file)
     ranges = read_ranges(Path(arguments.ranges), encoder.dimension) if arguments.ranges else None
     number = write_embeddings(encoder, texts, output, processes, arguments.batch_size, arguments.dtype, ranges)

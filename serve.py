@@ -38,7 +38,7 @@ def main() -> None:
     from asterisk.models.onnx import OnnxEmbedder, onnx_file
 
     try:
-        file = onnx_file(Path(arguments.folder), arguments.form)
+        file = onnx_file(Path(arguments.folder), arguments.form, arguments.layers)
         dimensions = OnnxEmbedder(file, arguments.threads).dimensions
     except ValueError as error:
         raise UserError(str(error)) from error

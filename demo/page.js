@@ -4,6 +4,7 @@ import { AutoModel, AutoTokenizer, LogLevel, Tensor, env } from "@huggingface/tr
 
 const SHOWN = 5; // results of a search
 const PAUSE = 150; // milliseconds without typing, after which results follow
+const SIZES = [256, 128, 64]; // dimensions of the dial
 const TEMPLATES = ["{}", "This text is about {}."]; // as in asterisk/evaluation/zero_shot.py
 
 const parameters = new URLSearchParams(location.search);
@@ -20,8 +21,8 @@ function folderOf(role) {
   return new URL(`${(parameters.get(role) ?? role).replace(/\/+$/, "")}/`, location.href).href;
 }
 
-/** Load a published folder's tokenizer, model and config; `progress(bytes, total)` follows the download. */
-async function load(role, progress) {
+/** Load a folder's tokenizer, model and config, or the exit after so many layers; `progress(bytes, total)` follows. */
+async function load(role, progress, layers = null) {
   const folder = folderOf(role);
   const refused = [];
   env.remoteHost = folder;
@@ -32,7 +33,8 @@ async function load(role, progress) {
   };
   const files = new Map();
   const options = {
-    dtype: parameters.get("dtype") ?? "int8",
+    dtype: (layers === null && parameters.get("dtype")) || "int8",
+    model_file_name: layers === null ? null : `model_layers_${layers}`,
     progress_callback: ({ status, file, loaded, total }) => {
       if (status !== "progress") return;
       files.set(file, [loaded, total]);
@@ -80,6 +82,14 @@ function embedder(loaded, timed) {
 }
 
 const cosine = (a, b) => a.reduce((sum, value, index) => sum + value * b[index], 0);
+
+/** The first dimensions of a vector, of unit length again. */
+function truncated(vector, dimensions) {
+  if (dimensions >= vector.length) return vector;
+  const part = vector.slice(0, dimensions);
+  const norm = Math.sqrt(cosine(part, part));
+  return part.map((value) => value / (norm || 1));
+}
 
 function unitMean(vectors) {
   const sum = vectors[0].map((_, index) => vectors.reduce((total, vector) => total + vector[index], 0));
@@ -212,6 +222,40 @@ function timer() {
   };
 }
 
+/** Return a function from texts to embeddings by the dial: its depths are loaded when they are first chosen. */
+async function dial(loaded) {
+  const { num_hidden_layers: whole, exit_layers, projection_dim, hidden_size } = loaded.config;
+  const width = projection_dim ?? hidden_size;
+  const record = await fetch(`${folderOf("model")}dial.json`).catch(() => null);
+  const { settings } = record?.ok ? await record.json() : { settings: [] };
+  const [layers, dimensions] = [element("layers"), element("dimensions")];
+  const option = (value) => new Option(value, value);
+  layers.replaceChildren(...[whole, ...(exit_layers ?? [])].map(option));
+  dimensions.replaceChildren(...[...new Set([width, ...SIZES.filter((size) => size < width)])].map(option));
+  const embedders = new Map([[whole, embedder(loaded, timer())]]);
+  let chosen = { layers: whole, dimensions: width };
+
+  const change = async () => {
+    const wanted = { layers: Number(layers.value), dimensions: Number(dimensions.value) };
+    if (!embedders.has(wanted.layers)) {
+      element("setting").textContent = "Loading…";
+      embedders.set(wanted.layers, embedder(await load("model", () => {}, wanted.layers), timer()));
+    }
+    chosen = wanted;
+    const found = settings.find((each) => each.layers === chosen.layers && each.dimensions === chosen.dimensions);
+    const number = (value, digits) => value?.toLocaleString("en", { maximumFractionDigits: digits }) ?? "–";
+    element("setting").textContent = `${4 * chosen.dimensions} bytes a vector` + (found
+      ? `; ${number(found.megabytes, 1)} MB; ${number(found.sentences_per_second, 0)} sentences/s; sts7 ` +
+        `${number(found.sts7, 2)}; classification ${number(found.classification, 2)}; SciFact ${number(found.retrieval, 2)}`
+      : "");
+    for (const section of document.querySelectorAll("#tasks section")) section.dispatchEvent(new Event("input"));
+  };
+  element("dial").addEventListener("change", () => change().catch((error) => (element("setting").textContent = error.message)));
+  element("dial").hidden = false;
+  await change();
+  return async (text) => truncated(await embedders.get(chosen.layers)(text), chosen.dimensions);
+}
+
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 async function start() {
@@ -232,7 +276,7 @@ async function start() {
   element("facts").hidden = false;
   element("tasks").inert = false;
 
-  const embed = embedder(loaded, timer());
+  const embed = await dial(loaded);
   await follow(element("similarity"), (section) => similarity(section, embed));
   await follow(element("search"), (section) => search(section, embed));
   await follow(element("zero-shot"), (section) => zeroShot(section, embed));

@@ -35,7 +35,8 @@ def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
     models: list[ModelScores] = []
     for position, spec in enumerate([arguments.model, *arguments.baseline]):
         encoder = _load(spec, arguments, is_baseline=position > 0)
-        label = f"{spec} (truncated)" if position == 0 and arguments.truncate_dim else spec
+        truncated = arguments.truncate_dim or arguments.layers is not None
+        label = f"{spec} (truncated)" if position == 0 and truncated else spec
         if position == 0 and documents:
             label = f"{spec}, documents by {arguments.document_model}"
         encoders.append(encoder)
@@ -59,10 +60,11 @@ def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
 
 
 def _load(spec: str, arguments: EvaluationArguments, is_baseline: bool) -> TextEncoder:
-    """Load the model with all arguments, or a baseline without truncation and prompts."""
+    """Load the model with all arguments, or a baseline whole and without prompts."""
     return load_encoder(
         spec,
         truncate_dim=None if is_baseline else arguments.truncate_dim,
+        layers=None if is_baseline else arguments.layers,
         prompts=None if is_baseline else dict(parse_prompt(text) for text in arguments.prompts),
         local_files_only=bool(arguments.data_dir),
         space=None if is_baseline or not arguments.document_model else display_name(arguments.document_model),

@@ -28,7 +28,12 @@ Model = TypeVar("Model", AsteriskModel, AsteriskForSequenceClassification)
 
 
 def load_asterisk(
-    spec: str | Path, location: str | Path, kind: type[Model], new_head: bool = False, **options: Any
+    spec: str | Path,
+    location: str | Path,
+    kind: type[Model],
+    new_head: bool = False,
+    layers: int | None = None,
+    **options: Any,
 ) -> tuple[Model, PreTrainedTokenizerFast]:
     """Load a model in evaluation mode, and its tokenizer.
 
@@ -37,11 +42,12 @@ def load_asterisk(
         location: Its folder or Hub id, from [`asterisk.models.resolve.resolve_model`].
         kind: `AsteriskModel` or `AsteriskForSequenceClassification`.
         new_head: Whether the caller replaces the classification head; if so, it may be missing or of another shape.
+        layers: Return the exit after so many layers as a model of its own; by default, the whole model.
         options: Further arguments of `from_pretrained`.
 
     Raises:
         UserError: model.safetensors or the tokenizer is missing or damaged; the two do not match each other or
-            config.json; or a weight is not finite.
+            config.json; a weight is not finite; or there is no such exit.
     """
     with loading(f"The model {spec}"):
         _check_index(Path(location) / "model.safetensors.index.json")
@@ -53,14 +59,16 @@ def load_asterisk(
         backbone: AsteriskModel = model.base_model
         if backbone.tokenizer is None:
             raise ValueError(backbone.tokenizer_problem)
+        if layers is not None:
+            model = model.truncated(layers)
     return model, backbone.tokenizer
 
 
 def load_asterisk_encoder(
-    folder: Path, dtype: torch.dtype, device: str | None, space: str | None = None
+    folder: Path, dtype: torch.dtype, device: str | None, space: str | None = None, layers: int | None = None
 ) -> LoadedModel:
-    """Load an Asterisk for a [`asterisk.models.encoder.TextEncoder`]; map its vectors to the `space` of a teacher."""
-    model, _ = load_asterisk(folder, folder, AsteriskModel, dtype=dtype)
+    """Load an Asterisk or its exit for a [`asterisk.models.encoder.TextEncoder`], in the `space` of a teacher."""
+    model, _ = load_asterisk(folder, folder, AsteriskModel, layers=layers, dtype=dtype)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]
 
     def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:

@@ -21,6 +21,7 @@ def load_encoder(
     trust_remote_code: bool = False,
     local_files_only: bool = False,
     space: str | None = None,
+    layers: int | None = None,
 ) -> TextEncoder:
     """Load the encoder that `--model` names.
 
@@ -39,6 +40,7 @@ def load_encoder(
         device: A torch device; by default the best one available.
         trust_remote_code: Run the code that comes with a model.
         space: The teacher to whose space an Asterisk's embeddings are mapped.
+        layers: Use the exit of an Asterisk after so many layers; by default, the whole model.
         local_files_only: Look for a Hub id only in the cache on this machine.
 
     Raises:
@@ -52,6 +54,8 @@ def load_encoder(
         folder = Path(location).expanduser()
         if space and model_type(folder) != AsteriskConfig.model_type:
             raise UserError(f"{spec} is no Asterisk, so it stores no map to the space of {space}.")
+        if layers is not None and model_type(folder) != AsteriskConfig.model_type:
+            raise UserError(f"{spec} is no Asterisk, so it has no exit after {layers} layers.")
         if kind == "static":
             from asterisk.models.static import static_encoder, untrained_static
 
@@ -65,7 +69,7 @@ def load_encoder(
 
             model = static_encoder(load_static(location), bytes_on_disk(location))
         elif found == AsteriskConfig.model_type:
-            model = load_asterisk_encoder(folder, dtype, device, space)
+            model = load_asterisk_encoder(folder, dtype, device, space, layers)
         else:
             from asterisk.models.sentence_transformer import load_sentence_transformer, sentence_transformer_encoder
 

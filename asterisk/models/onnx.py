@@ -22,6 +22,8 @@ INPUTS = {"input_ids", "attention_mask"}
 
 # The ONNX files of a published folder, the most exact first.
 ONNX_FORMS = ("model", "model_fp16", "model_quantized", "model_int8")
+# The file of an exit, whose number is that of the layers before it.
+EXIT = "model_layers_{}_int8"
 # The files of each engine in a published folder.
 FILES = ("onnx/*.onnx", "openvino/*.xml")
 
@@ -143,10 +145,16 @@ class OnnxEmbedder:
         return (vectors * mask[..., None]).sum(axis=1) / np.maximum(lengths, 1)[:, None]
 
 
-def onnx_file(folder: Path, form: str) -> Path:
+def exit_file(layers: int) -> str:
+    """Return the name of the file of the exit after so many layers."""
+    return f"{EXIT.format(layers)}.onnx"
+
+
+def onnx_file(folder: Path, form: str = "", layers: int | None = None) -> Path:
     """Return a file of a folder that publish.py wrote, which [`OnnxEmbedder`] loads.
 
-    `form` is the file's name, with or without its ending; "" takes the most exact ONNX file.
+    `form` is the file's name, with or without its ending; "" takes the most exact ONNX file. `layers` is the depth of
+    an exit, which has one file.
 
     Raises:
         ValueError: The folder is missing, was not published, or has no such file.
@@ -156,6 +164,8 @@ def onnx_file(folder: Path, form: str) -> Path:
     forms = {file.stem: file for pattern in FILES for file in sorted(folder.glob(pattern))}
     if not forms:
         raise ValueError(f"{folder} has no ONNX files in onnx/; give a folder that publish.py made.")
+    if layers is not None and layers != _read(folder / "config.json").get("num_hidden_layers"):
+        form = EXIT.format(layers)
     name = Path(form).stem or next((known for known in ONNX_FORMS if known in forms), next(iter(forms)))
     if name not in forms:
         raise ValueError(f"{folder} has no model file {name}; it has {', '.join(forms)}.")

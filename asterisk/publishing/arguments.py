@@ -14,7 +14,7 @@ class FolderArguments:
     checkpoint: str = option("", "the model's folder; may stand first, without the flag")
     output_dir: str = option("", "the Hub folder; an earlier one is replaced", required=True)
     dtype: str = option("float32", "type of the weights: float32 or float16", choices=("float32", "float16"))
-    compact: bool = option(False, "write two ONNX files: model.onnx, stored in float16, and model_int8.onnx")
+    compact: bool = option(False, "write two ONNX files: model.onnx, stored in float16 and int8, and model_int8.onnx")
     gguf: bool = option(False, "write GGUF files for llama.cpp and Ollama, too; with --compact Q8_0 only")
     openvino: list[str] = option(
         [], "files of texts like the training's; given, openvino/ is written and quantised on them"
@@ -36,6 +36,7 @@ class CardArguments:
     """Card: the facts that the model card states."""
 
     results: list[str] = option([], "summary.json, results.json or report.json (default: those beside the checkpoint)")
+    dial: str = option("", "dial.json of benchmarks/dial.py: the scores and speeds at each depth")
     training_data: str = option("", "YAML of the texts' licences (default: licences.yaml beside the texts)")
     examples: list[str] = option([], "texts for the widget and the snippets (default: from --sts)")
     base_model: str = option("", "Hub id of the teacher, or of a head's backbone")

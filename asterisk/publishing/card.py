@@ -17,6 +17,7 @@ from asterisk.distillation.curves import plot_curves
 from asterisk.evaluation.sts import SentencePairs
 from asterisk.publishing.arguments import PublishArguments
 from asterisk.publishing.checkpoint import Checkpoint
+from asterisk.publishing.dial import dial_table, plot_dial, read_dial
 from asterisk.publishing.resources import resource
 from asterisk.publishing.result_files import Scores, read_scores
 from asterisk.publishing.training_run import NOT_STATED, TrainingRun, read_training_run
@@ -34,6 +35,8 @@ class CardContent:
 
     run: TrainingRun
     scores: list[Scores]
+    # The record of the dial, if there is one.
+    dial: dict[str, Any] | None = None
 
 
 def read_card_content(checkpoint: Checkpoint, arguments: PublishArguments) -> CardContent:
@@ -45,7 +48,9 @@ def read_card_content(checkpoint: Checkpoint, arguments: PublishArguments) -> Ca
     for path in paths:
         check_measured_model(checkpoint, path)
     return CardContent(
-        read_training_run(checkpoint.folder, arguments.training_data), [read_scores(path) for path in paths]
+        read_training_run(checkpoint.folder, arguments.training_data),
+        [read_scores(path) for path in paths],
+        read_dial(Path(arguments.dial), checkpoint.config) if arguments.dial else None,
     )
 
 
@@ -112,6 +117,8 @@ def write_card(
         recipe=recipe,
         licensed=any(source.licence != NOT_STATED for source in content.run.sources),
         scores=content.scores,
+        dial=content.dial,
+        dial_table=dial_table(content.dial) if content.dial else "",
         figures=draw_figures(checkpoint, folder / FIGURES, content),
         forms=forms_table(record),
         texts=texts,
@@ -127,15 +134,17 @@ def write_card(
 
 
 def draw_figures(checkpoint: Checkpoint, folder: Path, content: CardContent) -> list[str]:
-    """Draw the training curves and the comparison with other models, if available; return the file names."""
+    """Draw the curves, the comparison with other models and the dial, as available; return the file names."""
     compared = [scores for scores in content.scores if len(scores.models) > 1 and not checkpoint.is_classifier]
-    if not (content.run.curves or compared):
+    if not (content.run.curves or compared or content.dial):
         return []
     folder.mkdir()
     if content.run.curves:
         plot_curves(content.run.curves, folder / "curves.png")
     if compared:
         plot_scores(max(compared, key=lambda scores: len(scores.rows)), folder / "scores.png")
+    if content.dial:
+        plot_dial(content.dial, folder / "dial.png")
     return sorted(path.name for path in folder.iterdir())
 
 

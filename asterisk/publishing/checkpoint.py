@@ -1,6 +1,6 @@
 """The checkpoint to publish: an Asterisk, with or without a classification head, and its tokenizer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ class Checkpoint:
         """The maximum length in tokens, None if there is none."""
         return self.tokenizer.model_max_length if self.tokenizer.model_max_length < UNLIMITED else None
 
+    def at(self, layers: int) -> "Checkpoint":
+        """Return the exit after so many layers."""
+        return replace(self, model=self.model.truncated(layers))
+
     def output(self, texts: list[str]) -> np.ndarray:
         """Compute the reference for every published form: embeddings (texts, dimensions) or logits (texts, labels)."""
         embeddings = self.backbone.encode(texts, batch_size=BATCH, tokenizer=self.tokenizer)
@@ -75,12 +79,7 @@ def load_checkpoint(folder: Path, layers: int | None = None, space: str = "") ->
         raise UserError(f"{folder} holds a model of type {found!r}; only an Asterisk can be published.")
     has_head = "SequenceClassification" in str(read_json(folder / "config.json").get("architectures"))
     kind: Any = AsteriskForSequenceClassification if has_head else AsteriskModel
-    model, tokenizer = load_asterisk(folder, folder, kind, dtype=torch.float32)
-    if layers is not None:
-        try:
-            model = model.truncated(layers)
-        except ValueError as error:
-            raise UserError(f"--layers {layers}: {error}") from None
+    model, tokenizer = load_asterisk(folder, folder, kind, layers=layers, dtype=torch.float32)
     if space:
         if has_head:
             raise UserError("--space needs an embedding model, not a classifier.")

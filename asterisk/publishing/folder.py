@@ -25,6 +25,8 @@ from asterisk.publishing.verification import verify
 
 # The record of the verification.
 FORMS = "forms.json"
+# The record of the dial, which the demo page shows.
+DIAL = "dial.json"
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -63,6 +65,8 @@ def build_folder(
         shutil.copy(resource("LICENSE"), folder / "LICENSE")
         record = verify(checkpoint, folder, pairs, half=arguments.dtype == "float16")
         write_json(folder / FORMS, record)
+        if content.dial:
+            write_json(folder / DIAL, content.dial)
         write_card(checkpoint, folder, record, pairs, arguments, content)
         for path in folder.rglob("*"):
             if path.is_file():

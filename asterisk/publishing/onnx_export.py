@@ -1,4 +1,4 @@
-"""Export the model as ONNX files: float32, float16, int8, and int8 with an int8 token table.
+"""Export the model as ONNX files: float32, float16, int8, and int8 with an int8 token table; its exits as the last.
 
 Each file is self-contained. Inputs: `input_ids` and `attention_mask` (batch, length), int64. Outputs, all float32:
 `last_hidden_state` (batch, length, dimensions) and the unit-norm `sentence_embedding` (batch, dimensions), or `logits`
@@ -20,12 +20,15 @@ import torch
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from asterisk.core.errors import UserError
+from asterisk.models.onnx import exit_file
 from asterisk.publishing.checkpoint import Checkpoint
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 
 # Matrix products that stay in floating point: both of the first layer's attention (queries, keys and values; output)
 # and the last layer's second feed-forward product, whose inputs have the most uneven scale.
 FIRST_PRODUCTS, LAST_PRODUCTS = 2, 1
+# A single layer has four products; there the first stays.
+FIRST_OF_ONE, LAST_OF_ONE = 1, 0
 # Suffix of the products that replace Gemms; these are the products of pooled vectors.
 GEMM = "_product"
 
@@ -50,7 +53,10 @@ class _Outputs(torch.nn.Module):
 
 
 def write_onnx_files(checkpoint: Checkpoint, folder: Path, compact: bool = False) -> None:
-    """Create the folder with the four files, or with two: the full one, stored in float16, and the smallest."""
+    """Create the folder with four files and the smallest file of each exit.
+
+    A `compact` folder has two instead of four: the smallest, and the full one stored in float16 with an int8 table.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model = copy.deepcopy(checkpoint.model)
     # Eager attention needs no special case for rows without tokens; its graph is smaller.
@@ -60,15 +66,26 @@ def write_onnx_files(checkpoint: Checkpoint, folder: Path, compact: bool = False
     smallest = onnx.load(folder / QUANTIZED)
     quantize_table(smallest)
     onnx.save(smallest, folder / SMALLEST)
+    for layers in [] if checkpoint.is_classifier else model.config.exit_layers or []:
+        write_exit(model.truncated(layers), folder / exit_file(layers))
     if compact:
         full = onnx.load(folder / FULL)
+        quantize_table(full)
         store_in_half(full)
-        store_table_in_half(full)
         onnx.save(full, folder / FULL)
         (folder / QUANTIZED).unlink()
         return
     # Export in half precision instead of converting: the model pools in float32, because sums and norms overflow.
     onnx.save(export(model.half()), folder / HALF)
+
+
+def write_exit(model: AsteriskModel, file: Path) -> None:
+    """Write a model in int8 with an int8 token table."""
+    model.set_attn_implementation("eager")
+    onnx.save(export(model), file)
+    smallest = quantize_matrices(file)
+    quantize_table(smallest)
+    onnx.save(smallest, file)
 
 
 def export(model: AsteriskModel | AsteriskForSequenceClassification) -> ModelProto:
@@ -111,7 +128,8 @@ def quantize_matrices(file: Path) -> ModelProto:
 
     Weights use 7 bits, because the 16-bit sums of processors without VNNI overflow with 8. The first layer's
     attention, the last layer's second product, the projection and a classifier's head stay in floating point, because
-    quantising them would cause most of the loss. Their weights and the positions are stored in half precision.
+    quantising them would cause most of the loss; of a single layer, only the first product stays. Their weights and
+    the positions are stored in half precision.
     """
     from onnxruntime.quantization import quantize_dynamic
 
@@ -121,7 +139,8 @@ def quantize_matrices(file: Path) -> ModelProto:
     pooled = {node.input[1] for node in products if node.name.endswith(GEMM)}
     layers = [node for node in products if node.input[1] not in pooled]
     after = [node for node in products if node.input[1] in pooled]
-    exact = [*layers[:FIRST_PRODUCTS], *layers[len(layers) - LAST_PRODUCTS :], *after]
+    first, last = (FIRST_PRODUCTS, LAST_PRODUCTS) if len(layers) > 4 else (FIRST_OF_ONE, LAST_OF_ONE)
+    exact = [*layers[:first], *layers[len(layers) - last :], *after]
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         target = Path(scratch) / file.name
         quantize_dynamic(
@@ -146,19 +165,6 @@ def store_in_half(model: ModelProto) -> None:
         _store_in_half(graph, weight, f"{weight.name}_half")
         casts.append(helper.make_node("Cast", [f"{weight.name}_half"], [weight.name], to=TensorProto.FLOAT))
     _replace(graph.node, [*casts, *graph.node])
-    onnx.checker.check_model(model)
-
-
-def store_table_in_half(model: ModelProto) -> None:
-    """Store the token table in float16; only the rows that a text needs are converted."""
-    graph, lookup = model.graph, _token_lookup(model)
-    _store_in_half(graph, next(each for each in graph.initializer if each.name == lookup.input[0]), "table_half")
-    nodes = [
-        helper.make_node("Gather", ["table_half", INPUTS[0]], ["token_rows_half"]),
-        helper.make_node("Cast", ["token_rows_half"], [lookup.output[0]], to=TensorProto.FLOAT),
-    ]
-    position = list(graph.node).index(lookup)
-    _replace(graph.node, [*graph.node[:position], *nodes, *graph.node[position + 1 :]])
     onnx.checker.check_model(model)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from asterisk.core.errors import UserError
 from asterisk.evaluation.sts import SentencePairs, sts_spearman
+from asterisk.models.onnx import exit_file
 from asterisk.publishing import consumers, openvino_export
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.onnx_export import HALF, QUANTIZED, SMALLEST
@@ -37,9 +38,9 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
 
     Returns:
         The number of texts, and for each form its size in bytes, its tolerance, and its lowest and mean cosine to the
-        checkpoint; an ONNX file's lowest cosine covers both its outputs. An embedding model's form also has its
-        Spearman correlation × 100 on the benchmark. A classifier's cosine is taken over the logits of all texts
-        and is lower if their scale differs; `same_label` is the share of texts with the same best label.
+        checkpoint or its exit; an ONNX file's lowest cosine covers both its outputs. An embedding model's form also
+        has its Spearman correlation × 100 on the benchmark. A classifier's cosine is taken over the logits of all
+        texts and is lower if their scale differs; `same_label` is the share of texts with the same best label.
 
     Raises:
         UserError: A form does not load, or differs by more than its tolerance.
@@ -48,18 +49,21 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
     # Consumers disagree on texts without any token, which have no embedding.
     limited = checkpoint.max_length is not None
     texts = [text for text in texts if checkpoint.tokenizer(text, truncation=limited)["input_ids"]]
-    expected = checkpoint.output(texts)
+    exits = [] if checkpoint.is_classifier else checkpoint.config.exit_layers or []
+    of_exit = {f"onnx/{exit_file(layers)}": checkpoint.at(layers).output(texts) for layers in exits}
+    whole = checkpoint.output(texts)
     row = {text: index for index, text in enumerate(texts)}
-    outputs = {"checkpoint": expected, **outputs_of_forms(folder, texts)}
+    outputs = {"checkpoint": whole, **outputs_of_forms(folder, texts)}
     record = {}
     for name, output in outputs.items():
         if name.endswith(consumers.POOLED):
             continue
         line: dict[str, Any] = {}
+        expected = of_exit.get(name, whole)
         if name != "checkpoint":
             file = folder / (name if "/" in name else "model.safetensors")
             line["bytes"] = file.with_suffix(".bin" if file.suffix == ".xml" else file.suffix).stat().st_size
-        reduced = half or Path(name).name in (HALF, QUANTIZED, SMALLEST, openvino_export.FULL)
+        reduced = half or name in of_exit or Path(name).name in (HALF, QUANTIZED, SMALLEST, openvino_export.FULL)
         line["tolerance"] = REDUCED_TOLERANCE if reduced else FULL_TOLERANCE
         if Path(name).name == openvino_export.QUANTIZED:
             line["tolerance"] = QUANTIZED_TOLERANCE
@@ -111,4 +115,6 @@ def _scaled_cosine(output: np.ndarray, expected: np.ndarray) -> float:
 def _cosines(output: np.ndarray, expected: np.ndarray) -> np.ndarray:
     output, expected = output.astype(np.float64), expected.astype(np.float64)
     norms = np.linalg.norm(output, axis=1) * np.linalg.norm(expected, axis=1)
-    return (output * expected).sum(axis=1) / np.maximum(norms, 1e-12)
+    cosines = (output * expected).sum(axis=1) / np.maximum(norms, 1e-12)
+    # At depth 0, a text of special tokens alone has no embedding: zeros.
+    return np.where(output.any(axis=1) | expected.any(axis=1), cosines, 1)

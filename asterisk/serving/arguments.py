@@ -19,6 +19,7 @@ class ServiceArguments:
         "the file: model, model_fp16, model_quantized or model_int8 (default: the first that exists); or of OpenVINO, "
         "openvino_model or openvino_model_qint8_quantized",
     )
+    layers: int | None = option(None, "serve the exit after so many layers, in int8 (default: the whole model)")
     ranges: str = option("", "the value ranges for int8 and uint8, a file of embed.py")
     threads: int = option(0, "computing threads; 0 means all cores", least=0)
 

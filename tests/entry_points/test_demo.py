@@ -16,12 +16,14 @@ import onnxruntime
 import pytest
 from transformers import AutoTokenizer
 
+from asterisk.core.vectors import unit
 from asterisk.evaluation.zero_shot import TEMPLATES
+from asterisk.models.onnx import exit_file
 from asterisk.publishing.checkpoint import load_checkpoint
 from asterisk.publishing.onnx_export import FULL, SMALLEST, write_onnx_files
 from tests.support.chromium import Chromium
 from tests.support.paths import REPOSITORY
-from tests.support.published import head_folder
+from tests.support.published import exits_folder, head_folder
 
 # These tests start processes.
 pytestmark = pytest.mark.slow
@@ -65,6 +67,9 @@ def site(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     head = head_folder(folder)
     write_onnx_files(load_checkpoint(head), head / "onnx", compact=True)
     head.rename(folder / "dist" / "head")
+    exits = exits_folder(folder)
+    write_onnx_files(load_checkpoint(exits), exits / "onnx", compact=True)
+    exits.rename(folder / "dist" / "exits")
     return folder / "dist"
 
 
@@ -164,6 +169,30 @@ def test_head_gives_its_probabilities(browser: Chromium, server: ThreadingHTTPSe
     expected = np.exp(logits) / np.exp(logits).sum()
     found = results(browser, "head")
     np.testing.assert_allclose([found[name] for name in ("music", "weather", "other")], expected, atol=1e-3)
+
+
+def test_the_dial_changes_depth_and_dimensions(browser: Chromium, server: ThreadingHTTPServer, site: Path) -> None:
+    open_page(browser, server, model="exits", first=TEXTS[0])
+    browser.wait_for("numbers.textContent")
+    for layers, file in ((1, exit_file(1)), (0, exit_file(0)), (2, SMALLEST)):
+        browser.evaluate(f"numbers.textContent = ''; layers.value = {layers}; dimensions.value = 32")
+        browser.evaluate("document.querySelector('#dial').dispatchEvent(new Event('change'))")
+        browser.wait_for("numbers.textContent")
+        expected = outputs(site / "exits", TEXTS[:1], "sentence_embedding", file)[0]
+        numbers = json.loads(f"[{browser.evaluate('numbers.textContent')}]")
+        np.testing.assert_allclose(numbers, expected, atol=1e-3)
+
+
+def test_fewer_dimensions_are_the_first_ones(browser: Chromium, server: ThreadingHTTPServer, published: Path) -> None:
+    open_page(browser, server, dtype="fp32", first=TEXTS[0])
+    browser.wait_for("numbers.textContent")
+    browser.evaluate("numbers.textContent = ''; dimensions.value = 64")
+    browser.evaluate("document.querySelector('#dial').dispatchEvent(new Event('change'))")
+    browser.wait_for("numbers.textContent")
+    expected = unit(outputs(published, TEXTS[:1], "sentence_embedding", FULL)[:, :64])[0]
+    numbers = json.loads(f"[{browser.evaluate('numbers.textContent')}]")
+    np.testing.assert_allclose(numbers, expected, atol=1e-5)
+    assert browser.evaluate("setting.textContent") == "256 bytes a vector"
 
 
 def test_a_missing_model_gives_instructions(browser: Chromium, server: ThreadingHTTPServer) -> None:

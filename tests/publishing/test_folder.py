@@ -1,6 +1,5 @@
 """publish.py writes a folder that every consumer reads alike, or no folder."""
 
-import dataclasses
 import importlib.util
 import json
 import shutil
@@ -17,7 +16,6 @@ from transformers import AutoConfig
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
-from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs
 from asterisk.models.load import load_encoder
 from asterisk.models.onnx import onnx_file
 from asterisk.publishing.arguments import PublishArguments
@@ -26,20 +24,14 @@ from asterisk.publishing.folder import build_folder
 from asterisk.publishing.verification import verify
 from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 from tests.support.flags import SMALL_STS
-from tests.support.paths import REPOSITORY, STS_CAPTIONS
+from tests.support.paths import REPOSITORY
 from tests.support.programs import run_here
-from tests.support.published import BACKBONE_TEXTS, head_folder, python_snippets
+from tests.support.published import BACKBONE_TEXTS, few_pairs, head_folder, python_snippets
 
 # These tests start processes.
 pytestmark = pytest.mark.slow
 
 ONNX = ("model", "model_fp16", "model_int8", "model_quantized")
-
-
-def few_pairs() -> SentencePairs:
-    """Few sentence pairs, for tests that ignore the score."""
-    pairs = read_sentence_pairs(str(STS_CAPTIONS), "STS-B captions")
-    return dataclasses.replace(pairs, first=pairs.first[:40], second=pairs.second[:40], scores=pairs.scores[:40])
 
 
 def load_handler(folder: Path) -> ModuleType:

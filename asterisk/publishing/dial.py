@@ -1,0 +1,80 @@
+"""The dial on the card: what each depth and number of dimensions costs and gains, from benchmarks/dial.py."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from asterisk.core.errors import UserError
+from asterisk.core.files import read_json
+from asterisk.core.markdown import aligned_table
+from asterisk.reporting.plots import FIRST, NEUTRAL
+from modeling_asterisk import AsteriskConfig
+
+# The measures of a setting: the key in the record, the column's name and the format of its numbers.
+COLUMNS = (
+    ("layers", "layers", "d"),
+    ("dimensions", "dimensions", "d"),
+    ("sts7", "sts7", ".2f"),
+    ("classification", "classification", ".2f"),
+    ("retrieval", "SciFact", ".2f"),
+    ("sentences_per_second", "sentences/s", ",.0f"),
+    ("megabytes", "MB", ".1f"),
+    ("bytes_per_vector", "bytes a vector", ",d"),
+)
+
+
+def read_dial(path: Path, config: AsteriskConfig) -> dict[str, Any]:
+    """Read the record of a model.
+
+    Raises:
+        UserError: The file is no such record, or is about a model with other depths.
+    """
+    record = read_json(path)
+    settings = record.get("settings") if isinstance(record, dict) else None
+    if not settings or any(key not in setting for setting in settings for key, _, _ in COLUMNS):
+        raise UserError(f"{path} is no record of the dial; give dial.json of benchmarks/dial.py.")
+    found = sorted({setting["layers"] for setting in settings})
+    wanted = sorted([*(config.exit_layers or ()), config.num_hidden_layers])
+    if found != wanted:
+        raise UserError(f"{path} is about a model with the depths {found}, but this model has {wanted}.")
+    return record
+
+
+def dial_rows(record: dict[str, Any]) -> list[list[str]]:
+    """Return the head and the rows of the table."""
+    rows = [
+        ["" if setting[key] is None else format(setting[key], form) for key, _, form in COLUMNS]
+        for setting in record["settings"]
+    ]
+    return [[name for _, name, _ in COLUMNS], *rows]
+
+
+def dial_table(record: dict[str, Any]) -> str:
+    """Return the table as Markdown."""
+    return aligned_table(dial_rows(record))
+
+
+def plot_dial(record: dict[str, Any], path: Path) -> None:
+    """Draw sts7 against sentences per second: each depth with all numbers of dimensions, and other models."""
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for depth in dict.fromkeys(setting["layers"] for setting in record["settings"]):
+        points = [setting for setting in record["settings"] if setting["layers"] == depth]
+        speed, scores = points[0]["sentences_per_second"], [setting["sts7"] for setting in points]
+        axes.plot([speed] * len(points), scores, "o-", color=FIRST)
+        for setting, score in zip(points, scores, strict=True):
+            axes.annotate(f"{setting['dimensions']}", (speed, score), (7, -3), textcoords="offset points", fontsize=8)
+        label = f"{depth} {'layer' if depth == 1 else 'layers'}"
+        axes.annotate(label, (speed, max(scores)), (0, 9), textcoords="offset points", ha="center", weight="bold")
+    for peer in record["peers"]:
+        position = peer["sentences_per_second"], peer["sts7"]
+        axes.plot(*position, "s", color=NEUTRAL)
+        axes.annotate(peer["name"], position, (0, 9), textcoords="offset points", ha="center", fontsize=9)
+    axes.set(xscale="log", xlabel="sentences per second", ylabel="sts7 (Spearman × 100)")
+    axes.set_title(f"Strings to embeddings on {record['machine']}", fontsize=10, loc="left")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.margins(0.12, 0.15)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
