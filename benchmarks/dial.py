@@ -114,7 +114,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="a published folder of a model with exits")
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of the benchmark files")
     parser.add_argument("--runs_dir", type=Path, required=True, help="folder of MTEB's own result files")
-    parser.add_argument("--tasks", default=",".join(TASKS), help="the tasks")
     parser.add_argument("--sentences", type=int, default=400, help="sentences of each mix, for the speeds")
     parser.add_argument("--repetitions", type=int, default=5, help="repetitions of each speed")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads, for the speeds")
@@ -122,7 +121,7 @@ def main() -> None:
     config = read_json(options.folder / "config.json")
     depths = [config["num_hidden_layers"], *sorted(config.get("exit_layers") or (), reverse=True)]
     files = {depth: onnx_file(options.folder, WHOLE, depth) for depth in depths}
-    settings = measure(files, options.tasks, options.data_dir, options.runs_dir)
+    settings = measure(files, ",".join(TASKS), options.data_dir, options.runs_dir)
     torch.set_num_threads(options.threads)
     teacher = load_encoder(TEACHER)
     paths: dict[Any, Callable[[list[str], int], Any]] = {"teacher": teacher.encode}
