@@ -12,14 +12,12 @@ comes from the Hub. With it, data comes from local files, without the network. -
 --few_shot and --fine_tune add classification.json and .md; --report adds the folder report/.
 """
 
-from pathlib import Path
+from typing import Any
 
 from asterisk.core.arguments import parse_arguments
 from asterisk.core.errors import entry_point
 from asterisk.core.processes import require_one_process
 from asterisk.evaluation.arguments import EvaluationArguments, check_arguments
-
-TRAIN_HEAD = Path(__file__).with_name("train_head.py")
 
 
 @entry_point
@@ -30,7 +28,15 @@ def main() -> None:
     check_arguments(arguments)
     from asterisk.evaluation.run import run_evaluation  # imports torch and mteb, which --help does not need
 
-    run_evaluation(arguments, TRAIN_HEAD)
+    run_evaluation(arguments, fine_tune)
+
+
+def fine_tune(**options: Any) -> None:
+    """Train a classifier with the options of train_head.py."""
+    from asterisk.heads.arguments import TrainHeadArguments
+    from asterisk.heads.run import train_head
+
+    train_head(TrainHeadArguments(**options))
 
 
 if __name__ == "__main__":

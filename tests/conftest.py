@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,15 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 
+from asterisk.data.corpus import build_corpus
+from asterisk.teachers.embed_corpus import embed_corpus
 from asterisk.teachers.encoder import SentenceTransformerTeacher
+from asterisk.teachers.store import EmbeddingStore
 from tests.support.flags import SMALL_STS, small_run_flags
 from tests.support.made_once import made_once
 from tests.support.paths import DEMO_CORPUS, REPOSITORY, SECRETS, STS_CAPTIONS, TEACHER, RunScript
 from tests.support.programs import run_here
+from tests.support.ranks import fork_server
 from tests.support.small_teacher import write_small_teacher
 
 
@@ -47,6 +52,15 @@ def fresh_accelerator() -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_measurements() -> Iterator[None]:
+    """Measure speeds for a moment only; no test looks at how precise they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asterisk.evaluation.speed.SECONDS", 0.01)
+        patch.setattr("asterisk.evaluation.speed.REPETITIONS", 1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def teacher() -> SentenceTransformerTeacher:
     return SentenceTransformerTeacher(TEACHER, dtype="float32")
@@ -62,6 +76,20 @@ def sentences() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def store(
+    tmp_path_factory: pytest.TempPathFactory, sentences: list[str], teacher: SentenceTransformerTeacher
+) -> EmbeddingStore:
+    """Return a store of 1,500 sentences and the teacher's vectors."""
+
+    def make(folder: Path) -> None:
+        (folder / "a.txt").write_text("\n".join(sentences[::4]))
+        corpus = build_corpus([str(folder / "a.txt")], folder / "store" / "corpus")
+        embed_corpus(corpus, teacher, folder / "store")
+
+    return EmbeddingStore(made_once(tmp_path_factory, "distillation", make) / "store")
+
+
+@pytest.fixture(scope="session")
 def run_script() -> RunScript:
     """Run an entry point as a user would, from the repository's root."""
 
@@ -73,6 +101,11 @@ def run_script() -> RunScript:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def forks() -> ForkServerContext:
+    return fork_server()
 
 
 @pytest.fixture(scope="session")
@@ -91,12 +124,12 @@ def small_material(tmp_path_factory: pytest.TempPathFactory, sentences: list[str
 
 
 @pytest.fixture(scope="session")
-def small_run(tmp_path_factory: pytest.TempPathFactory, small_material: Path, run_script: RunScript) -> Path:
+def small_run(tmp_path_factory: pytest.TempPathFactory, small_material: Path) -> Path:
     """Return the folder of a whole run of train_distill.py on few sentences."""
 
     def make(folder: Path) -> None:
         flags = small_run_flags(small_material, folder / "run")
-        result = run_script("train_distill.py", *itertools.chain(*flags.items()))
+        result = run_here("train_distill.py", *itertools.chain(*flags.items()))
         assert result.returncode == 0, result.stderr
         (folder / "output.txt").write_text(result.stdout + result.stderr, encoding="utf-8")
 

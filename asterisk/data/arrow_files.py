@@ -58,7 +58,7 @@ def parquet_rows(file: str, column: str | None) -> Iterator[dict[str, Any]]:
 def arrow_rows(file: str) -> Iterator[dict[str, Any]]:
     """Yield the rows of an Arrow file that `save_to_disk` of `datasets` wrote."""
     with pa.memory_map(file) as content:
-        for batch in _open_arrow(content):
+        for batch in open_arrow(content):
             yield from batch.to_pylist()
 
 
@@ -69,7 +69,7 @@ def file_class_names(file: str, kind: str) -> dict[str, list[str]]:
             metadata = pq.read_schema(content).metadata
     else:
         with pa.memory_map(file) as content:
-            metadata = _open_arrow(content).schema.metadata
+            metadata = open_arrow(content).schema.metadata
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
@@ -108,7 +108,8 @@ def _name_classes(value: Any, classes: list[str]) -> Any:
     return value
 
 
-def _open_arrow(content: pa.NativeFile) -> Any:
+def open_arrow(content: pa.NativeFile) -> Any:
+    """Open an Arrow file or stream, the format in which `datasets` saves, as a `RecordBatchReader`."""
     try:
         return pa.ipc.open_stream(content)
     except pa.ArrowInvalid:

@@ -1,6 +1,7 @@
 """Read texts and tables from files (compressed or not), folders, glob patterns, URLs and Hub datasets."""
 
 import glob
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,6 +84,20 @@ def read_columns(
                 value = cell(row, column, file, number, line)
                 values[column].append(_number(value) if kind in DELIMITED and column in numbers else value)
     return values
+
+
+def check_texts(source: str, column: str, values: Sequence[Any]) -> None:
+    """Raise a [`UserError`] that names the first value of a column that is empty or no text."""
+    for row, value in enumerate(values):
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{place(source, row, column)} holds {short(value)} instead of text.")
+
+
+def check_numbers(source: str, column: str, values: Sequence[Any]) -> None:
+    """Raise a [`UserError`] that names the first value of a column that is no finite number."""
+    for row, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UserError(f"{place(source, row, column)} holds {short(value)} instead of a number.")
 
 
 def files_of(source: str, split: str = "train") -> list[str]:

@@ -34,7 +34,8 @@ class StudentArguments:
         "gpt2; gpt2:FOLDER; trained:VOCAB_SIZE; or a folder or Hub id with a fast tokenizer",
     )
     add_separator: bool = option(
-        False, "put the tokenizer's [CLS] before and its [SEP] after every text, as llama.cpp does for WordPiece"
+        False,
+        "surround every text with the tokenizer's CLS and SEP tokens, as llama.cpp does for WordPiece",
     )
     table: str = option(
         "teacher", "initial token table: the teacher's vectors of the token strings (teacher), or random"

@@ -24,8 +24,8 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.arguments import parse_yaml
-from asterisk.core.errors import UserError
-from asterisk.data.readers import place, read_columns, short
+from asterisk.core.errors import UserError, short
+from asterisk.data.readers import check_numbers, check_texts, read_columns
 from asterisk.distillation.batching import pair_batch
 
 TABLE_KEYS = {"file", "text", "labels", "number", "groups"}
@@ -130,12 +130,11 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list
         source, text_column = str(table.get("file")), str(table.get("text", "text"))
         column = str(table.get("labels") or table.get("number"))
         columns = read_columns(source, [text_column, column])
-        for row, text in enumerate(columns[text_column]):
-            if not isinstance(text, str) or not text.strip():
-                raise UserError(f"{place(source, row, text_column)} holds {short(text)} instead of text.")
+        check_texts(source, text_column, columns[text_column])
         numbered = [rows.setdefault(" ".join(text.split()), len(rows)) for text in columns[text_column]]
         if "number" in table:
-            values = _numbers(source, column, columns[column])
+            check_numbers(source, column, columns[column])
+            values = [float(value) for value in columns[column]]
             if "groups" in table:
                 memberships += list(zip(numbered, _groups_of_numbers(file, values, table["groups"]), strict=True))
             else:
@@ -150,13 +149,6 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list
         raise UserError(f"{file}: a contrast needs texts of different groups, but all texts are in {found}.")
     names = sorted({name for _, found in memberships for name in found})
     return float(weight), names, memberships, numbers
-
-
-def _numbers(source: str, column: str, values: Sequence[Any]) -> list[float]:
-    for row, value in enumerate(values):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"{place(source, row, column)} holds {short(value)} instead of a number.")
-    return [float(value) for value in values]
 
 
 def _groups_of_numbers(file: Path, values: Sequence[float], groups: Any) -> list[list[str]]:

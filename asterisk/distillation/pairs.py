@@ -1,6 +1,5 @@
 """Labelled and scored pairs: read from tables as texts, then looked up as rows of the corpus."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from asterisk.core.errors import UserError
 from asterisk.data.arguments import FileFormat
 from asterisk.data.corpus import Corpus
 from asterisk.data.deduplication import sentence_key
-from asterisk.data.readers import read_columns
+from asterisk.data.readers import check_numbers, check_texts, read_columns
 
 # The default columns of a table of scored pairs.
 SCORE_COLUMNS = ("sentence1", "sentence2", "score")
@@ -72,10 +71,8 @@ def read_pairs(sources: Sequence[str], columns: Sequence[str], file_format: File
     for source in sources:
         table = read_columns(source, list(columns), file_format=file_format)
         for column, gathered in zip(columns, texts, strict=True):
-            for number, text in enumerate(table[column]):
-                if not isinstance(text, str) or not text.strip():
-                    raise UserError(f"{source}: row {number} of column {column!r} holds {text!r} instead of text.")
-                gathered.append(" ".join(text.split()))
+            check_texts(source, column, table[column])
+            gathered += (" ".join(text.split()) for text in table[column])
     if not texts[0]:
         raise UserError(f"There is no pair in {', '.join(sources)}.")
     return Pairs(*(np.array(column, dtype=object) for column in texts))
@@ -103,11 +100,7 @@ def read_scored_pairs(sources: Sequence[str], file_format: FileFormat | None = N
         texts = read_pairs([source], columns[:2], file_format)
         table = read_columns(source, [score_column], numbers=[score_column], file_format=file_format)
         scores = table[score_column]
-        for number, score in enumerate(scores):
-            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
-                raise UserError(
-                    f"{source}: row {number} of column {score_column!r} holds {score!r} instead of a number."
-                )
+        check_numbers(source, score_column, scores)
         signed = np.array([sign * float(score) for score in scores], dtype=np.float32)
         parts.append((texts.anchors, texts.positives, signed, np.full(len(texts), index, dtype=np.int64)))
     return ScoredPairs(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))

@@ -4,9 +4,7 @@
 an Asterisk can be trained this way.
 """
 
-import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +19,7 @@ SETTING = "fine-tuned"
 
 
 def measure_fine_tuned(
-    name: str, spec: str, sets: Iterable[ClassificationSet], program: Path, folder: Path
+    name: str, spec: str, sets: Iterable[ClassificationSet], train_head: Callable[..., None], folder: Path
 ) -> list[ClassificationResult]:
     """Train a classifier on each set that has training texts, which can take minutes, and score it on the test texts.
 
@@ -29,7 +27,7 @@ def measure_fine_tuned(
         name: The model's name in the results.
         spec: The Asterisk to train, as `train_head.py` takes it.
         sets: The labelled sets.
-        program: The file train_head.py.
+        train_head: Trains a head; its keyword arguments are the options of train_head.py.
         folder: Receives a folder per set with the classifier and its report. An interrupted training is resumed, and
             a finished one is not repeated.
 
@@ -48,13 +46,12 @@ def measure_fine_tuned(
         ):
             with atomic_file(set_folder / f"{split}.parquet") as temporary:
                 pq.write_table(pa.table({"text": texts, "label": labels}), temporary)
-        command = [sys.executable, str(program), "--model", spec, "--mode", "full", "--resume"]
-        command += ["--train_file", str(set_folder / "train.parquet"), "--test_file", str(set_folder / "test.parquet")]
-        command += ["--text_column", "text", "--label_column", "label", "--output_dir", str(set_folder / "run")]
-        finished = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-        if finished.returncode:
-            message = " ".join(finished.stderr.split())[-400:]
-            raise UserError(f"Fine-tuning {spec} on {data.name} failed: {message}")
+        files = {f"{split}_file": str(set_folder / f"{split}.parquet") for split in ("train", "test")}
+        columns = {"text_column": "text", "label_column": "label"}
+        try:
+            train_head(model=spec, mode="full", resume=True, **files, **columns, output_dir=str(set_folder / "run"))
+        except UserError as error:
+            raise UserError(f"Fine-tuning {spec} on {data.name} failed: {error}") from error
         report = read_json(set_folder / "run" / "report.json")
         test = report["repeats"][report["saved_repeat"]]["test"]
         results.append(single_result(data, SETTING, name, test["accuracy"], test["macro_f1"]))

@@ -1,6 +1,7 @@
 """The work of evaluate_mteb.py: measure a model and its baselines, and write results after each task."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -20,8 +21,8 @@ from asterisk.models.load import is_asterisk, load_encoder
 from asterisk.reporting.names import display_name
 
 
-def run_evaluation(arguments: EvaluationArguments, train_head: Path) -> None:
-    """Measure the model, then the baselines; `train_head` is the program that `--fine_tune` starts."""
+def run_evaluation(arguments: EvaluationArguments, train_head: Callable[..., None]) -> None:
+    """Measure the model, then the baselines; `train_head` takes the options of train_head.py, for `--fine_tune`."""
     folder, data = Path(arguments.output_dir), Path(arguments.data_dir) if arguments.data_dir else None
     tasks = find_tasks(arguments.tasks, arguments.data_dir or None) if arguments.tasks else []
     groups = group_members(local=data is not None)
@@ -104,7 +105,7 @@ def _write_classification(
     encoders: list[TextEncoder],
     sets: dict[str, LocalSet],
     arguments: EvaluationArguments,
-    train_head: Path,
+    train_head: Callable[..., None],
 ) -> None:
     """Measure zero-shot, few-shot and fine-tuned classification; write classification.json and .md."""
     make_folder(folder)

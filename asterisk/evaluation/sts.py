@@ -10,7 +10,7 @@ from asterisk.core.errors import UserError, short
 from asterisk.core.markdown import aligned_table
 from asterisk.core.vectors import unit
 from asterisk.data.arguments import FileFormat
-from asterisk.data.readers import read_columns
+from asterisk.data.readers import check_numbers, read_columns
 from asterisk.evaluation.metrics.functions import spearman
 from asterisk.evaluation.speed import sentences_per_second
 from asterisk.models.encoder import Encode, TextEncoder
@@ -41,11 +41,10 @@ def read_sentence_pairs(source: str, name: str, file_format: FileFormat | None =
     first, second, scores = (columns[column] for column in names)
     if len(scores) < 2:
         raise UserError(f"{source} must hold at least two sentence pairs, not {len(scores)}.")
-    for row, (one, other, score) in enumerate(zip(first, second, scores, strict=True)):
-        if not (isinstance(one, str) and isinstance(other, str)):
-            raise UserError(f"{source}: row {row} holds {short([one, other])} instead of two sentences.")
-        if isinstance(score, bool) or not isinstance(score, (int, float)) or not np.isfinite(score):
-            raise UserError(f"{source}: row {row} of column 'score' holds {short(score)} instead of a number.")
+    for row, sides in enumerate(zip(first, second, strict=True)):
+        if not all(isinstance(side, str) for side in sides):
+            raise UserError(f"{source}: row {row} holds {short([*sides])} instead of two sentences.")
+    check_numbers(source, "score", scores)
     return SentencePairs(name, first, second, [float(score) for score in scores])
 
 

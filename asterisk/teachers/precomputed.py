@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asterisk.core.errors import UserError
+from asterisk.data.arrow_files import open_arrow
 
 # Rows read, checked and copied at once.
 ROWS_AT_A_TIME = 4_096
@@ -146,11 +147,7 @@ def _read_table(file: Path, text_column: str, column: str) -> Iterator[pa.Record
             _check_columns(file, parquet.schema_arrow, text_column, column)
             yield from parquet.iter_batches(ROWS_AT_A_TIME, columns=[text_column, column])
             return
-        source = pa.memory_map(str(file))
-        try:
-            table = pa.ipc.open_file(source).read_all()
-        except pa.ArrowInvalid:  # the stream format, in which `datasets` saves
-            table = pa.ipc.open_stream(source).read_all()
+        table = open_arrow(pa.memory_map(str(file))).read_all()
         _check_columns(file, table.schema, text_column, column)
         yield from table.select([text_column, column]).to_batches(ROWS_AT_A_TIME)
     except (OSError, pa.ArrowException) as error:

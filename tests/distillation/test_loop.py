@@ -3,9 +3,7 @@
 import copy
 import json
 import math
-import os
-import subprocess
-import sys
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from asterisk.teachers.store import EmbeddingStore
 from tests.support.loss_curve import CURVE, loss_curve
-from tests.support.paths import REPOSITORY
+from tests.support.ranks import run_ranks
 from tests.support.trainings import start, tiny_student, train_without_dropout
 
 
@@ -209,19 +207,11 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoin
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_loss_curve_of_one(store: EmbeddingStore, tmp_path: Path) -> None:
+def test_two_processes_give_the_loss_curve_of_one(
+    store: EmbeddingStore, tmp_path: Path, forks: ForkServerContext
+) -> None:
     train_without_dropout(store.folder, tmp_path / "one", batch_size=64)
-    # On CPUs Accelerate leaves the starting of processes to torchrun.
-    launch = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "tests.support.trainings"]
-    result = subprocess.run(
-        [sys.executable, "-m", *launch, str(store.folder), str(tmp_path / "two"), "32"],
-        cwd=REPOSITORY,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    run_ranks(forks, 2, train_without_dropout, store.folder, tmp_path / "two", 32)
     one, two = ([point["loss"] for point in read_curves(tmp_path / name / "curves.jsonl")] for name in ("one", "two"))
     assert len(one) == 50
     np.testing.assert_allclose(one, two, atol=1e-4)

@@ -22,7 +22,7 @@ from asterisk.models.load import load_encoder
 from asterisk.models.tokenizers import portable_tokenizer
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskConfig, AsteriskModel
-from tests.support.paths import REPOSITORY, TEACHER, RunScript
+from tests.support.paths import REPOSITORY, TEACHER
 from tests.support.programs import run_here
 
 DATA = REPOSITORY.parent / "shared" / "data" / "eval"
@@ -158,10 +158,8 @@ def test_a_mean_is_given_only_for_a_whole_group(model: Path, small_data: Path, t
     assert (about["source"], about["mteb"], about["files"]) == ("local", False, ["pairs/SNLI.test.parquet"])
 
 
-def test_command_writes_summary_and_table_beside_baselines(
-    model: Path, small_data: Path, tmp_path: Path, run_script: RunScript
-) -> None:
-    result = run_script(
+def test_command_writes_summary_and_table_beside_baselines(model: Path, small_data: Path, tmp_path: Path) -> None:
+    result = run_here(
         "evaluate_mteb.py",
         *("--model", model, "--baseline", TEACHER, "--baseline", model),
         *("--tasks", "STS13,STS16", "--truncate_dim", "8"),
@@ -179,10 +177,7 @@ def test_command_writes_summary_and_table_beside_baselines(
     assert f"{written['retention']['STS16']:.1%}" in table
 
 
-def test_command_classifies_and_reports(
-    model: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("asterisk.evaluation.speed.SECONDS", 0.1)
+def test_command_classifies_and_reports(model: Path, small_data: Path, tmp_path: Path) -> None:
     # A teacher would be timed at length; the test above has one.
     whole = shutil.copytree(model, tmp_path / "whole")
     result = run_here(

@@ -51,10 +51,11 @@ def test_unknown_flag_names_the_nearest(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["head", "evaluate", "publish", "serve"])
-def test_several_processes_are_refused_before_anything_is_written(command: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "WORLD_SIZE": "2", "RANK": "0"}
-    arguments = [sys.executable, str(REPOSITORY / COMMANDS[command]), "--config", str(REPOSITORY / "recipes" / "none")]
-    result = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
+def test_several_processes_are_refused_before_anything_is_written(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = run_here(str(REPOSITORY / COMMANDS[command]), "--config", "none", folder=tmp_path)
     assert result.returncode == 2
     assert f"error: {COMMANDS[command]} runs in one process, but 2 were started" in result.stderr
     assert not os.listdir(tmp_path)

@@ -19,7 +19,8 @@ from asterisk.teachers.store import EmbeddingStore
 from modeling_asterisk import AsteriskModel
 from tests.support.flags import SMALL_STS, small_run_flags
 from tests.support.mounting import read_only
-from tests.support.paths import REPOSITORY, TEACHER, RunScript
+from tests.support.paths import REPOSITORY, TEACHER
+from tests.support.programs import run_here
 
 Distil = Callable[[dict[str, object]], tuple[int, str]]
 
@@ -105,7 +106,7 @@ TINY |= {"--tokenizer": "trained:300", "--table": "random", "--batch_size": 8, "
 
 
 def test_two_teachers_labels_and_exits_give_a_model_for_every_depth(
-    distil: Distil, sentences: list[str], tmp_path: Path, run_script: RunScript
+    distil: Distil, sentences: list[str], tmp_path: Path
 ) -> None:
     texts = sentences[:120]
     vectors = np.random.default_rng(0).normal(size=(120, 24)).astype(np.float32)
@@ -138,11 +139,11 @@ def test_two_teachers_labels_and_exits_give_a_model_for_every_depth(
     assert further.config.exit_layers == [0]
 
     # The exit at depth 0 is published as a static model.
-    result = run_script("publish.py", tmp_path / "run" / "model", "--output_dir", tmp_path / "static", "--layers", "0")
+    result = run_here("publish.py", tmp_path / "run" / "model", "--output_dir", tmp_path / "static", "--layers", "0")
     assert result.returncode == 0, result.stderr
     static = StaticModel.from_pretrained(str(tmp_path / "static"))
     np.testing.assert_allclose(static.encode(texts), model.truncated(0).encode(texts), atol=1e-5)
-    result = run_script("publish.py", tmp_path / "run" / "model", "--output_dir", tmp_path / "none", "--layers", "5")
+    result = run_here("publish.py", tmp_path / "run" / "model", "--output_dir", tmp_path / "none", "--layers", "5")
     assert result.returncode == 2
     assert "no exit at depth 5; its depths are 0, 1" in result.stderr
 

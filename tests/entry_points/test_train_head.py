@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,23 +17,25 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, Trainer
 import train_head
 from modeling_asterisk import AsteriskForSequenceClassification
 from tests.support.labelled import topic_rows, write_table, write_tiny_asterisk
-from tests.support.paths import REPOSITORY, TEACHER, RunScript
+from tests.support.paths import REPOSITORY, TEACHER
+from tests.support.programs import run_here
 
 RELEASE = REPOSITORY / "release" / "asterisk"
 SETS = REPOSITORY.parent / "shared" / "data" / "eval" / "classification"
 
 Run = Callable[..., tuple[int, str, str]]
+Classify = Callable[[Path, list[str]], list[dict[str, float]]]
 
 pytestmark = pytest.mark.slow
 
 CLASSIFY = """
 import json, sys
 from transformers import pipeline
-found = {}
-for model, texts in json.loads(sys.argv[1]).items():
-    found[model] = pipeline("text-classification", model=model, trust_remote_code=True)(texts, top_k=None)
-print(json.dumps(found))
-assert not {"asterisk", "modeling_asterisk"} & set(sys.modules)
+for line in sys.stdin:
+    model, texts = json.loads(line)
+    found = pipeline("text-classification", model=model, trust_remote_code=True)(texts, top_k=None)
+    assert not {"asterisk", "modeling_asterisk"} & set(sys.modules)
+    print(json.dumps(found), flush=True)
 """
 
 
@@ -59,20 +61,28 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run
 
 
-def classify(texts: dict[str, list[str]], folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Return the scores by label of each model's texts; a separate process has nothing of ours but the models."""
-    command = [sys.executable, "-c", CLASSIFY, json.dumps(texts)]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
-    return {
-        model: [{each["label"]: each["score"] for each in line} for line in lines]
-        for model, lines in json.loads(result.stdout).items()
-    }
+@pytest.fixture(scope="module")
+def classify(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classify]:
+    """Gives a model's scores by label of some texts; a separate process has nothing of ours but the models."""
+    command, pipe = [sys.executable, "-c", CLASSIFY], subprocess.PIPE
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, text=True) as process:
+        given, answers = process.stdin, process.stdout
+        assert given is not None
+        assert answers is not None
+
+        def scores(model: Path, texts: list[str]) -> list[dict[str, float]]:
+            print(json.dumps([str(model), texts]), file=given, flush=True)
+            lines = json.loads(answers.readline())
+            return [{each["label"]: each["score"] for each in line} for line in lines]
+
+        yield scores
+        given.close()
 
 
-def test_command_goes_from_a_table_to_a_pipeline(model: Path, tmp_path: Path, run_script: RunScript) -> None:
+def test_command_goes_from_a_table_to_a_pipeline(model: Path, tmp_path: Path, classify: Classify) -> None:
     train, test = (write_table(tmp_path / f"{seed}.csv", topic_rows(200, seed)) for seed in (0, 1))
-    result = run_script(
+    result = run_here(
         "train_head.py",
         *("--model", model, "--train_file", train, "--test_file", test, "--output_dir", tmp_path / "out"),
         *("--text_column", "text", "--label_column", "label"),
@@ -89,7 +99,7 @@ def test_command_goes_from_a_table_to_a_pipeline(model: Path, tmp_path: Path, ru
     assert accuracy > 70  # on vectors of a backbone that has learned nothing
     assert f"{accuracy:.2f}" in result.stdout
     rows = topic_rows(200, seed=1)
-    answers = classify({"out/model": [text for text, _ in rows]}, tmp_path)["out/model"]
+    answers = classify(tmp_path / "out" / "model", [text for text, _ in rows])
     right = [
         max(answer, key=lambda label: answer[label]) == topic for answer, (_, topic) in zip(answers, rows, strict=True)
     ]
@@ -177,7 +187,9 @@ def test_labels_alone_make_a_classifier_of_unlabelled_texts(tmp_path: Path, run:
     assert (status, "labels the texts itself" in said) == (0, True)
 
 
-def test_several_labels_and_numbers_reach_the_pipeline_too(model: Path, tmp_path: Path, run: Run) -> None:
+def test_several_labels_and_numbers_reach_the_pipeline_too(
+    model: Path, tmp_path: Path, run: Run, classify: Classify
+) -> None:
     rows = topic_rows(200)
     several = write_table(tmp_path / "several.csv", [(text, f"{topic} | text") for text, topic in rows])
     numbers = write_table(tmp_path / "numbers.csv", [(text, 1.5 if topic == "food" else 4.5) for text, topic in rows])
@@ -190,12 +202,11 @@ def test_several_labels_and_numbers_reach_the_pipeline_too(model: Path, tmp_path
     assert report["with_thresholds"]["development"]["macro_f1"] >= report["repeats"][0]["development"]["macro_f1"]
     assert run({**common, "--train_file": numbers, "--output_dir": tmp_path / "numbers"})[0] == 0
     texts = ["soup salt", "goal team"]
-    answers = classify({"several/model": texts, "numbers/model": texts}, tmp_path)
-    food, sport = answers["several/model"]
+    food, sport = classify(tmp_path / "several" / "model", texts)
     # Each has its own probability; they need not sum to one.
     assert min(food["food"], food["text"], sport["sport"], sport["text"]) > 0.5
     assert max(food["sport"], sport["food"]) < 0.5
-    food, sport = answers["numbers/model"]
+    food, sport = classify(tmp_path / "numbers" / "model", texts)
     assert food["label"] == pytest.approx(1.5, abs=0.7)
     assert sport["label"] == pytest.approx(4.5, abs=0.7)
 

@@ -10,7 +10,7 @@ import pytest
 
 from asterisk.command_line import COMMANDS
 from tests.support.paths import REPOSITORY
-from tests.support.published import backbone_folder
+from tests.support.published import backbone_folder, head_folder
 
 pytestmark = pytest.mark.slow
 LEFT_OUT = {".git", ".venv", ".cache", "release", "runs", "tests", "benchmarks", "demo", "build", "__pycache__"}
@@ -68,12 +68,15 @@ def test_package_registers_the_classes(installed: Path, tmp_path: Path) -> None:
 
 
 def test_wheel_publishes_and_embeds(installed: Path, tmp_path: Path) -> None:
-    model = backbone_folder(tmp_path / "run")
-    published = run_asterisk(installed, tmp_path, "publish", model, "--output_dir", tmp_path / "hub", "--compact")
+    model, head = backbone_folder(tmp_path / "backbone"), head_folder(tmp_path / "head")
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"sentence1": "Rain falls.", "sentence2": "It rains.", "score": 5}\n' * 2)
+    flags = ("--output_dir", tmp_path / "hub", "--compact", "--sts", f"pairs={pairs}")
+    published = run_asterisk(installed, tmp_path, "publish", head, *flags)
     assert published.returncode == 0, published.stderr
     assert (tmp_path / "hub" / "README.md").is_file()
     (tmp_path / "texts.txt").write_text("A man plays the guitar.\nIt rains.\n")
     vectors = tmp_path / "vectors.npy"
-    embedded = run_asterisk(installed, tmp_path, "embed", "texts.txt", "--model", "hub", "--output_file", vectors)
+    embedded = run_asterisk(installed, tmp_path, "embed", "texts.txt", "--model", model, "--output_file", vectors)
     assert embedded.returncode == 0, embedded.stderr
     assert "2 vectors of 32 dimensions" in embedded.stdout

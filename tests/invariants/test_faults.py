@@ -9,83 +9,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 
-import asterisk.heads.run
 import publish
 import train_distill
 import train_head
-from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
-from asterisk.core.errors import UserError
+from asterisk.core.checksums import verify_checksums, write_checksums
 from asterisk.core.files import atomic_folder
-from asterisk.heads.fine_tuning import Progress
-from asterisk.heads.training import HeadTraining
 from asterisk.teachers.embed_corpus import embed_corpus
-from asterisk.teachers.shards import shard_name
+from tests.support.faults import Run, model_files, refusal
 from tests.support.flags import distillation_flags, head_flags
-from tests.support.labelled import topic_rows, write_table, write_tiny_asterisk
 from tests.support.mounting import enlarge, read_only, small_file_system
 from tests.support.paths import REPOSITORY, RunScript, soak
 from tests.support.stores import QuickTeacher, contents, quick_corpus, word_tokenizer
 
-Run = Callable[..., tuple[int, str]]
-
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "date.today", "os.path.getmtime"}
 PROGRAMS = sorted(path for pattern in ("*.py", "asterisk/**/*.py") for path in REPOSITORY.glob(pattern))
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs an entry point in this process; returns its exit status and its output on stderr."""
-
-    def run(program: ModuleType, flags: dict[str, object]) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [f"{program.__name__}.py", *map(str, itertools.chain(*flags.items()))])
-        capsys.readouterr()
-        try:
-            program.main()
-        except SystemExit as exit:
-            return int(exit.code or 0), capsys.readouterr().err
-        return 0, capsys.readouterr().err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Texts, their teacher vectors, a labelled table, and a model."""
-    folder = tmp_path_factory.mktemp("faults")
-    texts = [f"{text} {number}" for number, (text, _) in enumerate(topic_rows(300))]
-    (folder / "texts.txt").write_text("\n".join(texts))
-    (folder / "vectors.txt").write_text("\n".join(texts))
-    np.save(folder / "vectors.npy", np.random.default_rng(0).standard_normal((300, 32)).astype(np.float32))
-    write_table(folder / "labelled.csv", topic_rows(80))
-    write_tiny_asterisk(folder / "model")
-    return folder
-
-
-def model_files(folder: Path) -> dict[str, bytes]:
-    """The files of a run's model, without its card, which records durations."""
-    found = contents(folder / "model")
-    found.pop("README.md", None)
-    return found
-
-
-def refusal(call: Callable[[], Any]) -> str:
-    """The message with which a call refuses; "" if it does not."""
-    try:
-        call()
-    except UserError as error:
-        return str(error)
-    return ""
 
 
 # Kills
@@ -275,134 +220,6 @@ def test_a_read_only_folder_is_named(material: Path, tmp_path: Path, run: Run) -
 
 
 # Damage
-
-
-def damaged(content: bytes, moment: random.Random) -> bytes:
-    """The content with one byte changed, or without its end."""
-    place = moment.randrange(len(content))
-    if moment.random() < 0.5:
-        return content[:place]
-    return content[:place] + bytes([content[place] ^ moment.randint(1, 255)]) + content[place + 1 :]
-
-
-def test_damaged_token_ids_are_named_and_remade_after_deletion(tmp_path: Path) -> None:
-    store = embed_corpus(quick_corpus(tmp_path / "corpus", shards=2), QuickTeacher(), tmp_path / "store")
-    store.tokens(word_tokenizer(), 8)
-    whole = contents(tmp_path / "store")
-    (folder,) = (tmp_path / "store").glob("tokens-*")
-    moment = random.Random(0)
-    for turn in range(40):
-        file = folder / (shard_name(1) if turn % 2 else "shard-00001.sha256")
-        file.write_bytes(damaged(file.read_bytes(), moment))
-        with pytest.raises(UserError, match=rf"{folder.name}/shard-00001\.arrow is missing or damaged; delete it and"):
-            store.tokens(word_tokenizer(), 8)
-        (folder / shard_name(1)).unlink()
-        store.tokens(word_tokenizer(), 8)
-        assert contents(tmp_path / "store") == whole
-
-
-def test_a_damaged_corpus_is_refused_or_gives_its_sentences(tmp_path: Path) -> None:
-    corpus = quick_corpus(tmp_path / "corpus", shards=1, rows=200)
-    sentences = corpus.shard(0)
-    (path,) = corpus.folder.glob("*.parquet")
-    content = path.read_bytes()
-    moment = random.Random(0)
-    refused = 0
-    for _ in range(100):
-        path.write_bytes(damaged(content, moment))
-        if said := refusal(lambda: corpus.shard(0)):
-            assert f"delete {corpus.folder} and run the command again" in said
-            refused += 1
-        else:
-            assert corpus.shard(0) == sentences
-    assert refused > 50
-
-
-@pytest.mark.slow
-def test_a_damaged_checkpoint_of_a_distillation_is_named(material: Path, tmp_path: Path, run: Run) -> None:
-    flags = distillation_flags(material, tmp_path / "run")
-    assert run(train_distill, flags)[0] == 0
-    expected = model_files(tmp_path / "run")
-    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
-    moment = random.Random(0)
-    for path in sorted(checkpoint.iterdir()):
-        content = path.read_bytes()
-        path.write_bytes(damaged(content, moment))
-        status, errors = run(train_distill, flags)
-        assert status == 2, path.name
-        assert str(checkpoint / CHECKSUMS) in errors
-        assert path.name in errors
-        assert f"delete {checkpoint} and run the command again" in errors
-        path.write_bytes(content)
-    path.unlink()
-    (checkpoint / CHECKSUMS).write_text("")
-    for each in [*checkpoint.iterdir()]:
-        each.unlink()
-    checkpoint.rmdir()
-    assert run(train_distill, flags)[0] == 0
-    assert model_files(tmp_path / "run") == expected
-
-
-@pytest.mark.slow
-def test_a_damaged_checkpoint_of_a_head_is_named(
-    material: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flags = head_flags(material, tmp_path / "head", "full")
-    steps = itertools.count(1)
-
-    def stop(self: Progress, *_: Any, **__: Any) -> None:
-        if next(steps) == 8:  # in the third pass of three steps
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as stopping:
-        stopping.setattr(Progress, "on_step_end", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(train_head, flags)
-    folder = tmp_path / "head" / "training" / "repeat-0"
-    checkpoint = folder / "checkpoint-6"
-    moment = random.Random(0)
-    for path in sorted(checkpoint.iterdir()):
-        content = path.read_bytes()
-        path.write_bytes(damaged(content, moment))
-        status, errors = run(train_head, flags)
-        assert status == 2, path.name
-        assert path.name in errors
-        assert f"delete {folder} and run the command again" in errors
-        path.write_bytes(content)
-    # A run that is killed while it writes a checkpoint leaves half of one, which does not count.
-    (folder / "checkpoint-9").mkdir()
-    (folder / "checkpoint-9" / "trainer_state.json").write_text("{")
-    assert run(train_head, flags)[0] == 0
-    assert run(train_head, head_flags(material, tmp_path / "undisturbed", "full"))[0] == 0
-    assert model_files(tmp_path / "head") == model_files(tmp_path / "undisturbed")
-
-
-@pytest.mark.slow
-def test_damaged_embeddings_of_a_head_are_remade_and_a_damaged_best_model_is_named(
-    material: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flags = head_flags(material, tmp_path / "head", "frozen")
-    with monkeypatch.context() as stopping:
-        stopping.setattr(asterisk.heads.run, "decide", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            run(train_head, flags)
-    training = tmp_path / "head" / "training"
-    embeddings, moment = (training / "embeddings.npy").read_bytes(), random.Random(0)
-    (training / "embeddings.npy").write_bytes(damaged(embeddings, moment))
-    (training / "repeats.json").unlink()
-    weights = training / "best" / "model.safetensors"
-    with monkeypatch.context() as damaging:
-        best_model = HeadTraining.best_model
-
-        def damage(self: HeadTraining) -> Any:
-            assert (training / "embeddings.npy").read_bytes() == embeddings
-            weights.write_bytes(damaged(weights.read_bytes(), moment))
-            return best_model(self)
-
-        damaging.setattr(HeadTraining, "best_model", damage)
-        status, errors = run(train_head, flags)
-    assert status == 2
-    assert f"model.safetensors has changed; delete {training} and run the command again" in errors
 
 
 # Clocks

@@ -113,6 +113,7 @@ expected = model.encode(texts())
 
 def encode():
     np.testing.assert_allclose(model.encode(texts()), expected, atol=1e-5)
+    assert torch.get_num_threads() == 4
 
 processes = [multiprocessing.get_context("fork").Process(target=encode, daemon=True) for _ in range(4)]
 for process in processes:
@@ -125,7 +126,7 @@ sys.exit(str([process.exitcode for process in processes]))
 
 
 @pytest.mark.slow
-def test_four_forked_processes_get_what_the_one_gets_from_which_they_were_forked() -> None:
+def test_four_forked_processes_give_the_vectors_and_keep_the_threads_of_their_parent() -> None:
     """A web server loads the model and then forks."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     environment.pop("OMP_NUM_THREADS", None)

@@ -1,8 +1,6 @@
 """`AsteriskModel.encode` takes what people have, keeps its order, and leaves the model as it was."""
 
 import inspect
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +15,6 @@ from asterisk.distillation.student_tokenizer import student_tokenizer
 from asterisk.teachers.encoder import SentenceTransformerTeacher
 from modeling_asterisk import AsteriskModel
 from tests.support.models import make_model
-from tests.support.paths import REPOSITORY
 
 TEXTS = ["A man is playing a guitar.", "", "Rain.", "word " * 500, "A man is playing a guitar."]
 
@@ -89,24 +86,6 @@ def test_encode_leaves_mode_and_threads_as_they_were(tokenizer: PreTrainedTokeni
         model.encode(TEXTS, tokenizer=tokenizer)
     assert model.training
     assert torch.get_num_threads() == threads
-
-
-FORKED = """
-import os, torch
-from modeling_asterisk import AsteriskModel
-from tests.support.golden import RELEASE
-model = AsteriskModel.from_pretrained(RELEASE)
-torch.set_num_threads(3)
-if os.fork():
-    raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
-model.encode("a")
-os._exit(torch.get_num_threads() != 3)
-"""
-
-
-@pytest.mark.slow
-def test_encode_keeps_the_number_of_threads_of_a_forked_process() -> None:
-    assert subprocess.run([sys.executable, "-c", FORKED], cwd=REPOSITORY, timeout=300).returncode == 0
 
 
 def test_encode_takes_any_iterable_of_strings(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -21,7 +21,7 @@ from asterisk.models.write_vectors import CHUNK, write_embeddings
 from modeling_asterisk import AsteriskModel
 from tests.support.labelled import topic_rows, write_tiny_asterisk
 from tests.support.mounting import small_file_system
-from tests.support.paths import REPOSITORY, RunScript
+from tests.support.paths import REPOSITORY
 from tests.support.programs import run_here
 
 
@@ -44,15 +44,19 @@ def test_rows_are_the_models_vectors_in_the_order_of_the_texts(
     file: Path, texts: list[str], tmp_path: Path, processes: int
 ) -> None:
     folder, output = write_tiny_asterisk(tmp_path / "model"), tmp_path / "vectors.npy"
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if processes == 2 else []
-    result = subprocess.run(
-        [sys.executable, *launch, "embed.py", file, "--model", folder, "--output_file", output],
-        cwd=REPOSITORY,
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = ["embed.py", file, "--model", folder, "--output_file", output]
+    if processes == 1:
+        result = run_here(*command)
+    else:
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        result = subprocess.run(
+            [sys.executable, *launch, *command],
+            cwd=REPOSITORY,
+            env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count(f"{len(texts):,} vectors of") == 1
     vectors = np.load(output, mmap_mode="r")
@@ -129,12 +133,12 @@ def test_full_disk_is_named_and_the_older_file_stays(tmp_path: Path) -> None:
         assert [path.name for path in disk.iterdir()] == ["v.npy"]
 
 
-def test_a_table_is_read_with_the_given_separator_and_encoding(tmp_path: Path, run_script: RunScript) -> None:
+def test_a_table_is_read_with_the_given_separator_and_encoding(tmp_path: Path) -> None:
     model = write_tiny_asterisk(tmp_path / "model")
     table, output = tmp_path / "table.csv", tmp_path / "vectors.npy"
     table.write_bytes("ça^text\né^soup with salt\nè^the team\n".encode("mac_roman"))
     flags = ["--separator", "^", "--encoding", "mac_roman"]
-    result = run_script("embed.py", table, "--model", model, "--output_file", output, *flags)
+    result = run_here("embed.py", table, "--model", model, "--output_file", output, *flags)
     assert (result.returncode, result.stderr) == (0, ""), result.stderr
     expected = AsteriskModel.from_pretrained(model).encode(["soup with salt", "the team"])
     np.testing.assert_allclose(np.load(output), expected, atol=1e-5)

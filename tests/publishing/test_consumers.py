@@ -12,6 +12,7 @@ import torch
 from asterisk.models.tokenizers import save_tokenizer
 from asterisk.publishing.checkpoint import load_checkpoint
 from asterisk.publishing.native import write_native_model
+from benchmarks import consumers
 from benchmarks.consumer_snippets import (
     ENCODE,
     NATIVE,
@@ -27,7 +28,6 @@ from benchmarks.consumer_snippets import (
 )
 from benchmarks.consumers import CONSUMERS, ENVIRONMENTS, ConsumerFailure, answer, compare, real_texts
 from modeling_asterisk import AsteriskModel
-from tests.support.paths import RunScript
 from tests.support.published import BACKBONE_TEXTS
 
 # These tests start processes.
@@ -95,14 +95,17 @@ def test_every_consumer_has_its_environment_and_the_texts_vary() -> None:
     assert max(len(text.split()) for text in texts) >= 300
 
 
-def test_folders_of_another_kind_are_refused(published: Path, tmp_path: Path, run_script: RunScript) -> None:
+def test_folders_of_another_kind_are_refused(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for model, native, message in (
         (tmp_path, published, "is not a published embedding model; give a folder that publish.py wrote."),
         (published, published, "is published with remote code; give what publish.py --native wrote."),
     ):
-        result = run_script("-m", "benchmarks.consumers", "--model", model, "--native", native)
-        assert result.returncode == 2
-        assert result.stderr.strip() == f"error: {model} {message}"
+        monkeypatch.setattr(sys, "argv", ["consumers", "--model", str(model), "--native", str(native)])
+        with pytest.raises(SystemExit, match="2"):
+            consumers.main()
+        assert capsys.readouterr().err == f"error: {model} {message}\n"
 
 
 def test_every_database_of_the_page_is_a_consumer() -> None:

@@ -14,7 +14,8 @@ from asterisk.data.arguments import FileFormat
 from asterisk.data.labelled_tables import read_labelled_texts
 from asterisk.data.readers import read_columns, read_texts
 from asterisk.data.text_files import say
-from tests.support.real_files import FILES, FOLDER, PAGE, TEXTS, RealFile, files_page
+from tests.support.real_file import TEXTS, RealFile
+from tests.support.real_files import FILES, FOLDER, PAGE, files_page
 
 ALL = [file for files in FILES.values() for file in files]
 

@@ -1,6 +1,5 @@
-"""Short distillations. `python -m tests.support.trainings STORE FOLDER BATCH_SIZE` runs `train_without_dropout`."""
+"""Short distillations."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,3 @@ def train_without_dropout(store: Path, folder: Path, batch_size: int) -> None:
     fields: dict[str, Any] = {"max_steps": 50, "eval_steps": 1, "heldout": 20}
     fields["muon_factor"] = 0  # rounds to bfloat16 on some processors
     start(EmbeddingStore(store), teacher, folder, batch_size=batch_size, dropout=0.0, **fields).train()
-
-
-if __name__ == "__main__":
-    train_without_dropout(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

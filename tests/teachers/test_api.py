@@ -81,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return self.connection.shutdown(socket.SHUT_RDWR)
         if fault == "slow":
-            time.sleep(12)
+            time.sleep(5)
         count = len(request["input"])
         if self.server.limit and count > self.server.limit:
             return self._refuse(self.server.limit_status, self.server.limit_message.format(count))
@@ -159,7 +159,7 @@ def test_vectors_are_those_of_the_model_behind_the_api_whatever_goes_wrong(
     api: API, teacher: SentenceTransformerTeacher, sentences: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     texts = sentences[:5900:50]
-    remote = EmbeddingsAPITeacher("minilm", api.url, batch_size=8, timeout=10)
+    remote = EmbeddingsAPITeacher("minilm", api.url, batch_size=8, timeout=4)
     api.faults = ["429", "500", "drop", "slow", "503", "truncated", "same index", "one less", "nan"]
     api.faults += ["shuffled", "float"]
     faults = len(api.faults)

@@ -1,18 +1,14 @@
 """Embedding a corpus completes a store after any interruption and refuses whatever differs."""
 
-import multiprocessing
 import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
-from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +24,7 @@ from asterisk.teachers.remote_folder import RemoteFolder
 from asterisk.teachers.shards import shard_name
 from asterisk.teachers.store import EmbeddingStore
 from tests.support.mounting import small_file_system
-from tests.support.paths import REPOSITORY
+from tests.support.ranks import run_ranks
 from tests.support.stores import (
     InterruptedTeacher,
     QuickTeacher,
@@ -156,19 +152,6 @@ def test_interrupted_remote_store_continues(tmp_path: Path, cache: Path) -> None
         EmbeddingStore(url).check_shards()
 
 
-@pytest.fixture(scope="module")
-def forks() -> ForkServerContext:
-    """A fork server that has imported everything and has no threads, so that processes start fast."""
-    context = multiprocessing.get_context("forkserver")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", str(REPOSITORY))
-        environment.setenv("ACCELERATE_USE_CPU", "true")
-        environment.setenv("OMP_NUM_THREADS", "1")
-        context.set_forkserver_preload(["tests.support.stores", "asterisk.teachers.encoder", "accelerate"])
-        ensure_running()
-    return context
-
-
 @pytest.mark.slow
 def test_store_killed_at_any_moment_ends_up_with_the_same_bytes_and_nothing_else(
     tmp_path: Path, forks: ForkServerContext
@@ -214,37 +197,17 @@ def test_real_teacher_killed_after_a_shard_continues_to_the_same_bytes(
     assert contents(tmp_path / "store") == contents(tmp_path / "undisturbed")
 
 
-RANK = """
-import sys
-from pathlib import Path
-from tests.support.stores import embed_and_tokenize
-embed_and_tokenize(Path(sys.argv[1]), seconds=0.05, log=Path(sys.argv[1], "log"))
-"""
-
-
-def start_ranks(folder: Path, ranks: int) -> None:
-    """Run RANK as so many ranks of one run."""
-    (folder / "rank.py").write_text(RANK)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
-    subprocess.run(
-        [sys.executable, *launch, str(folder / "rank.py"), str(folder)],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": ".", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
-        check=True,
-        timeout=300,
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [0, 2], ids=["two runs", "two ranks of a run"])
 def test_two_processes_share_the_work_and_do_none_of_it_twice(
     tmp_path: Path, ranks: int, forks: ForkServerContext
 ) -> None:
     corpus = quick_corpus(tmp_path / "corpus")
+    arguments = (tmp_path, 0.05, tmp_path / "log")
     if ranks:
-        start_ranks(tmp_path, ranks)
+        run_ranks(forks, ranks, embed_and_tokenize, *arguments)
     else:
-        runs = [forks.Process(target=embed_and_tokenize, args=(tmp_path, 0.05, tmp_path / "log")) for _ in range(2)]
+        runs = [forks.Process(target=embed_and_tokenize, args=arguments) for _ in range(2)]
         for run in runs:
             run.start()
         for run in runs:
