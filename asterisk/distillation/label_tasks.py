@@ -27,6 +27,7 @@ from asterisk.core.arguments import parse_yaml
 from asterisk.core.errors import UserError, short
 from asterisk.data.readers import check_numbers, check_texts, read_columns
 from asterisk.distillation.batching import pair_batch
+from asterisk.models.passes import pad_token_ids
 
 TABLE_KEYS = {"file", "text", "labels", "number", "groups"}
 
@@ -76,10 +77,8 @@ class LabelledCorpus:
 
     def padded(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the token ids and the mask of some texts: (rows, longest), int64."""
-        selected = [torch.tensor(self.token_ids[row]) for row in rows]
-        ids = torch.nn.utils.rnn.pad_sequence(selected, batch_first=True)
-        lengths = torch.tensor([len(part) for part in selected])
-        return ids, (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+        ids, mask = map(torch.from_numpy, pad_token_ids([self.token_ids[row] for row in rows]))
+        return ids, mask
 
 
 def read_label_tasks(files: Sequence[str]) -> LabelledCorpus:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from asterisk.models.passes import pad_token_ids
 from modeling_asterisk import AsteriskForSequenceClassification
 
 
@@ -27,13 +28,8 @@ class TokenizedRows(Dataset):
 
     def __getitems__(self, rows: list[int]) -> dict[str, torch.Tensor]:
         """Return the batch of these rows; PyTorch's data loader calls this method."""
-        ids = [self.token_ids[row] for row in rows]
-        lengths = torch.tensor([len(row) for row in ids])
-        # A batch of texts without tokens still needs one position.
-        mask = torch.arange(max(1, int(lengths.max()))) < lengths[:, None]
-        input_ids = torch.zeros(mask.shape, dtype=torch.long)
-        input_ids[mask] = torch.tensor([token for row in ids for token in row])
-        return {"input_ids": input_ids, "attention_mask": mask.long(), "labels": self.labels[rows]}
+        ids, mask = map(torch.from_numpy, pad_token_ids([self.token_ids[row] for row in rows]))
+        return {"input_ids": ids, "attention_mask": mask, "labels": self.labels[rows]}
 
     def renumbered(self, kept: np.ndarray) -> "TokenizedRows":
         """Return the same texts, with each token's id replaced by its position in `kept` (ascending ids)."""

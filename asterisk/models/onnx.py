@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from asterisk.core.vectors import unit
 from asterisk.models.openvino import OpenVinoSession
-from asterisk.models.passes import CPU_PASS_TOKENS, passes_by_length
+from asterisk.models.passes import CPU_PASS_TOKENS, pad_token_ids, passes_by_length
 
 SENTENCE, TOKENS = "sentence_embedding", "last_hidden_state"
 INPUTS = {"input_ids", "attention_mask"}
@@ -132,17 +132,13 @@ class OnnxEmbedder:
         return unit(vectors)
 
     def _forward(self, token_ids: list[list[int]]) -> np.ndarray:
-        """Embed one pass, the longest text first."""
-        # Keep at least one position, since a graph may not accept an empty input.
-        lengths = np.array([len(ids) for ids in token_ids])
-        mask = np.arange(max(1, lengths[0])) < lengths[:, None]
-        padded = np.zeros(mask.shape, dtype=np.int64)
-        padded[mask] = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64)
-        inputs = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
-        vectors = self._session.run(self.output, inputs)
+        """Embed one pass."""
+        padded, mask = pad_token_ids(token_ids)
+        vectors = self._session.run(self.output, {"input_ids": padded, "attention_mask": mask})
         if self.output == SENTENCE:
             return vectors
-        return (vectors * mask[..., None]).sum(axis=1) / np.maximum(lengths, 1)[:, None]
+        weights = mask[..., None].astype(vectors.dtype)
+        return (vectors * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)
 
 
 def exit_file(layers: int) -> str:

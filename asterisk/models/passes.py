@@ -1,6 +1,9 @@
-"""Group texts of similar length into forward passes, to avoid padding."""
+"""Group texts of similar length into forward passes, to avoid padding, and pad the texts of a pass."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
 
 # Tokens per forward pass on a CPU, padding included: few enough to fit the processor's caches.
 CPU_PASS_TOKENS = 2_048
@@ -22,3 +25,16 @@ def passes_by_length(lengths: Sequence[int], budget: int, most: int | None = Non
             size = min(size, most)
         yield order[start : start + size]
         start += size
+
+
+def pad_token_ids(token_ids: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pad texts to the longest, and to one position at least.
+
+    Returns:
+        Token ids and attention mask, both (texts, length), int64.
+    """
+    lengths = np.array([len(ids) for ids in token_ids])
+    mask = np.arange(max(1, lengths.max())) < lengths[:, None]
+    padded = np.full(mask.shape, pad_id, dtype=np.int64)
+    padded[mask] = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64)
+    return padded, mask.astype(np.int64)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from asterisk.core.errors import UserError
-from asterisk.models.passes import CPU_PASS_TOKENS, passes_by_length
+from asterisk.models.passes import CPU_PASS_TOKENS, pad_token_ids, passes_by_length
 from asterisk.models.precision import dtype_name, resolve_dtype
 from asterisk.models.resolve import loading, resolve_model, weights_hash
 from asterisk.models.sentence_transformer import load_sentence_transformer
@@ -73,19 +73,11 @@ class SentenceTransformerTeacher:
         budget = CPU_PASS_TOKENS if self.model.device.type == "cpu" else GPU_PASS_TOKENS
         vectors = np.empty((len(token_ids), self.dimension), dtype=np.float32)
         for rows in passes_by_length([len(ids) for ids in token_ids], budget):
-            lengths = torch.tensor([len(token_ids[row]) for row in rows])
-            longest = max(1, int(lengths[0]))
-            input_ids = torch.full((len(rows), longest), self.tokenizer.pad_token_id or 0)
-            for index, row in enumerate(rows):
-                input_ids[index, : len(token_ids[row])] = torch.tensor(token_ids[row])
-            attention_mask = (torch.arange(longest) < lengths[:, None]).long()
-            vectors[rows] = self._forward({"input_ids": input_ids, "attention_mask": attention_mask})
+            padded = pad_token_ids([token_ids[row] for row in rows], self.tokenizer.pad_token_id or 0)
+            ids, mask = (torch.from_numpy(array).to(self.model.device) for array in padded)
+            output = self.model({"input_ids": ids, "attention_mask": mask})["sentence_embedding"].float()
+            vectors[rows] = torch.nn.functional.normalize(output, dim=-1).cpu().numpy()
         return vectors
-
-    def _forward(self, features: dict[str, torch.Tensor]) -> np.ndarray:
-        features = {name: tensor.to(self.model.device) for name, tensor in features.items()}
-        output = self.model(features)["sentence_embedding"].float()
-        return torch.nn.functional.normalize(output, dim=-1).cpu().numpy()
 
 
 def _check_folder(folder: Path) -> None:

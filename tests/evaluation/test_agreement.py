@@ -5,20 +5,13 @@ import pytest
 from scipy.stats import ortho_group
 
 from asterisk.core.errors import UserError
-from asterisk.core.vectors import unit
 from asterisk.evaluation.agreement import Agreement, compare_vectors
 from asterisk.teachers.encoder import SentenceTransformerTeacher
-from asterisk.teachers.store import EmbeddingStore
 
 
 @pytest.fixture(scope="module")
-def rows(store: EmbeddingStore) -> np.ndarray:
-    return np.linspace(0, len(store) - 1, 1_000).astype(int)
-
-
-@pytest.fixture(scope="module")
-def texts(store: EmbeddingStore, rows: np.ndarray) -> list[str]:
-    return store.texts(rows)
+def texts(sentences: list[str]) -> list[str]:
+    return sentences[::6]
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +21,8 @@ def token_ids(texts: list[str], teacher: SentenceTransformerTeacher) -> list[lis
 
 
 @pytest.fixture(scope="module")
-def vectors(store: EmbeddingStore, rows: np.ndarray) -> np.ndarray:
-    return unit(store.embeddings(rows).astype(np.float32))
+def vectors(texts: list[str], teacher: SentenceTransformerTeacher) -> np.ndarray:
+    return teacher.encode(texts)[0]
 
 
 @pytest.fixture(scope="module")

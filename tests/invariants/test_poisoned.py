@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import soak
 from tests.support.poisoned import CASES, MODEL_READERS, Case, refuse
 
 # `python -m benchmarks.artefacts` records what each takes.
@@ -14,22 +13,8 @@ MOST_SECONDS, MOST_MB = 5.0, 400.0
 KINDS = {"ValueError", "OSError", "RuntimeError", "SafetensorError", "RecursionError", "Exception", "UserError"}
 
 
-# All commands load a model through one function. So `make test` tries each model on AutoModel and on one command, and
-# some models on the other commands; `make soak` tries all.
-OTHER_COMMANDS = {"publish.py", "evaluate_mteb.py --model", "train_distill.py --encoder"}
-ON_ALL_COMMANDS = {
-    *("a weight too few", "an infinite weight", "a pickle instead of safetensors", "a table of 10^14 numbers"),
-    *("a configuration nested 10^5 deep", "a tokenizer that was cut off", "a head that is not there"),
-}
-
-
-def parameter(case: Case) -> object:
-    is_repeated = case.reader in OTHER_COMMANDS and case.name not in ON_ALL_COMMANDS
-    return pytest.param(case, marks=soak if is_repeated else (), id=str(case))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("case", map(parameter, CASES))
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_poisoned_artefact_is_refused(case: Case, tmp_path: Path) -> None:
     refusal = refuse(case, tmp_path)
     assert refusal is not None, "It was taken."

@@ -1,5 +1,6 @@
 """Malicious artefacts: how each is made, and the sentence with which a command refuses it."""
 
+import importlib
 import os
 import pickle
 import resource
@@ -177,6 +178,9 @@ def refuse(case: Case, work: Path) -> Refusal | None:
     else:
         artefact.mkdir()
     case.make(artefact)
+    # The forked process shares these with all cases.
+    for room in ("distillation", "evaluation", "heads"):
+        importlib.import_module(f"asterisk.{room}.run")
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
