@@ -44,7 +44,7 @@ def test_rows_are_the_models_vectors_in_the_order_of_the_texts(
     file: Path, texts: list[str], tmp_path: Path, processes: int
 ) -> None:
     folder, output = write_tiny_asterisk(tmp_path / "model"), tmp_path / "vectors.npy"
-    command = ["embed.py", file, "--model", folder, "--output_file", output]
+    command = ["embed.py", str(file), "--model", str(folder), "--output_file", str(output)]
     if processes == 1:
         result = run_here(*command)
     else:

@@ -41,7 +41,7 @@ def test_texts_of_very_different_lengths_do_not_share_a_batch(teacher: SentenceT
 @pytest.mark.slow
 def test_bfloat16_vectors_point_the_same_way(teacher: SentenceTransformerTeacher, sentences: list[str]) -> None:
     halved = SentenceTransformerTeacher(teacher.name, dtype="bfloat16")
-    cosines = (halved.encode(sentences[::50])[0] * teacher.encode(sentences[::50])[0]).sum(axis=1)
+    cosines = (halved.encode(sentences[::200])[0] * teacher.encode(sentences[::200])[0]).sum(axis=1)
     assert cosines.min() > 0.999
 
 
