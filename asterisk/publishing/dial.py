@@ -1,6 +1,7 @@
 """The dial on the card: what each depth and number of dimensions costs and gains, from benchmarks/dial.py."""
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -56,25 +57,28 @@ def dial_table(record: dict[str, Any]) -> str:
 
 
 def plot_dial(record: dict[str, Any], path: Path) -> None:
-    """Draw sts7 against sentences per second: each depth with all numbers of dimensions, and other models."""
+    """Draw sts7 against sentences per second: a line through all depths for each number of dimensions, and peers."""
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     axes = figure.subplots()
-    for depth in dict.fromkeys(setting["layers"] for setting in record["settings"]):
-        points = [setting for setting in record["settings"] if setting["layers"] == depth]
-        speed, scores = points[0]["sentences_per_second"], [setting["sts7"] for setting in points]
-        axes.plot([speed] * len(points), scores, "o-", color=FIRST)
-        for setting, score in zip(points, scores, strict=True):
-            axes.annotate(f"{setting['dimensions']}", (speed, score), (7, -3), textcoords="offset points", fontsize=8)
-        label = f"{depth} {'layer' if depth == 1 else 'layers'}"
-        axes.annotate(label, (speed, max(scores)), (0, 9), textcoords="offset points", ha="center", weight="bold")
+    settings = record["settings"]
+    for index, size in enumerate(dict.fromkeys(setting["dimensions"] for setting in settings)):
+        points = [setting for setting in settings if setting["dimensions"] == size]
+        speeds, scores = ([point[key] for point in points] for key in ("sentences_per_second", "sts7"))
+        axes.plot(speeds, scores, "o-", color=FIRST, alpha=0.75**index, label=f"{size} dimensions")
+        for point in points if index == 0 else ():
+            label = f"{point['layers']} {'layer' if point['layers'] == 1 else 'layers'}"
+            position = point["sentences_per_second"], point["sts7"]
+            axes.annotate(label, position, (0, 9), textcoords="offset points", ha="center", weight="bold")
     for peer in record["peers"]:
         position = peer["sentences_per_second"], peer["sts7"]
         axes.plot(*position, "s", color=NEUTRAL)
-        axes.annotate(peer["name"], position, (0, 9), textcoords="offset points", ha="center", fontsize=9)
+        name = fill(peer["name"], 20)
+        axes.annotate(name, position, (0, -9), textcoords="offset points", ha="center", va="top", fontsize=9)
+    axes.legend(loc="lower left", frameon=False)
     axes.set(xscale="log", xlabel="sentences per second", ylabel="sts7 (Spearman × 100)")
     axes.set_title(f"Strings to embeddings on {record['machine']}", fontsize=10, loc="left")
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.margins(0.12, 0.15)
+    axes.margins(0.15, 0.2)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
