@@ -36,7 +36,7 @@ from modeling_asterisk import AsteriskModel
 
 DIMENSIONS = (256, 128, 64)
 RETRIEVAL = "SciFact"
-TASKS = ("sts7", *(name for name in FAITHFUL if name != "ImdbClassification"), RETRIEVAL)
+TASKS = ("sts7", *FAITHFUL, RETRIEVAL)
 # The form of the whole model; exits have one form.
 WHOLE = "model_int8"
 BATCH_SIZE = 64
