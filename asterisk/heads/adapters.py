@@ -11,8 +11,8 @@ from asterisk.core.files import atomic_folder, read_json, write_json
 from asterisk.models.resolve import resolve_model
 from modeling_asterisk import AsteriskForSequenceClassification
 
-# The matrices of every layer, and the projection. LoRA on the token table would be slow.
-LORA_TARGETS = ("qkv_proj", "o_proj", "up_proj", "down_proj", "projection")
+# The matrices of every layer, and the projection if there is one. LoRA on the token table would be slow.
+LORA_TARGETS = ("asterisk.layers.", "asterisk.projection")
 HEAD = "classifier"
 
 ADAPTERS = "adapters"
@@ -50,7 +50,11 @@ def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Mod
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=0.05,
-        target_modules=[*LORA_TARGETS],
+        target_modules=[
+            name
+            for name, module in model.named_modules()
+            if name.startswith(LORA_TARGETS) and isinstance(module, nn.Linear)
+        ],
         modules_to_save=[HEAD],
     )
     with warnings.catch_warnings():

@@ -4,6 +4,7 @@ import csv
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -22,8 +23,8 @@ OTHER_WORDS = ["the", "a", "with", "and", "of"]
 MAX_LENGTH = 16
 
 
-def write_tiny_asterisk(folder: Path) -> Path:
-    """Saves the model; gives its folder."""
+def write_tiny_asterisk(folder: Path, **changes: Any) -> Path:
+    """Save the model, with changes of its configuration; return its folder."""
     words = ["[PAD]", "[UNK]", *TOPICS["food"], *TOPICS["sport"], *OTHER_WORDS]
     backend = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, "[UNK]"))
     backend.pre_tokenizer = Whitespace()
@@ -31,15 +32,9 @@ def write_tiny_asterisk(folder: Path) -> Path:
         tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", model_max_length=MAX_LENGTH
     )
     torch.manual_seed(0)
-    config = AsteriskConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        intermediate_size=16,
-        projection_dim=16,
-        classifier_hidden_size=16,
-        max_position_embeddings=MAX_LENGTH,
-        pad_token_id=0,
-    )
+    settings: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "projection_dim": 16, **changes}
+    settings |= {"classifier_hidden_size": 16, "max_position_embeddings": MAX_LENGTH, "pad_token_id": 0}
+    config = AsteriskConfig(vocab_size=len(words), **settings)
     save_student(AsteriskModel(config), tokenizer, folder)
     return folder
 
