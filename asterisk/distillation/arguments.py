@@ -117,6 +117,13 @@ class OptimizationArguments:
     )
     max_grad_norm: float = option(1.0, "clip the gradient to this norm", above=0)
     average_checkpoints: int = option(1, "number of last checkpoints to average at the end", least=1)
+    start_weight: float = option(
+        0.0,
+        "weight of an Asterisk's weights before training in the mean with those after it (WiSE-FT); "
+        "0 keeps the trained ones",
+        least=0,
+        below=1,
+    )
     mixed_precision: str = option(
         "auto", "auto (the faster of no and bf16), no, bf16 or fp16", choices=("auto", "no", "bf16", "fp16")
     )

@@ -36,7 +36,7 @@ from asterisk.distillation.pairs import (
 )
 from asterisk.distillation.projection import with_teacher_spaces
 from asterisk.distillation.report import report_results
-from asterisk.distillation.student import new_student, student_config, views_are_equal, with_exits
+from asterisk.distillation.student import average_with_start, new_student, student_config, views_are_equal, with_exits
 from asterisk.distillation.student_tokenizer import NO_TOKENIZER, add_separator, student_tokenizer
 from asterisk.evaluation.sts import SentencePairs, read_sentence_pairs, sts_spearman
 from asterisk.models.checkpoints import save_student
@@ -113,12 +113,13 @@ def distil(arguments: DistillationArguments) -> None:
 
     # The student and its token ids.
     set_seed(arguments.seed)
-    new_exits = bool(arguments.exit_layers)
+    new_exits, start = bool(arguments.exit_layers), {}
     if encoder is not None:
         student = encoder[0]
         if isinstance(student, AsteriskModel):
             if student.config.projection_dim and not arguments.projection_dim:
                 student = fold_projection(student, student.encode(corpus.shard(0)[:FOLDING_TEXTS]))
+            start = {name: weight.clone() for name, weight in student.state_dict().items()}
             new_exits = new_exits and list(student.config.exit_layers or ()) != arguments.exit_layers
             student = with_exits(student, arguments.exit_layers)
     else:
@@ -188,6 +189,8 @@ def distil(arguments: DistillationArguments) -> None:
         # The plot is written last, so where it exists, the model is complete.
         if trained or not (plot.exists() and (folder / "model").exists()):
             plot.unlink(missing_ok=True)
+            if arguments.start_weight:
+                average_with_start(distillation.student, start, arguments.start_weight)
             save(distillation.student, "model")
             (folder / "results.json").unlink(missing_ok=True)
             remove_folder(folder / "report")
@@ -248,6 +251,8 @@ def _check_student(arguments: DistillationArguments) -> None:
     weights, count = arguments.teacher_weights, 1 + len(arguments.more_teachers)
     if weights and (len(weights) != count or min(weights) <= 0):
         raise UserError(f"--teacher_weights must be {count} numbers above 0, one for each teacher, not {weights}.")
+    if arguments.start_weight and not arguments.encoder:
+        raise UserError("--start_weight needs an --encoder, an Asterisk, to start from.")
     if not arguments.teacher and not (arguments.encoder and arguments.simcse_weight):
         raise UserError(
             "--teacher is missing; without one, give an --encoder to train on by contrast alone (--simcse_weight 1), "

@@ -1,11 +1,12 @@
 """A new student: its sizes, its tokenizer and its initial token table."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
@@ -158,3 +159,20 @@ def _principal_components(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """The first principal components of the rows: (rows, at most `dimensions`), float32."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     return (centred @ principal_directions(centred.T @ centred, dimensions)).astype(np.float32)
+
+
+@torch.no_grad()
+def average_with_start(student: nn.Module, start: Mapping[str, torch.Tensor], weight: float) -> None:
+    """Average a trained student with its weights before training, in place: WiSE-FT (arXiv 2109.01903).
+
+    The average keeps more of what the model knew about texts unlike those of the last training. Exits that the
+    training added stay as they are.
+
+    Args:
+        student: The trained student.
+        start: The weights before training, by name.
+        weight: The weight of the start, from 0 to 1.
+    """
+    for name, trained in student.state_dict().items():
+        if name in start and trained.is_floating_point():
+            trained.lerp_(start[name].to(trained), weight)

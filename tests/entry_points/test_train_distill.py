@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from model2vec import StaticModel
 
 import train_distill
@@ -133,10 +134,13 @@ def test_two_teachers_labels_and_exits_give_a_model_for_every_depth(
     # The same command with one teacher and other weights goes on from it.
     flags = {"--encoder": tmp_path / "run" / "model", "--corpus": tmp_path / "texts.txt", "--teacher": TEACHER}
     flags |= {"--batch_size": 8, "--heldout": 8, "--max_steps": 2, "--exclude": "none"}
-    status, errors = distil({**flags, "--output_dir": tmp_path / "further"})
+    status, errors = distil({**flags, "--start_weight": 0.999, "--output_dir": tmp_path / "further"})
     assert status == 0, errors
     further = AsteriskModel.from_pretrained(tmp_path / "further" / "model")
     assert further.config.exit_layers == [0]
+    # Nearly the whole weight is the start's.
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(dict(further.named_parameters())[name], weight, atol=1e-4, rtol=1e-3)
 
     # The exit at depth 0 is published as a static model.
     result = run_here("publish.py", tmp_path / "run" / "model", "--output_dir", tmp_path / "static", "--layers", "0")
@@ -154,6 +158,7 @@ def test_two_teachers_labels_and_exits_give_a_model_for_every_depth(
         ({"--more_teachers": "x", "--teacher_weights": 1}, "--teacher_weights must be 2 numbers above 0"),
         ({"--exit_layers": 4}, "exit_layers must lie between 0 and 1"),
         ({"--label_tasks": "nowhere.yaml"}, "There is no label task nowhere.yaml"),
+        ({"--start_weight": 0.3}, "--start_weight needs an --encoder"),
         ({"--learning_rate": -1}, "--learning_rate must be above 0, not -1.0"),
         ({"--relation_weight": -1}, "--relation_weight must be at least 0, not -1.0"),
         ({"--exit_layers": 0, "--exit_weights": "-1"}, "--exit_weights must be at least 0, not [-1.0]"),
