@@ -68,7 +68,7 @@ def plot_dial(record: dict[str, Any], path: Path) -> None:
         for point in points if index == 0 else ():
             label = f"{point['layers']} {'layer' if point['layers'] == 1 else 'layers'}"
             position = point["sentences_per_second"], point["sts7"]
-            axes.annotate(label, position, (0, 9), textcoords="offset points", ha="center", weight="bold")
+            axes.annotate(label, position, (7, 5), textcoords="offset points", weight="bold")
     for peer in record["peers"]:
         position = peer["sentences_per_second"], peer["sts7"]
         axes.plot(*position, "s", color=NEUTRAL)
