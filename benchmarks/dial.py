@@ -59,7 +59,8 @@ def measure(
     files: dict[int, Path], tasks: str, data: Path, runs: Path, sizes: Sequence[int] = DIMENSIONS
 ) -> list[dict[str, Any]]:
     """Scores and sizes of each setting, the deepest and widest first; runs/settings.json grows with them."""
-    found, groups, settings = find_tasks(tasks, str(data)), group_members(local=True), []
+    found, groups = find_tasks(tasks, str(data)), group_members(local=True)
+    settings: list[dict[str, Any]] = []
     for depth, file in files.items():
         model = remembering(onnx_encoder(file))
         for dimensions in sizes:

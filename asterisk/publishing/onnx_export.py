@@ -67,7 +67,7 @@ def write_onnx_files(checkpoint: Checkpoint, folder: Path, compact: bool = False
     quantize_table(smallest)
     onnx.save(smallest, folder / SMALLEST)
     for layers in [] if checkpoint.is_classifier else model.config.exit_layers or []:
-        write_exit(model.truncated(layers), folder / exit_file(layers))
+        write_exit(checkpoint.backbone.truncated(layers), folder / exit_file(layers))
     if compact:
         full = onnx.load(folder / FULL)
         quantize_table(full)

@@ -60,7 +60,8 @@ def _save_random(
         **{"projection_dim": 32, **changes},
     )
     model = kind(config)
-    for exit_module in model.base_model.exits.values():
+    backbone: Any = model.base_model
+    for exit_module in backbone.exits.values():
         if not exit_module.depth:
             exit_module.token_mask[tokenizer.all_special_ids] = 0
     save_student(model, tokenizer, folder)
