@@ -105,7 +105,12 @@ def write_card(
         on_hub=re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", location) is not None and not Path(location).exists(),
         has_onnx=has_onnx,
         has_gguf=(folder / "gguf").is_dir(),
-        parameters=checkpoint.model.num_parameters(),
+        # The twin leaves out the exits.
+        parameters=sum(
+            weight.numel()
+            for name, weight in checkpoint.model.named_parameters()
+            if not (arguments.native and name.startswith("exits."))
+        ),
         config=config,
         max_length=checkpoint.max_length,
         labels=[config.id2label[index] for index in range(len(config.id2label or {}))],  # type: ignore[index]

@@ -66,8 +66,9 @@ def write_onnx_files(checkpoint: Checkpoint, folder: Path, compact: bool = False
     smallest = onnx.load(folder / QUANTIZED)
     quantize_table(smallest)
     onnx.save(smallest, folder / SMALLEST)
-    for layers in [] if checkpoint.is_classifier else model.config.exit_layers or []:
-        write_exit(checkpoint.backbone.truncated(layers), folder / exit_file(layers))
+    if not isinstance(model, AsteriskForSequenceClassification):
+        for layers in model.config.exit_layers or ():
+            write_exit(model.truncated(layers), folder / exit_file(layers))
     if compact:
         full = onnx.load(folder / FULL)
         quantize_table(full)

@@ -26,7 +26,7 @@ from tests.support.published import BACKBONE_TEXTS, exits_folder, few_pairs, pyt
 def record(depths: list[int]) -> dict[str, Any]:
     """A record in the format of benchmarks/dial.py."""
     values = {"sts7": 70.5, "classification": 60.0, "retrieval": None, "megabytes": 1.0, "sentences_per_second": 1e3}
-    settings = [
+    settings: list[dict[str, Any]] = [
         {"layers": depth, "dimensions": size, "bytes_per_vector": 4 * size, **values, "scores": {}}
         for depth in depths
         for size in (32, 16)

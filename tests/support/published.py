@@ -63,6 +63,6 @@ def _save_random(
     backbone: Any = model.base_model
     for exit_module in backbone.exits.values():
         if not exit_module.depth:
-            exit_module.token_mask[tokenizer.all_special_ids] = 0
+            exit_module.token_mask[tokenizer.all_special_ids] = 0  # type: ignore[operator]
     save_student(model, tokenizer, folder)
     return folder
