@@ -192,7 +192,7 @@ def judge(record: dict[str, Any]) -> list[Line]:
         lines.append(Line("SciFact, documents embedded by the teacher", found, 62.0))
     heads = read_json(RESULTS / "heads_means.json")["means"]
     frozen = [each["accuracy"] for each in heads if (each["setting"], each["method"]) == ("1,000 texts", "frozen")]
-    return [*lines, *(Line("twelve sets, frozen head, 1,000 texts", 100 * value, 79.0) for value in frozen)]
+    return [*lines, *(Line("twelve sets, frozen head, 1,000 texts", value, 79.0) for value in frozen)]
 
 
 if __name__ == "__main__":

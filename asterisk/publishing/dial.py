@@ -73,7 +73,7 @@ def plot_dial(record: dict[str, Any], path: Path) -> None:
         position = peer["sentences_per_second"], peer["sts7"]
         axes.plot(*position, "s", color=NEUTRAL)
         name = fill(peer["name"], 20)
-        axes.annotate(name, position, (0, -9), textcoords="offset points", ha="center", va="top", fontsize=9)
+        axes.annotate(name, position, (0, 9), textcoords="offset points", ha="center", va="bottom", fontsize=9)
     axes.legend(loc="lower left", frameon=False)
     axes.set(xscale="log", xlabel="sentences per second", ylabel="sts7 (Spearman × 100)")
     axes.set_title(f"Strings to embeddings on {record['machine']}", fontsize=10, loc="left")
