@@ -6,15 +6,27 @@ import torch
 
 from asterisk.core.errors import UserError
 from asterisk.distillation.fold_projection import fold_projection
-from asterisk.distillation.projection import with_teacher_spaces
+from asterisk.distillation.projection import in_teacher_space, with_teacher_spaces
 from asterisk.models.checkpoints import load_asterisk
 from modeling_asterisk import AsteriskConfig, AsteriskModel
 from tests.support.paths import REPOSITORY
 
 
-def test_folded_release_keeps_its_similarities_and_orders_its_dimensions(sentences: list[str]) -> None:
+@pytest.fixture
+def projected() -> AsteriskModel:
+    """The released model with a projection that turns and stretches its embeddings."""
     folder = REPOSITORY / "release" / "asterisk"
-    model, _ = load_asterisk(folder, folder, AsteriskModel)
+    released, _ = load_asterisk(folder, folder, AsteriskModel)
+    generator = np.random.default_rng(0)
+    first, second = (np.linalg.qr(generator.normal(size=(256, 256)))[0] for _ in range(2))
+    matrix = (first * np.linspace(0.8, 1.2, 256) @ second).astype(np.float32)
+    return in_teacher_space(with_teacher_spaces(released, matrix, [("stretched", 256)]), "stretched")
+
+
+def test_folded_model_keeps_its_similarities_and_orders_its_dimensions(
+    sentences: list[str], projected: AsteriskModel
+) -> None:
+    model = projected
     before = model.encode(sentences[:2000])
     folded = fold_projection(model, before)
     after = folded.encode(sentences[:2000])
