@@ -26,16 +26,18 @@ model = SentenceTransformer(folder, trust_remote_code=remote, device="cpu")
 vectors = model.encode(texts, show_progress_bar=False)
 """
 
-# The twin's projection is sentence-transformers' Dense module, which a pipeline does not know.
+# The projection of a twin, if it has one, is sentence-transformers' Dense module, which a pipeline does not know.
 PIPELINE = """
+from pathlib import Path
+
 import numpy as np
 from safetensors.numpy import load_file
 from transformers import pipeline
 
 extract = pipeline("feature-extraction", model=folder, trust_remote_code=remote, device="cpu")
 vectors = np.array([np.mean(extract(text, truncation=True)[0], axis=0) for text in texts])
-if not remote:
-    dense = load_file(f"{folder}/2_Dense/model.safetensors")
+if (file := Path(folder) / "2_Dense" / "model.safetensors").exists():
+    dense = load_file(file)
     vectors = vectors @ dense["linear.weight"].T + dense["linear.bias"]
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 """
