@@ -147,8 +147,8 @@ vectors = [document.embedding for document in documents]
 TXTAI = """
 from txtai import Embeddings
 
-settings = {"trust_remote_code": remote, "device": "cpu"}
-embeddings = Embeddings(path=folder, method="sentence-transformers", vectors=settings)
+settings = {"trust_remote_code": remote}
+embeddings = Embeddings(path=folder, method="sentence-transformers", gpu=False, vectors=settings)
 embeddings.index(texts)
 assert embeddings.search(texts[0], 1)[0][0] == 0
 vectors = embeddings.batchtransform(texts)
@@ -157,10 +157,10 @@ vectors = embeddings.batchtransform(texts)
 SEMANTIC_ROUTER = """
 from semantic_router import Route
 from semantic_router.encoders import LocalEncoder
-from semantic_router.routers import SemanticRouter
+from semantic_router.routers import IndexedRouter
 
 encoder = LocalEncoder(name=folder)
-router = SemanticRouter(encoder=encoder, routes=[Route(name="first", utterances=texts[:3])], auto_sync="local")
+router = IndexedRouter(encoder=encoder, routes=[Route(name="first", utterances=texts[:3])])
 assert router(texts[0]).name == "first"
 vectors = encoder(texts)
 """
