@@ -234,7 +234,7 @@ def answer(
         cwd: The working directory; an empty folder by default.
 
     Raises:
-        ConsumerFailure: The snippet fails.
+        ConsumerFailure: The snippet fails, or its vectors differ in their dimensions.
     """
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "texts.json", Path(scratch) / "answer.json"
@@ -245,6 +245,8 @@ def answer(
         code = frame.format(snippet=snippet)
         _run([*command, code, str(folder), form, str(source), str(target)], cwd=cwd or Path(scratch), env=settings)
         found = read_json(target)
+    if len(sizes := {len(vector) for vector in found["vectors"]}) != 1:
+        raise ConsumerFailure(f"the vectors have different dimensions: {', '.join(map(str, sorted(sizes)))}")
     return found["packages"], np.array(found["vectors"], dtype=np.float64)
 
 

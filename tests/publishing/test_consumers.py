@@ -76,6 +76,8 @@ def test_a_separate_process_returns_vectors_versions_and_reasons(published: Path
     assert compare(vectors, expected, ONNX[0], TEXTS)["verdict"] == "same"
     with pytest.raises(ConsumerFailure, match=r"^ModuleNotFoundError: No module named 'absent'$"):
         answer(command, PYTHON_FRAME, "import absent", published, ONNX[0], TEXTS)
+    with pytest.raises(ConsumerFailure, match="different dimensions: 0, 2"):
+        answer(command, PYTHON_FRAME, "vectors = [[1.0, 2.0], []]", published, ONNX[0], TEXTS)
 
 
 def test_differing_texts_are_named(expected: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of faults and damage share."""
+"""Shared code of the tests of faults and damage."""
 
 from collections.abc import Callable
 from pathlib import Path
