@@ -4,7 +4,8 @@
 
 D holds corpus/open/*.txt.zst, corpus/research/questions.txt.zst, pairs/open/*.parquet and labelled/open/*.parquet. The
 output has one text per line, with its source, in random order: every beginning of the file is a sample of the whole.
-Answers and abstracts are cut to 30, 60 or 120 words, so that the student sees texts of several lengths.
+Answers, abstracts and documents of successive sentences are cut to 30, 60, 120 or 180 words, so that the student sees
+texts of several lengths.
 """
 
 import argparse
@@ -38,8 +39,10 @@ OPEN_TEXT = {
 }
 QUESTIONS = 45_000
 ABSTRACTS = 30_000
+# Documents of 3 to 12 successive sentences, from the sources whose lines follow each other.
+DOCUMENTS = {"enwiki2015": 8_000, "wikinews": 8_000, "enwiki": 6_000, "gutenberg": 6_000, "meetings": 4_000}
 LABELLED = {"goemotions": 30_000, "xed": 17_527, "emobank": 9_906, "headlines": 12_000}
-WORDS = (30, 60, 120)
+WORDS = (30, 60, 120, 180)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -62,7 +65,12 @@ def draw(data: Path) -> list[dict[str, str]]:
 
     for path in sorted((data / "corpus" / "open").glob("*.zst")):
         name = path.name.split(".")[0]
-        add(f"open/{name}", read_lines(path), OPEN_TEXT[name])
+        lines = read_lines(path)
+        add(f"open/{name}", lines, OPEN_TEXT[name])
+        if name in DOCUMENTS:
+            starts = generator.sample(range(len(lines) - 12), DOCUMENTS[name])
+            texts = (begin(" ".join(lines[start : start + generator.randint(3, 12)])) for start in starts)
+            add(f"documents/{name}", texts, DOCUMENTS[name])
     add("questions", read_lines(data / "corpus" / "research" / "questions.txt.zst"), QUESTIONS)
     arxiv = pq.read_table(data / "pairs" / "open" / "arxiv.train.parquet").to_pydict()
     chosen = generator.sample(range(len(arxiv["title"])), ABSTRACTS)

@@ -32,6 +32,8 @@ ENCODE_CHUNK = 16_384
 # Tokens of one forward pass of `encode` on a CPU, padding included: few enough to stay in the caches.
 CPU_PASS_TOKENS = 2_048
 
+logger = logging.get_logger(__name__)
+
 # The arguments of `from_pretrained` that say where a repository lies; the tokenizer is loaded with the same.
 LOCATION = ("revision", "token", "cache_dir", "subfolder", "local_files_only", "force_download", "proxies")
 
@@ -833,7 +835,9 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
         r"""Classify token sequences, or embeddings computed earlier.
 
         Args:
-            input_ids, attention_mask, position_ids, inputs_embeds: As for [`AsteriskModel`].
+            input_ids, attention_mask, position_ids, inputs_embeds: As for [`AsteriskModel`], but token ids beyond
+                `config.max_position_embeddings` are cut off with a warning, since transformers' pipelines pass texts
+                of any length.
             sentence_embeddings: (batch, embedding size), embeddings from `AsteriskModel`, instead of tokens; the
                 backbone is then not run.
             labels: (batch,) int64 class indices; (batch, num_labels) zeros and ones for several labels per text; or
@@ -849,6 +853,8 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
         """
         hidden_states = attentions = None
         if sentence_embeddings is None:
+            if input_ids is not None and position_ids is None and not torch.compiler.is_compiling():
+                input_ids, attention_mask = self._truncate(input_ids, attention_mask)
             outputs = self.asterisk(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
@@ -874,6 +880,19 @@ class AsteriskForSequenceClassification(AsteriskPreTrainedModel):
                 labels = labels.to(logits.dtype)
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=hidden_states, attentions=attentions)
+
+    def _truncate(self, input_ids: Any, attention_mask: Any) -> tuple[Any, Any]:
+        """Cut token ids padded on the right at the longest input, as the tokenizer does with `truncation=True`."""
+        longest = self.asterisk.embeddings.max_positions
+        if self.config.position_encoding != "learned" or input_ids.shape[1] <= longest:
+            return input_ids, attention_mask
+        logger.warning_once(f"Texts of more than {longest} tokens are truncated to {longest}.")
+        cut = input_ids[:, :longest].clone()
+        tokenizer = self.asterisk.tokenizer
+        if tokenizer is not None and input_ids[:, longest:].eq(tokenizer.sep_token_id or -1).any():
+            is_longer = input_ids[:, longest] != self.config.pad_token_id
+            cut[is_longer, -1] = tokenizer.sep_token_id
+        return cut, None if attention_mask is None else attention_mask[:, :longest]
 
 
 __all__ = ["AsteriskForSequenceClassification", "AsteriskModel", "AsteriskPreTrainedModel"]

@@ -36,6 +36,8 @@ BYTE_ORDER_MARKS = {
 }
 # Encodings tried for text whose words consist of non-ASCII bytes; other text that is not UTF-8 may be cp1252.
 NON_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949", "euc_jp"]
+# Encodings of one layout: Central European and Turkish letters take the places of some of cp1252's.
+LATIN = ["cp1252", "cp1250", "cp1254"]
 # First bytes of files that have the wrong suffix or were not fetched.
 MAGIC = {
     b"PK\x03\x04": "an Excel workbook or ZIP archive, not text; save it as CSV or unpack it",
@@ -181,7 +183,22 @@ def _legacy_encoding(sample: bytes) -> str:
     try:
         sample.decode("cp1252")
         if low <= high:
-            return "cp1252"
+            return _latin_encoding(sample)
     except UnicodeDecodeError:
         pass
-    raise ValueError("its encoding is not known; name it with --encoding, such as cp850 (DOS) or mac_roman (old Macs)")
+    raise ValueError(
+        "its encoding is not known; name it with --encoding, such as cp1250 (Central Europe), cp850 (DOS) or "
+        "mac_roman (old Macs)"
+    )
+
+
+def _latin_encoding(sample: bytes) -> str:
+    """Return cp1252, or cp1250 or cp1254 if the letters of these fit the text better."""
+    # ł, ą, ż, ľ and ź: in cp1252 they are ³, ¹, ¿, ¾ and Ÿ, which stand in no word.
+    if re.search(rb"[a-z][\xb3\xb9\xbe\xbf\x9f][a-z]", sample):
+        return "cp1250"
+    lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())[: 1 << 16]
+    matches = from_bytes(lines, cp_isolation=LATIN)
+    western = next((match for match in matches if "cp1252" in match.could_be_from_charset), None)
+    best = matches.best()
+    return best.encoding if best and (western is None or best.chaos < western.chaos) else "cp1252"

@@ -32,6 +32,8 @@ from modeling_asterisk import AsteriskModel
 # gradient in less memory.
 TOKENS_PER_PASS = 32_768
 LABELLED_TEXTS_PER_PASS = 48
+# An orthonormal projection lengthens no vector, up to rounding.
+LONGEST_UNIT = 1.01
 
 
 class BatchLoss:
@@ -66,6 +68,8 @@ class BatchLoss:
         self.arguments, self.device = arguments, accelerator.device
         self.pairs, self.scored_pairs, self.labelled = pairs, scored_pairs, labelled
         student = accelerator.unwrap_model(model)
+        # Label tasks may stretch the projection; the teacher's relations are then those between the targets.
+        self._is_stretched = projection is not None and bool(torch.linalg.matrix_norm(projection, 2) > LONGEST_UNIT)
         exits = len(getattr(student.config, "exit_layers", None) or ())
         self._depth_weights = [1.0, *(arguments.exit_weights or [1.0] * exits)]
         # Training reads only the pooled output, so an Asterisk skips the projection of every token.
@@ -128,11 +132,16 @@ class BatchLoss:
         return torch.stack(terms).sum()
 
     def teacher_vectors(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the teacher's unit vectors of the rows, and their projection to the student's dimensions."""
+        """Return the vectors whose relations the student learns, and those that it learns itself.
+
+        These are the teacher's unit vectors and their projection, or, if the projection is stretched, its unit vectors
+        and itself.
+        """
         assert self.store is not None
         assert self.projection is not None
         teacher = torch.from_numpy(self.store.embeddings(rows)).to(self.device).float()
-        return teacher, teacher @ self.projection
+        target = teacher @ self.projection
+        return (torch.nn.functional.normalize(target, dim=-1) if self._is_stretched else teacher), target
 
     def _teacher_loss(self, embeddings: torch.Tensor, teacher: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the mean over the truncations of the losses to the teacher."""

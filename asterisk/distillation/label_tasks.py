@@ -3,6 +3,7 @@
 A task is a YAML file:
 
     weight: 0.1                            # of this task's loss
+    stretch: 1                             # lengthens the target along the directions that tell its groups apart
     tables:
       - file: goemotions.parquet           # any table that the readers read
         text: text                         # column of the texts; this is the default
@@ -15,6 +16,7 @@ A task is a YAML file:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import ge, gt
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,14 @@ class LabelTask:
 
     Attributes:
         weight: The weight of the task's loss.
+        stretch: The strength of [`asterisk.distillation.projection.stretch_between_groups`].
         known: (texts,), boolean: whether the text belongs to a table of this task with groups.
         groups: (texts, groups), boolean.
         numbers: (texts,), float32: the numbers to order texts by, NaN for texts without one.
     """
 
     weight: float
+    stretch: float
     known: np.ndarray
     groups: np.ndarray
     numbers: np.ndarray
@@ -51,21 +55,32 @@ class LabelTask:
 
 @dataclass
 class LabelledCorpus:
-    """Labelled texts and their tasks; `token_ids` is empty until `tokenize` is called."""
+    """Labelled texts and their tasks.
+
+    Attributes:
+        texts: The texts.
+        tasks: The tasks.
+        rows: (texts,), int64: the rows of the texts in the corpus; -1 before `place` is called.
+        token_ids: The token ids of each text; empty before `tokenize` is called.
+    """
 
     texts: list[str]
     tasks: list[LabelTask]
+    rows: np.ndarray
     token_ids: list[list[int]]
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def select(self, kept: np.ndarray) -> "LabelledCorpus":
-        """Return the texts where `kept`, (texts,), boolean, is true."""
+    def place(self, rows: np.ndarray) -> "LabelledCorpus":
+        """Return the texts that the corpus holds, given the row of each text in it, (texts,), int64, or -1."""
+        kept = rows >= 0
         tasks = [
-            LabelTask(task.weight, task.known[kept], task.groups[kept], task.numbers[kept]) for task in self.tasks
+            LabelTask(task.weight, task.stretch, task.known[kept], task.groups[kept], task.numbers[kept])
+            for task in self.tasks
         ]
-        return LabelledCorpus([text for text, keep in zip(self.texts, kept, strict=True) if keep], tasks, [])
+        texts = [text for text, keep in zip(self.texts, kept, strict=True) if keep]
+        return LabelledCorpus(texts, tasks, rows[kept], [])
 
     def tokenize(self, tokenizer: PreTrainedTokenizerFast, max_length: int) -> None:
         """Compute the token ids of all texts, truncated to `max_length` tokens."""
@@ -91,7 +106,7 @@ def read_label_tasks(files: Sequence[str]) -> LabelledCorpus:
     tasks = [_read_task(Path(file), rows) for file in files]
     count = len(rows)
     read = []
-    for weight, group_names, memberships, numbers in tasks:
+    for (weight, stretch), group_names, memberships, numbers in tasks:
         known, groups = np.zeros(count, dtype=bool), np.zeros((count, len(group_names)), dtype=bool)
         index = {name: column for column, name in enumerate(group_names)}
         for row, names in memberships:
@@ -99,11 +114,11 @@ def read_label_tasks(files: Sequence[str]) -> LabelledCorpus:
             groups[row, [index[name] for name in names]] = True
         values = np.full(count, np.nan, dtype=np.float32)
         values[[row for row, _ in numbers]] = [number for _, number in numbers]
-        read.append(LabelTask(weight, known, groups, values))
-    return LabelledCorpus(list(rows), read, [])
+        read.append(LabelTask(weight, stretch, known, groups, values))
+    return LabelledCorpus(list(rows), read, np.full(count, -1), [])
 
 
-def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list[tuple[int, list[str]]], list]:
+def _read_task(file: Path, rows: dict[str, int]) -> tuple[list[float], list[str], list[tuple[int, list[str]]], list]:
     """Read one task; `rows` numbers the texts of all tasks."""
     if not file.is_file():
         raise UserError(f"There is no label task {file}.")
@@ -111,12 +126,15 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list
         task = parse_yaml(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not YAML: {' '.join(str(error).split())[:200]}") from None
-    is_task = isinstance(task, dict) and not set(task) - {"weight", "tables"}
+    is_task = isinstance(task, dict) and not set(task) - {"weight", "stretch", "tables"}
     if not is_task or not isinstance(task.get("tables"), list) or not task["tables"]:
         raise UserError(f"{file} must hold the keys weight and tables, a list.")
-    weight = task.get("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
-        raise UserError(f"{file}: weight must be a number above 0, not {weight!r}.")
+    strengths = []
+    for name, default, check, limits in (("weight", 1.0, gt, "above 0"), ("stretch", 0.0, ge, "of at least 0")):
+        value = task.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not check(value, 0):
+            raise UserError(f"{file}: {name} must be a number {limits}, not {value!r}.")
+        strengths.append(float(value))
     memberships: list[tuple[int, list[str]]] = []
     numbers: list[tuple[int, float]] = []
     for table in task["tables"]:
@@ -147,7 +165,7 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[float, list[str], list
         found = ", ".join(*kinds) or "no group"
         raise UserError(f"{file}: a contrast needs texts of different groups, but all texts are in {found}.")
     names = sorted({name for _, found in memberships for name in found})
-    return float(weight), names, memberships, numbers
+    return strengths, names, memberships, numbers
 
 
 def _groups_of_numbers(file: Path, values: Sequence[float], groups: Any) -> list[list[str]]:

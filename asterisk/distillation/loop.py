@@ -23,7 +23,13 @@ from asterisk.distillation.curves import Point, append_point, describe_point, re
 from asterisk.distillation.label_tasks import LabelledCorpus
 from asterisk.distillation.optimizers import clip_gradients, make_optimizers, make_table_sparse
 from asterisk.distillation.pairs import Pairs, ScoredPairs
-from asterisk.distillation.projection import fit_projection, fit_static_exit, projection_to_student, stored_projection
+from asterisk.distillation.projection import (
+    fit_projection,
+    fit_static_exit,
+    projection_to_student,
+    stored_projection,
+    stretch_between_groups,
+)
 from asterisk.models.precision import resolve_mixed_precision
 from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.token_store import TokenStore
@@ -108,6 +114,8 @@ class Distillation:
                 projection = projection_to_student(student, tokens, store, self.train_rows, arguments.seed)
             else:
                 projection = fit_projection(store, dimensions, self.train_rows, arguments.seed)
+            if labelled is not None:
+                projection = stretch_between_groups(projection, store, labelled)
             if new_exits and 0 in (student.config.exit_layers or ()):
                 fit_static_exit(student, tokens, store, projection, self.train_rows, arguments.seed)
             self.projection = torch.from_numpy(projection).to(device)

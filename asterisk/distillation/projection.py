@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterisk.core.vectors import orthogonal_map, principal_directions
+from asterisk.core.vectors import orthogonal_map, principal_directions, unit
 from asterisk.distillation.batching import sorted_parts
+from asterisk.distillation.label_tasks import LabelledCorpus
 from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.token_store import TokenStore
 from modeling_asterisk import AsteriskModel
@@ -49,6 +50,42 @@ def fit_projection(store: EmbeddingStore | JoinedStore, dimensions: int, rows: n
     projection = np.zeros((width, dimensions), dtype=np.float32)
     projection[:, : directions.shape[1]] = directions
     return projection
+
+
+def stretch_between_groups(
+    projection: np.ndarray, store: EmbeddingStore | JoinedStore, labelled: LabelledCorpus
+) -> np.ndarray:
+    """Return the projection, followed by a map that lengthens the directions that tell a task's groups apart.
+
+    The directions are Fisher's linear discriminants of the task's groups, and of the texts in none of them. A
+    classifier of few examples finds long directions first; the map can be inverted, so the teacher's space stays
+    within reach.
+
+    Args:
+        projection: (teacher's dimensions, student's dimensions), float32.
+        store: The teacher's vectors.
+        labelled: Labelled texts with their rows in the store; each task's `stretch` adds to the length of 1.
+
+    Returns:
+        (teacher's dimensions, student's dimensions), float32.
+    """
+    width = projection.shape[1]
+    lengthened = np.eye(width)
+    for task in labelled.tasks:
+        if not task.stretch or not task.known.any():
+            continue
+        vectors = unit(store.embeddings(labelled.rows[task.known]).astype(np.float32) @ projection).astype(np.float64)
+        groups = task.groups[task.known]
+        groups = np.column_stack([groups, ~groups.any(axis=1)])
+        groups = groups[:, groups.any(axis=0)]
+        means = np.stack([vectors[members].mean(axis=0) for members in groups.T])
+        scatter = np.mean([np.cov(vectors[members].T, bias=True) for members in groups.T], axis=0)
+        # The trace is the penalty of a regularised discriminant analysis: it damps directions of little variance.
+        scatter += np.trace(scatter) / width * np.eye(width)
+        left, lengths, _ = np.linalg.svd(np.linalg.solve(scatter, (means - means.mean(axis=0)).T), full_matrices=False)
+        directions = left[:, lengths > 1e-6 * lengths.max()]
+        lengthened += task.stretch * directions @ directions.T
+    return (projection @ lengthened).astype(np.float32)
 
 
 @torch.inference_mode()
@@ -126,7 +163,8 @@ def with_teacher_spaces(
 ) -> AsteriskModel:
     """Return a copy of the student that stores the maps to its teachers' spaces.
 
-    The map to a teacher's space is the transpose of the teacher's part of the projection.
+    The map to a teacher's space is the teacher's part of the projection's pseudo-inverse: of its transpose, unless
+    label tasks stretched it.
 
     Args:
         student: The student.
@@ -136,8 +174,8 @@ def with_teacher_spaces(
     config = copy.deepcopy(student.config)
     config.teacher_spaces = spaces
     extended = AsteriskModel(config)
-    parts = np.split(projection, np.cumsum([size for _, size in spaces])[:-1])
-    maps = {f"teacher_map_{index}": torch.tensor(part.T) for index, part in enumerate(parts)}
+    parts = np.split(np.linalg.pinv(projection), np.cumsum([size for _, size in spaces])[:-1], axis=1)
+    maps = {f"teacher_map_{index}": torch.tensor(part) for index, part in enumerate(parts)}
     weights = {name: weight for name, weight in student.state_dict().items() if not name.startswith("teacher_map_")}
     extended.load_state_dict(weights | maps)
     extended.tokenizer = student.tokenizer
@@ -183,4 +221,4 @@ def in_teacher_space(student: AsteriskModel, name: str) -> AsteriskModel:
 def stored_projection(student: AsteriskModel) -> np.ndarray | None:
     """Return the projection of the student's earlier training, or None if it stores none."""
     maps = [getattr(student, f"teacher_map_{index}") for index in range(len(student.config.teacher_spaces or ()))]
-    return torch.cat(maps, dim=1).T.float().numpy() if maps else None
+    return np.linalg.pinv(torch.cat(maps, dim=1).float().numpy()) if maps else None

@@ -150,7 +150,7 @@ def distil(arguments: DistillationArguments) -> None:
             state.print(f"{kind} pairs: {len(found):,} of {len(given):,} used; {reason}.")
     if labelled is not None:
         count = len(labelled)
-        labelled = labelled.select(find_rows([np.array(labelled.texts)], corpus)[0] >= 0)
+        labelled = labelled.place(find_rows([np.array(labelled.texts)], corpus)[0])
         labelled.tokenize(tokenizer, max_length)
         state.print(f"Labelled texts: {len(labelled):,} of {count:,} used; the others are a benchmark's.")
     distillation = Distillation(

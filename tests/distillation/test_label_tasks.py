@@ -56,7 +56,8 @@ def test_numbers_are_grouped_by_ranges_or_ordered(table: Path, tmp_path: Path) -
 
 def test_selected_texts_keep_their_groups(table: Path, tmp_path: Path) -> None:
     labelled = read_label_tasks([task(tmp_path, f"tables: [{{file: {table}, labels: labels}}]")])
-    kept = labelled.select(np.array([False, True, True]))
+    kept = labelled.place(np.array([-1, 7, 3]))
+    assert kept.rows.tolist() == [7, 3]
     assert kept.texts == ["I hate it", "It is a box"]
     assert kept.tasks[0].groups.tolist() == labelled.tasks[0].groups[1:].tolist()
 
@@ -76,6 +77,7 @@ def test_batches_are_padded_and_masked(table: Path, tmp_path: Path, teacher: Sen
         ("tables: [3", "is not YAML"),
         ("tables: []", "must hold the keys weight and tables"),
         ("weight: much\ntables: [{file: TABLE, labels: labels}]", "weight must be a number above 0, not 'much'"),
+        ("stretch: -1\ntables: [{file: TABLE, labels: labels}]", "stretch must be a number of at least 0, not -1"),
         ("tables: [{labels: labels}]", "either labels or number"),
         ("tables: [{file: TABLE, text: valence, labels: labels}]", r"holds 4\.5 instead of text"),
         ("tables: 3", "must hold the keys weight and tables"),

@@ -112,8 +112,8 @@ def test_labels_pull_their_groups_together(
 ) -> None:
     texts = store.texts(np.arange(64))
     groups = np.eye(2, dtype=bool)[np.arange(64) % 2]
-    task = LabelTask(1.0, np.ones(64, dtype=bool), groups, np.full(64, np.nan, dtype=np.float32))
-    labelled = LabelledCorpus(texts, [task], [])
+    task = LabelTask(1.0, 0.0, np.ones(64, dtype=bool), groups, np.full(64, np.nan, dtype=np.float32))
+    labelled = LabelledCorpus(texts, [task], np.full(64, -1), [])
     labelled.tokenize(student_tokenizer(teacher, 64), 64)
     distillation = start(store, teacher, tmp_path, labelled=labelled, num_epochs=3, learning_rate=1e-2)
 
@@ -132,8 +132,8 @@ def test_labels_pull_their_groups_together(
 def test_numbers_order_the_texts(store: EmbeddingStore, teacher: SentenceTransformerTeacher, tmp_path: Path) -> None:
     texts = store.texts(np.arange(64))
     numbers = (np.arange(64) % 2).astype(np.float32)
-    task = LabelTask(1.0, np.zeros(64, dtype=bool), np.zeros((64, 0), dtype=bool), numbers)
-    labelled = LabelledCorpus(texts, [task], [])
+    task = LabelTask(1.0, 0.0, np.zeros(64, dtype=bool), np.zeros((64, 0), dtype=bool), numbers)
+    labelled = LabelledCorpus(texts, [task], np.full(64, -1), [])
     tokenizer = student_tokenizer(teacher, 64)
     labelled.tokenize(tokenizer, 64)
     distillation = start(

@@ -52,6 +52,34 @@ FILES = {
             texts=[*TEXTS[:3], "Dziękuję za żółć"],
             flags={"encoding": "cp1250"},
         ),
+        RealFile(
+            "polish.csv",
+            "Central European Windows: Polish",
+            ["Proszę o zwrot pieniędzy za zamówienie", "Chciałbym zmienić hasło, żeby móc płacić"],
+            ["refund", "password"],
+            note="read as cp1250, with words such as 'Proszę'",
+            content=(
+                "text,label\nProszę o zwrot pieniędzy za zamówienie,refund\n"
+                '"Chciałbym zmienić hasło, żeby móc płacić",password\n'
+            ).encode("cp1250"),
+        ),
+        RealFile(
+            "czech.csv",
+            "Central European Windows: Czech, not named",
+            refusal="such as cp1250 (Central Europe)",
+            content="text,label\nPříliš žluťoučký kůň,horse\n".encode("cp1250"),
+        ),
+        RealFile(
+            "turkish.csv",
+            "Turkish Windows",
+            ["Şifremi değiştirmek istiyorum", "Siparişim ne zaman gelecek, ürün bozuk çıktı"],
+            ["password", "refund"],
+            note="read as cp1254, with words such as 'Şifremi'",
+            content=(
+                "text,label\nŞifremi değiştirmek istiyorum,password\n"
+                '"Siparişim ne zaman gelecek, ürün bozuk çıktı",refund\n'
+            ).encode("cp1254"),
+        ),
         RealFile("damaged_utf8.csv", "UTF-8 with a damaged byte", refusal="is not UTF-8 text (invalid start byte)"),
         RealFile("cp1252.jsonl", "JSON that is not UTF-8", refusal="--encoding, such as cp1252"),
         RealFile(
