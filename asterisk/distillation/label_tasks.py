@@ -27,7 +27,9 @@ from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.arguments import parse_yaml
 from asterisk.core.errors import UserError, short
-from asterisk.data.readers import check_numbers, check_texts, read_columns
+from asterisk.data.label_values import labels_of_values
+from asterisk.data.labels import MULTI, REGRESSION
+from asterisk.data.readers import check_numbers, check_texts, place, read_columns
 from asterisk.distillation.batching import pair_batch
 from asterisk.models.passes import pad_token_ids
 
@@ -146,7 +148,7 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[list[float], list[str]
             )
         source, text_column = str(table.get("file")), str(table.get("text", "text"))
         column = str(table.get("labels") or table.get("number"))
-        columns = read_columns(source, [text_column, column])
+        columns = read_columns(source, [text_column, column], numbers=[column] if "number" in table else [])
         check_texts(source, text_column, columns[text_column])
         numbered = [rows.setdefault(" ".join(text.split()), len(rows)) for text in columns[text_column]]
         if "number" in table:
@@ -157,8 +159,9 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[list[float], list[str]
             else:
                 numbers += list(zip(numbered, values, strict=True))
         else:
+            labels = _read_labels(source, column, columns[column])
             memberships += list(
-                zip(numbered, _groups_of_labels(file, source, columns[column], table.get("groups")), strict=True)
+                zip(numbered, _groups_of_labels(file, source, labels, table.get("groups")), strict=True)
             )
     kinds = {tuple(found) for _, found in memberships}
     if len(kinds) < 2 and not numbers:
@@ -172,18 +175,36 @@ def _groups_of_numbers(file: Path, values: Sequence[float], groups: Any) -> list
     try:
         ranges = {name: (float(low), float(high)) for name, (low, high) in groups.items()}
     except (AttributeError, TypeError, ValueError):
-        raise UserError(f"{file}: groups of numbers must be ranges, such as {{good: [3.3, 5]}}.") from None
+        ranges = {}
+    if not all(low <= high for low, high in ranges.values()) or not ranges:
+        raise UserError(f"{file}: groups of numbers must be ranges, low to high, such as {{good: [3.3, 5]}}.")
     return [[name for name, (low, high) in ranges.items() if low <= value <= high] for value in values]
 
 
-def _groups_of_labels(file: Path, source: str, values: Sequence[Any], groups: Any) -> list[list[str]]:
-    labels = [[str(label) for label in (value if isinstance(value, list) else [value])] for value in values]
+def _read_labels(source: str, column: str, values: list[Any]) -> list[list[str]]:
+    """Return the labels of each row, read as those of a head are."""
+
+    def refuse(row: int, problem: str) -> UserError:
+        return UserError(f"{place(source, row, column)} {problem}.")
+
+    problem_type, labels, _ = labels_of_values(values, refuse)
+    if problem_type == REGRESSION:
+        raise refuse(0, f"holds {short(values[0])}, a number; name the column with number instead of labels")
+    return labels if problem_type == MULTI else [[label] for label in labels]
+
+
+def _groups_of_labels(file: Path, source: str, labels: list[list[str]], groups: Any) -> list[list[str]]:
     if groups is None:
         return labels
-    try:
-        grouped = {str(label): str(name) for name, members in groups.items() for label in members}
-    except (AttributeError, TypeError):
-        raise UserError(f"{file}: groups must be lists of labels, such as {{good: [joy, love]}}.") from None
+    if not isinstance(groups, dict) or not all(isinstance(members, list) for members in groups.values()):
+        raise UserError(f"{file}: groups must be lists of labels, such as {{good: [joy, love]}}.")
+    grouped: dict[str, str] = {}
+    for name, members in groups.items():
+        for label in map(str, members):
+            if grouped.setdefault(label, str(name)) != str(name):
+                raise UserError(
+                    f"{file}: the label {label!r} is in the groups {grouped[label]} and {name}; choose one."
+                )
     present = {label for row in labels for label in row}
     if missing := sorted(set(grouped) - present):
         raise UserError(f"{file}: {source} has no label {missing[0]!r}; it has {', '.join(sorted(present)[:40])}.")

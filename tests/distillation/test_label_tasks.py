@@ -85,6 +85,13 @@ def test_batches_are_padded_and_masked(table: Path, tmp_path: Path, teacher: Sen
         ("tables: [{file: TABLE, labels: labels, colour: red}]", "either labels or number"),
         ("tables: [{file: TABLE, labels: labels, groups: {good: [lovee]}}]", "has no label 'lovee'"),
         ("tables: [{file: TABLE, labels: labels, groups: [good]}]", "groups must be lists of labels"),
+        ("tables: [{file: TABLE, labels: labels, groups: {good: joy}}]", "groups must be lists of labels"),
+        (
+            "tables: [{file: TABLE, labels: labels, groups: {good: [joy], glad: [joy]}}]",
+            "'joy' is in the groups good and glad",
+        ),
+        ("tables: [{file: TABLE, labels: valence}]", "row 0 of column 'valence' holds 4.5, a number; name the column"),
+        ("tables: [{file: TABLE, number: valence, groups: {good: [5, 3]}}]", "ranges, low to high"),
         ("tables: [{file: TABLE, number: valence, groups: {good: 3}}]", "groups of numbers must be ranges"),
         ("tables: [{file: TABLE, number: labels}]", "instead of a number"),
         ("tables: [{file: TABLE, number: valence, groups: {all: [0, 9]}}]", "but all texts are in all"),
@@ -94,6 +101,20 @@ def test_batches_are_padded_and_masked(table: Path, tmp_path: Path, teacher: Sen
 def test_wrong_task_is_refused_in_a_sentence(table: Path, tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_label_tasks([task(tmp_path, text.replace("TABLE", str(table)))])
+
+
+def test_tables_are_read_as_those_of_heads(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("text,labels,valence\nI love it,\"['love', 'joy']\",4.5\nI hate it,['anger'],1\n")
+    labelled = read_label_tasks([task(tmp_path, f"tables: [{{file: {path}, labels: labels}}]")])
+    assert labelled.tasks[0].groups.tolist() == [[False, True, True], [True, False, False]]
+    labelled = read_label_tasks([task(tmp_path, f"tables: [{{file: {path}, number: valence}}]")])
+    assert labelled.tasks[0].numbers.tolist() == [4.5, 1.0]
+    for labels, message in (("null", "holds None instead of a label"), ("[0, 1, 0]", "a vector of zeros and ones")):
+        path = tmp_path / "table.jsonl"
+        path.write_text(f'{{"text": "I love it", "labels": {labels}}}\n')
+        with pytest.raises(UserError, match=f"row 0 of column 'labels' .*{message}"):
+            read_label_tasks([task(tmp_path, f"tables: [{{file: {path}, labels: labels}}]")])
 
 
 def test_missing_task_is_named(tmp_path: Path) -> None:
