@@ -42,7 +42,7 @@ def read_sentence_pairs(source: str, name: str, file_format: FileFormat | None =
     if len(scores) < 2:
         raise UserError(f"{source} must hold at least two sentence pairs, not {len(scores)}.")
     for row, sides in enumerate(zip(first, second, strict=True)):
-        if not all(isinstance(side, str) for side in sides):
+        if not all(isinstance(side, str) and side.strip() for side in sides):
             raise UserError(f"{source}: row {row} holds {short([*sides])} instead of two sentences.")
     check_numbers(source, "score", scores)
     return SentencePairs(name, first, second, [float(score) for score in scores])

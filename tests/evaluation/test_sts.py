@@ -24,6 +24,7 @@ PAIRS = SentencePairs(
     ("row", "message"),
     [
         ('{"sentence1": null, "sentence2": "b", "score": 1}', r"row 1 holds \[None, 'b'\] instead of two sentences"),
+        ('{"sentence1": " ", "sentence2": "b", "score": 1}', r"row 1 holds \[' ', 'b'\] instead of two sentences"),
         ('{"sentence1": ["a"], "sentence2": "b", "score": 1}', "row 1 holds .* instead of two sentences"),
         ('{"sentence1": "a", "sentence2": "b", "score": "4,5"}', "row 1 of column 'score' holds '4,5' instead of a"),
         (
