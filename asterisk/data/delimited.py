@@ -73,6 +73,8 @@ def delimited_rows(
         ValueError: A row has more fields than the header, or a quotation mark is stray.
     """
     with open_text(file, file_format.encoding) as (text, start):
+        if re.match(r'[\s\[]*\{\s*"', start):
+            raise ValueError("it holds JSON; name it .jsonl if it has an object per line, and .json otherwise")
         lines = bounded_lines(text, f"a quotation mark may be left open; {QUOTING_HINT}")
         sample = start.split("\n")[:SAMPLE_LINES]
         skipped = 0
@@ -230,44 +232,42 @@ class SwallowedRows:
 
     A stray quotation mark at the start of a cell quotes everything up to the next mark. Such a cell differs from a
     genuine multi-line text: its lines, split into fields, give values that occur elsewhere in their columns, or
-    numbers in columns of numbers.
+    numbers in columns of numbers. Half of the values of other columns suffice, or all of the cell's own column.
     """
 
     def __init__(self, separator: str):
         self.multiline: tuple[int, int] | None = None
         self._separator = separator
         self._values: dict[int, set[str]] = defaultdict(set)
-        self._suspects: list[tuple[int, int, list[tuple[int, str]]]] = []
+        self._suspects: list[tuple[int, int, int, list[tuple[int, str]]]] = []
 
     def add(self, first: int, last: int, row: list[str]) -> None:
         """Record a row that spans the lines `first` to `last`."""
-        swallowed: list[tuple[int, str]] = []
         if last > first:
             self.multiline = self.multiline or (first, last)
-            if len(self._suspects) < MAX_MULTILINE_ROWS:
-                for place, cell in enumerate(row):
-                    swallowed += self._as_rows(place, cell, len(row)) if "\n" in cell else ()
-            if swallowed:
-                self._suspects.append((first, last, swallowed))
         for place, cell in enumerate(row):
-            if cell and "\n" not in cell and len(self._values[place]) < MAX_VALUES:
+            if "\n" in cell:
+                is_counted = len(row) > 1 and len(self._suspects) < MAX_MULTILINE_ROWS
+                if is_counted and (values := self._as_rows(place, cell, len(row))):
+                    self._suspects.append((first, last, place, values))
+            elif cell and len(self._values[place]) < MAX_VALUES:
                 self._values[place].add(cell)
 
     def _as_rows(self, place: int, cell: str, width: int) -> list[tuple[int, str]]:
-        """Return the values of other columns in a cell's lines, by column; none unless every line splits as a row."""
+        """Return the values in a cell's lines with their columns; none unless every line splits as a row."""
         start, *middle, end = (line.split(self._separator) for line in cell.split("\n"))
         if len(start) != width - place or len(end) != place + 1 or any(len(line) != width for line in middle):
             return []
-        values = [(place + offset, value) for offset, value in enumerate(start) if offset]
-        values += [(column, value) for line in middle for column, value in enumerate(line) if column != place]
-        return values + list(enumerate(end[:-1]))
+        return [*enumerate(start, place), *(value for line in middle for value in enumerate(line)), *enumerate(end)]
 
     def refuse(self) -> None:
         """Raise a ValueError that names the lines of the first cell that swallows rows."""
-        for first, last, values in self._suspects:
+        for first, last, place, values in self._suspects:
             times = Counter(values)
-            known = sum(times[value] > 1 or self._is_known(*value) for value in values if value[1].strip())
-            if known and 2 * known >= sum(bool(value.strip()) for _, value in values):
+            own = [value for value in values if value[0] == place and value[1].strip()]
+            others = [value for value in values if value[0] != place and value[1].strip()]
+            known = sum(times[value] > 1 or self._is_known(*value) for value in others)
+            if (known and 2 * known >= len(others)) or (own and all(self._is_known(*value) for value in own)):
                 raise ValueError(
                     f"a quotation mark that opens in line {first:,} and closes in line {last:,} swallows the rows "
                     f"between; {QUOTING_HINT}, or --quoting double to read the cell as one text"

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from json import JSONDecodeError
 from typing import Any
 
 from asterisk.core.errors import UserError, listed, short
-from asterisk.data.text_files import bounded_lines, open_text
+from asterisk.data.text_files import bounded_lines, open_text, say
 
 
 def json_rows(file: str, kind: str, encoding: str) -> Iterator[tuple[int | None, dict[str, Any]]]:
@@ -22,7 +23,7 @@ def json_rows(file: str, kind: str, encoding: str) -> Iterator[tuple[int | None,
     """
     with open_text(file, encoding, may_be_legacy=False) as (text, start):
         if kind == ".json" and not _has_object_per_line(start):
-            for number, item in enumerate(_items(parse_json(text.read()))):
+            for number, item in enumerate(_items(file, parse_json(text.read()))):
                 yield None, _as_object(f"{file}: item {number}", item)
             return
         for number, line in enumerate(bounded_lines(text), 1):
@@ -31,7 +32,13 @@ def json_rows(file: str, kind: str, encoding: str) -> Iterator[tuple[int | None,
                 try:
                     value = parse_json(line)
                 except (ValueError, RecursionError) as error:
-                    raise UserError(f"{where} is not JSON: {error}.") from None
+                    reason = (
+                        f"{error.msg} at character {error.pos + 1}" if isinstance(error, JSONDecodeError) else error
+                    )
+                    raise UserError(
+                        f"{where} is not JSON: {reason}; write one object per line, or name the file .json if it "
+                        "holds a list."
+                    ) from None
                 yield number, _as_object(where, value)
 
 
@@ -69,18 +76,22 @@ def _has_object_per_line(start: str) -> bool:
     return bool(rest.strip()) or not isinstance(_table_in(value), list)
 
 
-def _items(value: Any) -> list[Any]:
+def _items(file: str, value: Any) -> list[Any]:
     """Return the rows of a file that holds one value."""
-    if isinstance(value, dict):
-        value = _table_in(value) or [value]
-    return value
+    if not isinstance(value, dict):
+        return value
+    table = _table_in(value)
+    others = [name for name, item in value.items() if isinstance(item, (list, dict)) and item is not table]
+    if table and others and any(item is table for item in value.values()):
+        say(f"{file} also holds {listed(others)}; only the table is read.")
+    return table or [value]
 
 
 def _table_in(value: dict[str, Any]) -> list[Any] | None:
     """Return the rows of a table inside an object, such as {"data": [...]}, or as pandas writes it; None if none is.
 
     Raises:
-        ValueError: There are several tables.
+        ValueError: There are several tables, or rows cannot be told from columns.
     """
     if isinstance(value.get("columns"), list) and isinstance(value.get("data"), list):
         return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
@@ -91,8 +102,12 @@ def _table_in(value: dict[str, Any]) -> list[Any] | None:
         raise ValueError(f"it holds several tables: {listed(names)}; write each to a file of its own")
     if tables:
         return tables[0]
-    if len(value) > 1 and all(key.isdecimal() and isinstance(row, dict) for key, row in value.items()):
-        return list(value.values())
+    rows = [row for row in value.values() if isinstance(row, dict)]
+    if len(value) > 1 and len(rows) == len(value):
+        if all(map(str.isdecimal, value)) or all("text" in row for row in rows):
+            return rows
+        if "text" not in value and not all(key.isdecimal() for row in rows for key in row):
+            raise ValueError("it holds an object of objects, which may be rows or columns; write a list of objects")
     columns = [list(column.values()) if isinstance(column, dict) else column for column in value.values()]
     if len(columns) > 1 and all(isinstance(column, list) for column in columns) and len({*map(len, columns)}) == 1:
         return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]

@@ -20,9 +20,11 @@ DECIMAL, NUMERAL = re.compile(r"[+-]?[\d.,]*[.,]\d+%?"), re.compile(r"[+-]?[\d.,
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*")
 THOUSANDS = re.compile(r"\s*[+-]?\d{1,3}(,\d{3})*\s*")
 VECTOR_AS_TEXT = re.compile(r"\s*[01](\s*[,; |\t]\s*[01])+\s*")
-LIST_AS_TEXT = re.compile(r"\s*(\[.*\]|\(.*\)|\{.*\})\s*", re.DOTALL)
-# As NumPy prints an array: ['a' 'b'] or [0 1 0].
-LIST_WITHOUT_COMMAS = re.compile(r"['\"]\s+['\"]|\d\.?\s+\d")
+LIST_AS_TEXT = re.compile(r"\s*(\[.*\]|(array|tensor|set|frozenset)?\(.*\)|\{.*\})\s*", re.DOTALL)
+# As NumPy prints an array: ['a' 'b'], [0 1 0] or [ True False].
+LIST_WITHOUT_COMMAS = re.compile(r"['\"]\s+['\"]|\d\.?\s+\d|(True|False)\s+(True|False)")
+# Signs of several labels in brackets, as in [a, b], {"a": 1} or array(['a']).
+SEVERAL_IN_BRACKETS = re.compile(r"[,:]|\w\(")
 
 TRUTH_VALUES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
@@ -97,6 +99,8 @@ def _note_odd_classes(labels: Sequence[Any]) -> None:
             (name for name in joined if any(part.strip() in classes for part in name.split(separator))), ""
         ):
             say(f"{short(name)} is read as one label; --label_separator '{separator}' reads it as several.")
+    if name := next((name for name in classes if "\n" in name), ""):
+        say(f"{short(name)} is read as one label of several lines; a stray quotation mark may have joined them.")
     decimals = [name for name in classes if DECIMAL.fullmatch(name)]
     if decimals and 2 * len(decimals) >= len(classes):
         other = next((f", because of {short(name)}" for name in classes if not NUMERAL.fullmatch(name)), "")
@@ -112,6 +116,8 @@ def _parse_lists(values: list[Any], refuse: Refuse) -> list[Any]:
                 raise refuse(row, f"holds {short(value)}, a list without commas; write a list such as ['a', 'b']")
             if (items := _parse_list(value)) is not None:
                 first, value = first or value, items
+            elif SEVERAL_IN_BRACKETS.search(value):
+                raise refuse(row, f"holds {short(value)}, which is no list that can be read; write one as ['a', 'b']")
         parsed.append(value)
     if first:
         say(f"Labels such as {short(first)} are read as lists.")

@@ -195,6 +195,8 @@ def guess_columns(
                 f"{file} seems to lack a line of column names, since {label!r} in its first line is a label; add a "
                 "line such as text,label."
             )
+    if label == "" and columns == [text]:
+        raise UserError(f"{file} has one column, {text!r}, and none of labels; add one, or give another --separator.")
     for name, found in (("text", text), ("label", label)):
         if found == "":
             raise UserError(

@@ -3,6 +3,7 @@
 import codecs
 import functools
 import io
+import lzma
 import re
 import sys
 from collections.abc import Iterator
@@ -38,12 +39,23 @@ BYTE_ORDER_MARKS = {
 NON_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949", "euc_jp"]
 # Encodings of one layout: Central European and Turkish letters take the places of some of cp1252's.
 LATIN = ["cp1252", "cp1250", "cp1254"]
+# Words with ő or ű: in cp1252 they are õ and û, which no word has beside these vowels.
+HUNGARIAN = re.compile(
+    rb"[\xe1\xe9\xed\xf3\xfa][a-z\xe0-\xff]*\xf5|\xf5[a-z\xe0-\xff]*[\xe1\xe9\xed\xf3\xfa]"
+    rb"|[\xe1\xed\xf3\xfa\xf6\xfc][a-z\xe0-\xff]*\xfb|\xfb[a-z\xe0-\xff]*[\xe1\xed\xf3\xfa\xf6\xfc]"
+)
 # First bytes of files that have the wrong suffix or were not fetched.
 MAGIC = {
     b"PK\x03\x04": "an Excel workbook or ZIP archive, not text; save it as CSV or unpack it",
     b"\xd0\xcf\x11\xe0": "an old Office file, not text; save it as CSV",
     b"PAR1": "a Parquet file, not text; name it .parquet",
     b"\x1f\x8b": "a gzip file, not text; add .gz to its name",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file, not text; add .zst to its name",
+    b"BZh91AY&SY": "a bzip2 file, not text; add .bz2 to its name",
+    b"\xfd7zXZ\0": "an xz file, not text; add .xz to its name",
+    b"<!DOCTYPE html": "a web page, not a file of texts; download the file that it shows",
+    b"<!doctype html": "a web page, not a file of texts; download the file that it shows",
+    b"<html": "a web page, not a file of texts; download the file that it shows",
     b"%PDF-": "a PDF file, not text; save its text",
     b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS; fetch the file with git lfs pull",
 }
@@ -112,10 +124,18 @@ def open_text(file: str, encoding: str = "", *, may_be_legacy: bool = True) -> I
         is_compressed = file.lower().endswith(COMPRESSIONS) and Path(file).is_file()
         limit = SizeLimit(Path(file).stat().st_size) if is_compressed else None
         raw = io.BufferedReader(_Decompressed(content, limit), SAMPLE_BYTES)
-        sample = raw.peek(SAMPLE_BYTES)
+        try:
+            sample = raw.peek(SAMPLE_BYTES)
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            if not is_compressed:
+                raise
+            raise ValueError(f"{error}; it is damaged, or its name should not end in {Path(file).suffix}") from None
         if kind := next((kind for start, kind in MAGIC.items() if sample.startswith(start)), None):
             raise ValueError(f"it is {kind}")
         encoding = _check_encoding(encoding) if encoding else _find_encoding(file, sample, may_be_legacy)
+        mark = next((mark for mark in BYTE_ORDER_MARKS if sample.startswith(mark)), b"")
+        if mark and codecs.lookup(encoding).name not in BYTE_ORDER_MARKS.values():
+            sample = sample[len(raw.read(len(mark))) :]
         start = codecs.getincrementaldecoder(encoding)("replace").decode(sample)
         start = start.replace("\r\n", "\n").replace("\r", "\n")
         if len(sample) == SAMPLE_BYTES:
@@ -134,6 +154,7 @@ def bounded_lines(text: IO[str], hint: str = "break it up") -> Iterator[str]:
 
 def _check_encoding(encoding: str) -> str:
     try:
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs of other things than text
         # utf-8-sig skips a byte order mark, which utf-8 reads as text.
         return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     except LookupError:
@@ -150,12 +171,20 @@ def _find_encoding(file: str, sample: bytes, may_be_legacy: bool) -> str:
         raise ValueError("it holds zero bytes, so it is not text; give another file")
     if not found and may_be_legacy and not _is_utf8(sample):
         found = _legacy_encoding(sample)
-        word = re.search(r"\w*[^\W\x00-\x7f]\w*", sample.decode(found, "replace"))
-        shown = f", with words such as {word[0][:20]!r}" if word else ""
+        word = _telling_word(sample.decode(found, "replace"), found)
+        shown = f", with words such as {word[:20]!r}" if word else ""
         say(f"{file} is not UTF-8 text; it is read as {found}{shown} (--encoding overrides it).")
     elif found and found != "utf-8-sig":
         say(f"{file} is read as {found} text (--encoding overrides it).")
     return found or "utf-8-sig"
+
+
+def _telling_word(text: str, encoding: str) -> str:
+    """Return a word that shows whether the encoding is right: other encodings of its layout read it differently."""
+    words = re.findall(r"\w*[^\W\x00-\x7f]\w*", text)
+    others = LATIN if encoding in LATIN else []
+    readings = ({word.encode(encoding, "replace").decode(other, "replace") for other in others} for word in words)
+    return next((word for word, read in zip(words, readings, strict=True) if len(read) > 1), words[0] if words else "")
 
 
 def _is_utf8(sample: bytes) -> bool:
@@ -197,6 +226,11 @@ def _latin_encoding(sample: bytes) -> str:
     # ł, ą, ż, ľ and ź: in cp1252 they are ³, ¹, ¿, ¾ and Ÿ, which stand in no word.
     if re.search(rb"[a-z][\xb3\xb9\xbe\xbf\x9f][a-z]", sample):
         return "cp1250"
+    if HUNGARIAN.search(sample):
+        return "cp1250"
+    # Turkish ğ, ı and ş: in cp1252 they are ð, ý and þ, whose languages also have á, í, ó, ú or æ.
+    if re.search(rb"[a-z][\xf0\xfd\xfe][a-z]", sample) and not re.search(rb"[\xe1\xed\xf3\xfa\xe6]", sample):
+        return "cp1254"
     lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())[: 1 << 16]
     matches = from_bytes(lines, cp_isolation=LATIN)
     western = next((match for match in matches if "cp1252" in match.could_be_from_charset), None)

@@ -62,6 +62,12 @@ def test_lines_of_text_in_another_encoding_are_read(capsys: pytest.CaptureFixtur
     assert "read as cp1252" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
+def test_an_encoding_that_is_none_of_text_is_refused(encoding: str) -> None:
+    with pytest.raises(UserError, match=f"There is no encoding '{encoding}'; give --encoding utf-8, cp1252"):
+        list(read_texts(str(FOLDER / "cp1252.txt"), "text", FileFormat(encoding=encoding)))
+
+
 def test_the_page_of_files_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == files_page()
 

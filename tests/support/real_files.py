@@ -13,6 +13,7 @@ FOLDER = REPOSITORY / "tests" / "real_files" / "files"
 PAGE = REPOSITORY / "docs" / "files.md"
 
 BACKSLASHES = 'text,label\n"He said \\"no\\", twice",technical\nA \\"good\\" one,billing\n'
+MARKED = b"\xef\xbb\xbf" + "text,label\nTrès déçu,praise\n".encode("cp1252")
 NO_QUOTES = {"quoting": "none"}
 
 FILES = {
@@ -72,13 +73,37 @@ FILES = {
         RealFile(
             "turkish.csv",
             "Turkish Windows",
-            ["Şifremi değiştirmek istiyorum", "Siparişim ne zaman gelecek, ürün bozuk çıktı"],
-            ["password", "refund"],
+            ["Şifremi değiştirmek istiyorum", "Ürün çok güzel"],
+            ["password", "praise"],
             note="read as cp1254, with words such as 'Şifremi'",
-            content=(
-                "text,label\nŞifremi değiştirmek istiyorum,password\n"
-                '"Siparişim ne zaman gelecek, ürün bozuk çıktı",refund\n'
-            ).encode("cp1254"),
+            content=("text,label\nŞifremi değiştirmek istiyorum,password\nÜrün çok güzel,praise\n").encode("cp1254"),
+        ),
+        RealFile(
+            "hungarian.csv",
+            "Central European Windows: Hungarian",
+            ["Köszönöm, a képernyő gyönyörű", "Kétszer vonták le a díjat"],
+            ["praise", "billing"],
+            note="read as cp1250, with words such as 'képernyő'",
+            content=('text,label\n"Köszönöm, a képernyő gyönyörű",praise\nKétszer vonták le a díjat,billing\n').encode(
+                "cp1250"
+            ),
+        ),
+        RealFile(
+            "mark.csv",
+            "Western European Windows after the byte order mark of UTF-8",
+            refusal="is not UTF-8 text",
+            content=MARKED,
+        ),
+        RealFile(
+            "mark.csv",
+            "the same, named",
+            ["Très déçu"],
+            ["praise"],
+            flags={"encoding": "cp1252"},
+            content=MARKED,
+        ),
+        RealFile(
+            "utf16_tab.csv", "Excel's Unicode text, its encoding named", flags={"encoding": "utf-16-le"}, note="tab"
         ),
         RealFile("damaged_utf8.csv", "UTF-8 with a damaged byte", refusal="is not UTF-8 text (invalid start byte)"),
         RealFile("cp1252.jsonl", "JSON that is not UTF-8", refusal="--encoding, such as cp1252"),
@@ -104,6 +129,30 @@ FILES = {
             "a file with zero bytes",
             refusal="it holds zero bytes",
             content=b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        ),
+        RealFile(
+            "packed.csv",
+            "a compressed file without its suffix",
+            refusal="it is a Zstandard file, not text; add .zst to its name",
+            content=b"\x28\xb5\x2f\xfd\x04\x00",
+        ),
+        RealFile(
+            "unpacked.csv.gz",
+            "an unpacked file that kept the suffix",
+            refusal="its name should not end in .gz",
+            content="text,label\nFine,praise\n",
+        ),
+        RealFile(
+            "page.csv",
+            "a web page",
+            refusal="it is a web page, not a file of texts",
+            content="<!DOCTYPE html>\n<html><title>Sign in</title></html>\n",
+        ),
+        RealFile(
+            "lines.csv",
+            "JSON lines",
+            refusal="it holds JSON; name it .jsonl if it has an object per line",
+            content='{"text": "Fine", "label": "praise"}\n{"text": "Billed twice", "label": "billing"}\n',
         ),
         RealFile("paper.csv", "a PDF file", refusal="it is a PDF file", content=b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"),
         RealFile(
@@ -144,6 +193,12 @@ FILES = {
             "no header",
             refusal="'billing' in its first line is a label; add a line such as text,label",
             content="Billed twice,billing\nBlack screen,technical\nBilled again,billing\n",
+        ),
+        RealFile(
+            "one_column.csv",
+            "whole rows in quotation marks",
+            refusal="has one column, 'text,label', and none of labels; add one, or give another --separator",
+            content='"text,label"\n"Fine,praise"\n"Billed twice,billing"\n',
         ),
         RealFile("missing_key.jsonl", "a row without a key", refusal="row 1 has no 'label', only text (line 2)"),
         RealFile("number_as_text.jsonl", "a number as a text", refusal="row 1 of column 'text' holds 404"),
@@ -205,6 +260,20 @@ FILES = {
             "stray_quote_swallows.csv",
             "two stray ones that together swallow rows",
             refusal="opens in line 3 and closes in line 6 swallows the rows between",
+        ),
+        RealFile(
+            "stray_quotes_of_labels.tsv",
+            "two stray ones before labels",
+            refusal="opens in line 2 and closes in line 3 swallows the rows between",
+            content='text\tlabel\nFine\t"praise\nBilled twice\tpraise"\nWorks\tpraise\n',
+        ),
+        RealFile(
+            "label_of_lines.tsv",
+            "a label of several lines",
+            ["Fine", "Works"],
+            ["praise\nBilled twice\tbilling", "works"],
+            note="one label of several lines; a stray quotation mark may have joined them",
+            content='text\tlabel\nFine\t"praise\nBilled twice\tbilling"\nWorks\tworks\n',
         ),
         RealFile("open_quote.csv", "one that is never closed", refusal="from line 3 to 4 has a stray quotation mark"),
         RealFile("quoted_word.csv", "a quoted word at the start", refusal="line 2 has a stray quotation mark"),

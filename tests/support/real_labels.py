@@ -35,6 +35,31 @@ FILES_OF_LABELS = {
         ),
         RealFile("numpy_lists.csv", "NumPy's lists as text", refusal="a list without commas"),
         RealFile(
+            "truth_arrays.csv",
+            "NumPy's vectors of truth values as text",
+            refusal="row 0 of column 'labels' holds '[ True False]', a list without commas",
+            content="text,labels\nBlack screen,[ True False]\nBilled twice,[False  True]\n",
+        ),
+        RealFile(
+            "arrays.csv",
+            "arrays as text",
+            refusal="""row 0 of column 'labels' holds "array(['billing'])", which is no list that can be read""",
+            content="text,labels\nBilled twice,array(['billing'])\nFine,array(['praise'])\n",
+        ),
+        RealFile(
+            "bare_lists.csv",
+            "lists without quotation marks",
+            refusal="row 0 of column 'labels' holds '[billing, technical]', which is no list that can be read",
+            content='text,labels\nBilled twice,"[billing, technical]"\nFine,[praise]\n',
+        ),
+        RealFile(
+            "brackets.csv",
+            "labels in brackets",
+            TWO,
+            ["[technical]", "(billing)"],
+            content="text,label\nBlack screen,[technical]\nBilled twice,(billing)\n",
+        ),
+        RealFile(
             "vectors.jsonl", "vectors of zeros and ones", refusal="name its 3 labels in order with --label_names"
         ),
         RealFile("vectors.jsonl", "the same, named", texts=THREE, labels=SEVERAL, flags=NAMES),
@@ -141,6 +166,42 @@ FILES_OF_LABELS = {
             TWO_LABELS,
             content='{"0": {"text": "Black screen", "label": "technical"}, '
             '"1": {"text": "Billed twice", "label": "billing"}}',
+        ),
+        RealFile(
+            "rows_by_name.json",
+            "rows by name",
+            TWO,
+            TWO_LABELS,
+            content='{"a1": {"text": "Black screen", "label": "technical"}, '
+            '"b2": {"text": "Billed twice", "label": "billing"}}',
+        ),
+        RealFile(
+            "objects.json",
+            "an object of objects that may be rows or columns",
+            refusal="which may be rows or columns; write a list of objects",
+            content='{"a1": {"review": "Black screen", "topic": "technical"}, '
+            '"b2": {"review": "Billed twice", "topic": "billing"}}',
+        ),
+        RealFile(
+            "described.json",
+            "a table beside other values",
+            TWO,
+            ["0", "1"],
+            note="also holds names; only the table is read",
+            content='{"names": ["technical", "billing"], "version": 1, "data": [{"text": "Black screen", "label": 0}, '
+            '{"text": "Billed twice", "label": 1}]}',
+        ),
+        RealFile(
+            "list.jsonl",
+            "a list, ending .jsonl",
+            refusal="write one object per line, or name the file .json if it holds a list",
+            content='[{"text": "Fine", "label": "praise"},\n{"text": "Works", "label": "praise"}]\n',
+        ),
+        RealFile(
+            "comma.jsonl",
+            "commas after the objects",
+            refusal="line 1 is not JSON: Extra data at character 36; write one object per line",
+            content='{"text": "Fine", "label": "praise"},\n{"text": "Works", "label": "praise"}\n',
         ),
         RealFile(
             "splits.json",
