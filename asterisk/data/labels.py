@@ -83,10 +83,11 @@ def label_array(data: LabelledTexts, names: Sequence[str]) -> np.ndarray:
     unknown = [(row, name) for row, labels in enumerate(classes) for name in labels if name not in number]
     if unknown:
         row, name = unknown[0]
+        others = listed(dict.fromkeys(repr(other) for _, other in unknown))
         raise UserError(
-            f"{data.source}: the text {short(data.texts[row])} has the label {name!r}, which is not among the "
-            f"{len(names)} of training ({listed(names)}); {len({name for _, name in unknown})} labels are unknown: "
-            "correct them, or add such texts to training."
+            f"{data.source}: the text {short(data.texts[row])} has the label {name!r} in column "
+            f"{data.label_column!r}, which is not among the {len(names)} of training ({listed(names)}); correct the "
+            f"unknown labels, or add such texts to training: {others}."
         )
     if data.problem_type == SINGLE:
         return np.array([number[labels[0]] for labels in classes], np.int64)
@@ -126,6 +127,14 @@ def check_training(data: LabelledTexts) -> list[str]:
         for names in spellings.values()
         if len(names) > 1
     ][:1]
+    labels_of: dict[str, set[str]] = defaultdict(set)
+    for text, names in zip(data.texts, classes_of(data), strict=True):
+        labels_of[text.strip()].add(" and ".join(sorted(names)))
+    if contrary := [text for text, labels in labels_of.items() if len(labels) > 1]:
+        warnings.append(
+            f"{data.source} gives equal texts different labels, such as {short(contrary[0])} "
+            f"({listed(sorted(labels_of[contrary[0]]))}); {len(contrary):,} in all"
+        )
     single = sum(count == 1 for count in counts.values())
     if 2 * len(counts) > len(data):
         warnings.append(

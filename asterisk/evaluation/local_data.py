@@ -185,8 +185,12 @@ def classification_data(splits: dict[str, tuple[list[str], list[str]]], classes:
 
 def _load_pairs(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> DatasetDict:
     first, second, labels = _read(folder, task.test, columns, (TEXT, TEXT, LABEL))
-    positive = task.labels[-1] if task.labels else "1"
-    numbers = [int(str(label) == positive) for label in labels]
+    classes = task.labels or ("0", "1")
+    # Booleans and whole floats, as pandas writes integers beside nulls, are numbers of classes.
+    names = [str(int(label)) if isinstance(label, Real) and label % 1 == 0 else str(label) for label in labels]
+    if unknown := set(names).difference(classes):
+        raise UserError(f"{task.name} has the labels {listed(classes)}, but {folder} also has {unknown.pop()!r}.")
+    numbers = [int(name == classes[-1]) for name in names]
     return DatasetDict(test=Dataset.from_dict({"sentence1": first, "sentence2": second, "label": numbers}))
 
 

@@ -146,7 +146,7 @@ def test_labels_become_what_the_losses_take() -> None:
         [1, 1],
     ]
     assert label_array(labelled([1.5, 2.0], problem_type=REGRESSION), ["label"]).tolist() == [[1.5], [2.0]]
-    with pytest.raises(UserError, match="the text 'text 1' has the label 'c', which is not among the 2 of training"):
+    with pytest.raises(UserError, match="the text 'text 1' has the label 'c' in column 'label', which is not among"):
         label_array(labelled(["a", "c"]), ["a", "b"])
 
 
@@ -165,6 +165,15 @@ def test_too_many_labels_get_a_warning() -> None:
     assert check_training(labelled([*"aaaabbbb"])) == []
     (sentence,) = check_training(labelled([0.0, 1.0, 1.0], problem_type=REGRESSION))
     assert "whole numbers if they are classes" in sentence
+
+
+def test_texts_of_different_labels_in_different_rows_get_a_warning() -> None:
+    (sentence,) = check_training(labelled([*"aabb"], ["Hi", "Bye", " Hi", "No"]))
+    assert sentence == "train.csv gives equal texts different labels, such as 'Hi' (a, b); 1 in all"
+    assert (
+        check_training(labelled([["a", "b"], ["b", "a"], ["b"], ["a"]], ["Hi", "Hi", "No", "So"], problem_type=MULTI))
+        == []
+    )
 
 
 @pytest.mark.parametrize("names", [("Spam", "spam"), ("caf\u00e9", "cafe\u0301"), ("two words", "two\u00a0words")])

@@ -125,6 +125,20 @@ def test_pairs_of_other_kinds_are_refused(changes: dict, message: str, tmp_path:
         task.load()
 
 
+def test_labels_of_pairs_are_numbers_of_any_type(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    for labels in ([1, 0], [True, False], [1.0, 0.0], ["1", "0"]):
+        table = pa.table({"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": labels})
+        pq.write_table(table, tmp_path / "pairs" / "MRPC.test.parquet")
+        (task,) = find_tasks("MRPC", str(tmp_path))
+        task.load()
+        assert task.task.dataset["test"]["label"][:] == [1, 0]  # type: ignore[index]
+    pq.write_table(table.set_column(2, "label", [["same", "other"]]), tmp_path / "pairs" / "MRPC.test.parquet")
+    (task,) = find_tasks("MRPC", str(tmp_path))
+    with pytest.raises(UserError, match=r"MRPC has the labels 0, 1, but .* also has '(same|other)'"):
+        task.load()
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
