@@ -149,13 +149,18 @@ def _checked_rows(
     file: str, dialect: Dialect, lines: Iterator[str], skipped: int
 ) -> Iterator[tuple[int, dict[str, str]]]:
     header: list[str] = []
+    written_header: list[str] = []
     swallowed = SwallowedRows(dialect.separator)
-    blank = short_rows = first_short = 0
+    blank = repeats = short_rows = first_short = 0
     for first, last, row in _numbered_rows(dialect, lines, skipped):
         if not row:
             continue
         if not header:
-            header = _column_names(file, row)
+            written_header = _bare(row)
+            header = _column_names(file, written_header)
+            continue
+        if len(header) > 1 and _bare(row) == written_header:
+            repeats += 1
             continue
         if len(row) > len(header):
             if any(cell.strip() for cell in row[len(header) :]):
@@ -179,6 +184,8 @@ def _checked_rows(
     if swallowed.multiline and len(header) == 1:
         first, last = swallowed.multiline
         say(f"{file} has texts of several lines, the first from line {first:,} to {last:,}; {QUOTING_HINT}.")
+    if repeats:
+        say(f"{file} has {_rows(repeats)} that repeat{'' if repeats > 1 else 's'} the column names; skipped.")
     if blank:
         say(f"{file} has {_rows(blank)} without any content; skipped.")
     if short_rows:
@@ -186,6 +193,11 @@ def _checked_rows(
             f"{file} has {_rows(short_rows)} with fewer fields than the header, the first in line {first_short:,}; "
             "missing fields are read as empty."
         )
+
+
+def _bare(row: list[str]) -> list[str]:
+    """Return the cells without white space and byte order marks around them, which joined files have in the middle."""
+    return [cell.strip().strip("\ufeff") for cell in row]
 
 
 def _rows(number: int) -> str:
@@ -218,7 +230,7 @@ def _numbered_rows(dialect: Dialect, lines: Iterator[str], skipped: int) -> Iter
 def _column_names(file: str, header: list[str]) -> list[str]:
     """Make column names distinct as pandas does: number empty ones, and add a suffix to repeated ones."""
     names: list[str] = []
-    for place, name in enumerate(cell.strip() for cell in header):
+    for place, name in enumerate(header):
         if name in names:
             renamed = next(new for number in range(1, len(header) + 1) if (new := f"{name}.{number}") not in names)
             say(f"{file} has several columns {name!r}; one is read as {renamed!r}.")

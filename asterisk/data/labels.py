@@ -120,7 +120,8 @@ def check_training(data: LabelledTexts) -> list[str]:
     counts = Counter(name for labels in classes_of(data) for name in labels)
     spellings: dict[str, list[str]] = defaultdict(list)
     for name in sorted(counts):
-        spellings[" ".join(unicodedata.normalize("NFKC", name).casefold().split())].append(name)
+        visible = "".join(char for char in name if unicodedata.category(char) != "Cf")
+        spellings[" ".join(unicodedata.normalize("NFKC", visible).casefold().split())].append(name)
     warnings = [
         f"{data.source} has labels that differ only in spelling and are learned as different ones: "
         f"{listed(map(repr, names))}"

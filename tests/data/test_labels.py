@@ -176,7 +176,9 @@ def test_texts_of_different_labels_in_different_rows_get_a_warning() -> None:
     )
 
 
-@pytest.mark.parametrize("names", [("Spam", "spam"), ("caf\u00e9", "cafe\u0301"), ("two words", "two\u00a0words")])
+@pytest.mark.parametrize(
+    "names", [("Spam", "spam"), ("caf\u00e9", "cafe\u0301"), ("two words", "two\u00a0words"), ("up", "up\u200b")]
+)
 def test_labels_that_differ_only_in_spelling_get_a_warning(names: tuple[str, str]) -> None:
     (sentence,) = check_training(labelled([*names, "other"] * 3))
     assert sentence.startswith("train.csv has labels that differ only in spelling")

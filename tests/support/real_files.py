@@ -173,6 +173,14 @@ FILES = {
         RealFile("blank_rows.csv", "rows of separators at the end", note="2 rows without any content"),
         RealFile("empty_columns.csv", "empty columns at the end"),
         RealFile("index_column.csv", "the index that pandas writes"),
+        RealFile(
+            "joined_files.csv",
+            "files joined with their headers and byte order marks",
+            TWO,
+            TWO_LABELS,
+            note="has 1 row that repeats the column names; skipped",
+            content="\ufeff\ufefftext,label\nBlack screen,technical\n\ufefftext,label\nBilled twice,billing\n",
+        ),
         RealFile("same_names.csv", "two columns of one name", note="one is read as 'label.1'"),
         RealFile(
             "ragged.csv",
