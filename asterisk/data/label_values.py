@@ -54,7 +54,7 @@ def labels_of_values(
         refuse: Makes the error for a row.
         separator: Separator of the classes in a string that holds several.
         names: Names of the labels in vectors of zeros and ones, in order.
-        is_written: Whether the values come from a CSV file, where numbers are text.
+        is_written: Whether some values come from a CSV file, where numbers are text.
         problem_type: The required problem type; inferred by default.
         has_vectors: Whether the labels must be vectors of zeros and ones; inferred by default.
 
@@ -81,9 +81,10 @@ def labels_of_values(
     if names:
         raise refuse(0, f"holds {short(values[0])}, but --label_names names the labels of vectors of zeros and ones")
     problem_type = problem_type or _infer_problem_type(given, separator, is_written)
-    if problem_type == REGRESSION and is_written and any("," in value for value in given):
-        values = [value.replace(",", ".") for value in values]
-        say(f"Labels such as {short(next(value for value in given if ',' in value))} are read as decimal numbers.")
+    with_commas = [value for value in given if isinstance(value, str) and "," in value]
+    if problem_type == REGRESSION and is_written and with_commas:
+        values = [value.replace(",", ".") if isinstance(value, str) else value for value in values]
+        say(f"Labels such as {short(with_commas[0])} are read as decimal numbers.")
     labels = [_label(value, problem_type, refuse, row) for row, value in enumerate(values)]
     if problem_type == SINGLE:
         _note_odd_classes(labels)
@@ -176,6 +177,7 @@ def _infer_problem_type(given: Sequence[Any], separator: str, is_written: bool) 
     if separator or any(isinstance(value, list) for value in given):
         return MULTI
     if is_written:
+        given = list(map(str, given))  # a folder may also hold JSON, which has numbers
         has_commas = any("," in value for value in given) and all(map(DECIMAL_COMMA.fullmatch, given))
         has_commas = has_commas and not all(map(THOUSANDS.fullmatch, given))
         has_points = any("." in value for value in given) and all(_number(value) is not None for value in given)

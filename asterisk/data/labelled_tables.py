@@ -148,17 +148,29 @@ def read_unlabelled_texts(
 
 
 def split_files(source: str, split: str) -> list[str]:
-    """List the files of a source; if names in a folder tell splits apart, as test.csv does, only those of `split`."""
+    """List the files of a source; if names in a folder tell splits apart, only those of `split`.
+
+    Files such as test.csv do so, and folders such as test.
+    """
     files = files_of(source, split)
     if not Path(source).is_dir() or (Path(source) / "dataset_dict.json").is_file():
         return files
-    words = {file: set(re.split(r"[\W_]+", Path(file).name.lower())) for file in files}
-    if not any(words[file] & names for file in files for names in SPLIT_WORDS.values()):
+    words = {file: _split_words(Path(file).relative_to(source)) for file in files}
+    if not any(words.values()):
         return files
     found = [file for file in files if words[file] & SPLIT_WORDS[split]]
     if not found:
         raise UserError(f"{source} holds files of other splits, but none with '{split}' in its name; give a file.")
+    if len(found) < len(files):
+        names = listed(str(Path(file).relative_to(source)) for file in found)
+        say(f"{source} holds files of several splits; only those of {split} are read: {names}.")
     return found
+
+
+def _split_words(path: Path) -> set[str]:
+    """Return the names of splits in a file's name or, if it has none, in that of the nearest folder which has some."""
+    found = (set(re.split(r"[\W_]+", part.lower())) & set().union(*SPLIT_WORDS.values()) for part in path.parts[::-1])
+    return next(filter(None, found), set())
 
 
 def guess_columns(

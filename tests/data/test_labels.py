@@ -94,6 +94,23 @@ def test_a_folder_is_read_whole_unless_its_files_are_of_several_splits(tmp_path:
         read_labelled_texts(str(tmp_path), split="validation")
 
 
+def test_folders_tell_splits_apart_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "default" / split).mkdir(parents=True)
+        write_table(tmp_path / "default" / split / "0000.csv", [(split, "x")])
+    assert read_labelled_texts(str(tmp_path)).texts == ["train"]
+    assert "only those of train are read: default/train/0000.csv." in capsys.readouterr().err
+    assert read_labelled_texts(str(tmp_path), split="test").texts == ["test"]
+
+
+def test_a_folder_may_hold_csv_and_json_with_numbers(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.csv", [("one", "1")])
+    (tmp_path / "b.jsonl").write_text('{"text": "two", "label": 2}\n')
+    assert read_labelled_texts(str(tmp_path)).labels == ["1", "2"]
+    (tmp_path / "b.jsonl").write_text('{"text": "two", "label": 2.5}\n')
+    assert read_labelled_texts(str(tmp_path)).labels == [1.0, 2.5]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
