@@ -276,10 +276,10 @@ class SwallowedRows:
         """Raise a ValueError that names the lines of the first cell that swallows rows."""
         for first, last, place, values in self._suspects:
             times = Counter(values)
-            own = [value for value in values if value[0] == place and value[1].strip()]
+            own = [value for value in values if value[0] == place]
             others = [value for value in values if value[0] != place and value[1].strip()]
             known = sum(times[value] > 1 or self._is_known(*value) for value in others)
-            if (known and 2 * known >= len(others)) or (own and all(self._is_known(*value) for value in own)):
+            if (known and 2 * known >= len(others)) or all(self._is_known(*value) for value in own):
                 raise ValueError(
                     f"a quotation mark that opens in line {first:,} and closes in line {last:,} swallows the rows "
                     f"between; {QUOTING_HINT}, or --quoting double to read the cell as one text"

@@ -187,7 +187,7 @@ def _load_pairs(task: LocalTask, folder: Path, columns: tuple[str, ...]) -> Data
     first, second, labels = _read(folder, task.test, columns, (TEXT, TEXT, LABEL))
     classes = task.labels or ("0", "1")
     # Booleans and whole floats, as pandas writes integers beside nulls, are numbers of classes.
-    names = [str(int(label)) if isinstance(label, Real) and label % 1 == 0 else str(label) for label in labels]
+    names = [label if isinstance(label, str) else f"{float(label):g}" for label in labels]
     if unknown := set(names).difference(classes):
         raise UserError(f"{task.name} has the labels {listed(classes)}, but {folder} also has {unknown.pop()!r}.")
     numbers = [int(name == classes[-1]) for name in names]
