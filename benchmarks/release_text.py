@@ -4,8 +4,8 @@
 
 D holds corpus/open/*.txt.zst, corpus/research/questions.txt.zst, pairs/open/*.parquet and labelled/open/*.parquet. The
 output has one text per line, with its source, in random order: every beginning of the file is a sample of the whole.
-Answers, abstracts and documents of successive sentences are cut to 30, 60, 120 or 180 words, so that the student sees
-texts of several lengths.
+Answers and abstracts are cut to 30, 60 or 120 words, so that the student sees texts of several lengths. --documents adds
+texts of several successive sentences, which the second release's text does not have.
 """
 
 import argparse
@@ -39,10 +39,10 @@ OPEN_TEXT = {
 }
 QUESTIONS = 45_000
 ABSTRACTS = 30_000
-# Documents of 3 to 12 successive sentences, from the sources whose lines follow each other.
+# Sources whose lines follow each other, and the number of documents of 3 to 12 lines.
 DOCUMENTS = {"enwiki2015": 8_000, "wikinews": 8_000, "enwiki": 6_000, "gutenberg": 6_000, "meetings": 4_000}
 LABELLED = {"goemotions": 30_000, "xed": 17_527, "emobank": 9_906, "headlines": 12_000}
-WORDS = (30, 60, 120, 180)
+WORDS = (30, 60, 120)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -51,8 +51,8 @@ def read_lines(path: Path) -> list[str]:
         return text.read().splitlines()
 
 
-def draw(data: Path) -> list[dict[str, str]]:
-    """Draw the texts in random order."""
+def draw(data: Path, documents: bool) -> list[dict[str, str]]:
+    """Draw the texts in random order, with or without documents."""
     generator = random.Random(SEED)
     drawn: list[dict[str, str]] = []
 
@@ -67,7 +67,7 @@ def draw(data: Path) -> list[dict[str, str]]:
         name = path.name.split(".")[0]
         lines = read_lines(path)
         add(f"open/{name}", lines, OPEN_TEXT[name])
-        if name in DOCUMENTS:
+        if documents and name in DOCUMENTS:
             starts = generator.sample(range(len(lines) - 12), DOCUMENTS[name])
             texts = (begin(" ".join(lines[start : start + generator.randint(3, 12)])) for start in starts)
             add(f"documents/{name}", texts, DOCUMENTS[name])
@@ -93,8 +93,9 @@ def main() -> None:
     parser.add_argument("--data_dir", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--texts", type=int, help="write only this many, a sample of the whole")
+    parser.add_argument("--documents", action="store_true", help="add documents of several sentences")
     arguments = parser.parse_args()
-    rows = draw(arguments.data_dir)[: arguments.texts]
+    rows = draw(arguments.data_dir, arguments.documents)[: arguments.texts]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with arguments.output.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
