@@ -4,8 +4,8 @@
 
 D holds corpus/open/*.txt.zst, corpus/research/questions.txt.zst, pairs/open/*.parquet and labelled/open/*.parquet. The
 output has one text per line, with its source, in random order: every beginning of the file is a sample of the whole.
-Answers and abstracts are cut to 30, 60 or 120 words, so that the student sees texts of several lengths. --documents adds
-texts of several successive sentences, which the second release's text does not have.
+Answers and abstracts are cut to 30, 60 or 120 words, so that the student sees texts of several lengths. --documents
+adds texts of several successive sentences, which the second release's text does not have.
 """
 
 import argparse
