@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 
 Arguments = TypeVar("Arguments")
 
@@ -175,7 +175,7 @@ def _recipe_values(path: Path, actions: dict[str, argparse.Action]) -> dict[str,
     except FileNotFoundError:
         raise UserError(f"There is no recipe {path}; the recipes that come with Asterisk are in recipes/.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
+        raise UserError(f"{path} cannot be read as YAML: {one_line(error)}.") from None
     if not isinstance(recipe, dict):
         raise UserError(f"{path} must hold 'field: value' lines, not {type(recipe).__name__}.")
     fields = {action.dest: action for action in actions.values() if action.type is not None}

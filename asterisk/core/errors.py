@@ -39,6 +39,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names[:10]) + (f", … ({len(names):,} in all)" if len(names) > 10 else "")
 
 
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line, cut after 300 characters."""
+    return " ".join(str(error).split())[:300]
+
+
 class UserError(Exception):
     """Wrong input. The message, which is redacted, says in one sentence what is wrong, where, and how to fix it."""
 
@@ -72,7 +77,7 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
             # The class of a Rust panic derives from BaseException and cannot be imported.
             if type(error).__name__ != "PanicException":
                 raise
-            reason = redact(" ".join(str(error).split())[:300])
+            reason = redact(one_line(error))
             print(f"error: A text cannot be tokenised ({reason}); tokenizer.json may be damaged.", file=sys.stderr)
             sys.exit(2)
 

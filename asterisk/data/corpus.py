@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError, redact
+from asterisk.core.errors import UserError, one_line, redact
 from asterisk.core.files import MANIFEST, atomic_folder, read_json, write_json
 from asterisk.core.locks import creation_lock, remove_lock
 from asterisk.core.run_folder import refuse_difference
@@ -70,9 +70,7 @@ class Corpus:
         try:
             texts = pq.read_table(path, page_checksum_verification=True).column("text").to_pylist()
         except (OSError, KeyError, pa.ArrowException) as error:
-            raise UserError(
-                f"{path} is missing or damaged ({' '.join(str(error).split())[:200]}); {remedy}."
-            ) from None
+            raise UserError(f"{path} is missing or damaged ({one_line(error)}); {remedy}.") from None
         if len(texts) != self.rows_per_shard[index]:
             raise UserError(f"{path} holds {len(texts)} instead of {self.rows_per_shard[index]} sentences; {remedy}.")
         return texts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.errors import UserError, listed, short
+from asterisk.core.errors import UserError, listed
 from asterisk.data.arguments import FileFormat
 from asterisk.data.delimited import UNNAMED
 from asterisk.data.label_values import labels_of_values, truth_of
@@ -21,6 +21,7 @@ from asterisk.data.readers import (
     read_rows,
     read_texts,
     table_kind,
+    text_cell,
 )
 from asterisk.data.text_files import say
 
@@ -92,11 +93,7 @@ def read_labelled_texts(
         for number, (line, row) in enumerate(read_rows(file, kind, split, wanted, file_format)):
             if not columns:
                 columns = _label_columns(row, label_column)
-            text = cell(row, text_column, file, number, line)
-            if not isinstance(text, str) and text is not None:
-                raise UserError(
-                    f"{place(file, number, text_column)} holds {short(text)} instead of text{at_line(line)}."
-                )
+            text = text_cell(row, text_column, file, number, line)
             cells = [cell(row, column, file, number, line) for column in columns]
             nulls += text is None
             texts.append(text or "")

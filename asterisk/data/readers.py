@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.errors import UserError, listed, short
+from asterisk.core.errors import UserError, listed, one_line, short
 from asterisk.core.files import MANIFEST, read_json
 from asterisk.data.arguments import FileFormat
 from asterisk.data.arrow_files import (
@@ -46,13 +46,9 @@ def read_texts(file: str, text_column: str, file_format: FileFormat | None = Non
         return
     nulls = 0
     for number, (line, row) in enumerate(read_rows(file, kind, "train", [text_column], file_format)):
-        text = cell(row, text_column, file, number, line)
-        if text is None:
-            nulls += 1
-            text = ""
-        elif not isinstance(text, str):
-            raise UserError(f"{place(file, number, text_column)} holds {short(text)} instead of text{at_line(line)}.")
-        yield text
+        text = text_cell(row, text_column, file, number, line)
+        nulls += text is None
+        yield text or ""
     if nulls:
         say(f"{file} has {nulls:,} null in column {text_column!r}, read as empty text.")
 
@@ -270,6 +266,14 @@ def cell(row: dict[str, Any], column: str, file: str, number: int, line: int | N
     raise UserError(f"{file} has no column {column!r}; its columns are {listed(row)}.")
 
 
+def text_cell(row: dict[str, Any], column: str, file: str, number: int, line: int | None) -> str | None:
+    """Return the text of a column, None for a null; raise a [`UserError`] for any other value or a missing column."""
+    text = cell(row, column, file, number, line)
+    if text is None or isinstance(text, str):
+        return text
+    raise UserError(f"{place(file, number, column)} holds {short(text)} instead of text{at_line(line)}.")
+
+
 def place(file: str, number: int, column: str) -> str:
     """Describe the position of a value, for a message; rows are counted from 0."""
     return f"{file}: row {number} of column {column!r}"
@@ -291,8 +295,8 @@ def _read_error(file: str, error: Exception) -> UserError:
     if isinstance(error, (UnicodeDecodeError, UnicodeEncodeError)):
         problem = f"{file} is not {error.encoding.upper()} text ({error.reason})"
         return UserError(f"{problem}; name its encoding with --encoding, such as cp1252.")
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    reason = one_line(error).rstrip(".") or type(error).__name__
     if kind_of(file) is None:
         hint = "" if file.startswith("hub:") else f"There is no file or folder {file}, and "
-        return UserError(f"{hint}the Hub dataset {file.removeprefix('hub:')} cannot be read: {reason[:400]}.")
-    return UserError(f"{file} cannot be read: {reason[:400]}.")
+        return UserError(f"{hint}the Hub dataset {file.removeprefix('hub:')} cannot be read: {reason}.")
+    return UserError(f"{file} cannot be read: {reason}.")

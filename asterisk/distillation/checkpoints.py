@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.core.files import read_json, remove_folder, report_write_errors, write_json
 
 PROGRESS = "progress.json"
@@ -83,7 +83,7 @@ class Checkpoints:
             self.accelerator.load_state(str(paths[-1]))
         except Exception as error:  # each file format raises its own errors
             raise UserError(
-                f"The checkpoint {paths[-1]} cannot be loaded: {' '.join(str(error).split())[:300]} "
+                f"The checkpoint {paths[-1]} cannot be loaded: {one_line(error)} "
                 "Delete it to continue from the checkpoint before it, or from the start."
             ) from error
         return progress

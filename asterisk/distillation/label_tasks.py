@@ -26,7 +26,7 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.arguments import parse_yaml
-from asterisk.core.errors import UserError, short
+from asterisk.core.errors import UserError, one_line, short
 from asterisk.data.readers import check_numbers, check_texts, read_columns
 from asterisk.distillation.batching import pair_batch
 from asterisk.models.passes import pad_token_ids
@@ -125,7 +125,7 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[list[float], list[str]
     try:
         task = parse_yaml(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{file} is not YAML: {one_line(error)}") from None
     is_task = isinstance(task, dict) and not set(task) - {"weight", "stretch", "tables"}
     if not is_task or not isinstance(task.get("tables"), list) or not task["tables"]:
         raise UserError(f"{file} must hold the keys weight and tables, a list.")

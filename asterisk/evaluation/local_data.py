@@ -15,7 +15,7 @@ from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
 from mteb.abstasks.task_metadata import TaskMetadata
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError, listed, short
+from asterisk.core.errors import UserError, listed, one_line, short
 from asterisk.evaluation.local_tasks import COLUMNS, LocalTask
 from asterisk.evaluation.sts import SentencePairs
 
@@ -122,7 +122,7 @@ def _check_file(file: Path, columns: Sequence[str], task: str) -> None:
     try:
         found = pq.read_schema(file).names
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())}.") from None
+        raise UserError(f"{file} cannot be read as Parquet: {one_line(error)}.") from None
     for column in columns:
         if column not in found:
             raise UserError(

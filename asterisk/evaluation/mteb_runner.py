@@ -21,7 +21,7 @@ from mteb.results import TaskResult
 from mteb.types import PromptType
 from tqdm.auto import tqdm
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.core.files import make_folder
 from asterisk.core.markdown import aligned_table
 from asterisk.evaluation.tasks import EvaluationTask
@@ -177,8 +177,9 @@ def _evaluate_task(model: MtebEncoder, task: EvaluationTask, cache: ResultCache,
             co2_tracker=False,
         )
     except (OSError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"The data of the task {task.name} cannot be loaded ({reason}); see --data_dir.") from error
+        raise UserError(
+            f"The data of the task {task.name} cannot be loaded ({one_line(error)}); see --data_dir."
+        ) from error
     finally:
         task.task.unload_data()
     return _score(results.task_results[0], task)

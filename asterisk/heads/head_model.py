@@ -89,12 +89,6 @@ def shift_outputs(head: nn.Module, shift: float, scale: float) -> None:
     head.out_proj.bias.mul_(float(scale)).add_(float(shift))  # type: ignore[union-attr, operator]
 
 
-def max_input_length(tokenizer: PreTrainedTokenizerFast, model: AsteriskForSequenceClassification) -> int:
-    """Return the maximum number of tokens of a text."""
-    positions = model.config.max_position_embeddings if model.config.position_encoding == "learned" else 1_000_000
-    return min(tokenizer.model_max_length, positions)
-
-
 def predict_logits(
     model: AsteriskForSequenceClassification, texts: Sequence[str], tokenizer: PreTrainedTokenizerFast
 ) -> torch.Tensor:

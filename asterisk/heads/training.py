@@ -30,7 +30,6 @@ from asterisk.heads.frozen import Examples, train_on_embeddings
 from asterisk.heads.head_model import (
     load_classifier,
     logits_of_embeddings,
-    max_input_length,
     predict_logits,
     renew_head,
     shift_outputs,
@@ -40,6 +39,7 @@ from asterisk.heads.report import CurvePoint, Repeat
 from asterisk.heads.scores import MetricValues, score
 from asterisk.heads.token_rows import TokenizedRows
 from asterisk.models.checkpoints import load_asterisk, save_student
+from asterisk.models.tokenizers import max_input_length
 from modeling_asterisk import AsteriskForSequenceClassification
 
 # The folder that resuming reads, and its files.
@@ -78,7 +78,7 @@ class HeadTraining:
     def truncated(self, data: LabelledTexts) -> float:
         """Return the share of texts that the model truncates."""
         encoded = self.tokenizer(data.texts, return_attention_mask=False, return_token_type_ids=False)
-        longest = max_input_length(self.tokenizer, self.model)
+        longest = max_input_length(self.tokenizer, self.model.config)
         return sum(len(ids) > longest for ids in encoded["input_ids"]) / len(data)
 
     def run(self, on_repeat: Callable[[Repeat], None]) -> list[Repeat]:
@@ -222,7 +222,7 @@ class HeadTraining:
         return torch.from_numpy(labels)
 
     def _tokenized(self, data: LabelledTexts, scale: Scale) -> TokenizedRows:
-        limit = {"truncation": True, "max_length": max_input_length(self.tokenizer, self.model)}
+        limit = {"truncation": True, "max_length": max_input_length(self.tokenizer, self.model.config)}
         encoded = self.tokenizer(data.texts, return_attention_mask=False, return_token_type_ids=False, **limit)
         return TokenizedRows(encoded["input_ids"], self._scaled_labels(data, scale))
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from asterisk.core.vectors import unit
 from modeling_asterisk import AsteriskModel
 
 
@@ -33,4 +34,4 @@ def encode_chunks(model: AsteriskModel, document: str, spans: Sequence[tuple[int
     chunks = np.zeros((len(spans), vectors.shape[1]), np.float32)
     for chunk, (start, end) in zip(chunks, spans, strict=True):
         chunk += vectors[(offsets[:, 0] < end) & (offsets[:, 1] > start)].sum(axis=0)
-    return chunks / np.maximum(np.linalg.norm(chunks, axis=1, keepdims=True), 1e-12)
+    return unit(chunks)

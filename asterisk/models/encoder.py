@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from asterisk.core.errors import UserError
+from asterisk.core.vectors import unit
 from asterisk.models.resolve import model_name
 
 # From texts to unit vectors (number of texts, dimensions), float32.
@@ -82,8 +83,7 @@ class TextEncoder:
         # Benchmarks repeat sentences: a quarter of those in the STS tasks are duplicates. Sorting makes forward passes
         # independent of the order of the texts.
         distinct = sorted(set(texts))
-        vectors = self._embed(distinct, prompt, batch_size)[:, : self.dimension]
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        vectors = unit(self._embed(distinct, prompt, batch_size)[:, : self.dimension])
         row = {text: index for index, text in enumerate(distinct)}
         return vectors[[row[text] for text in texts]]
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+from asterisk.core.errors import one_line
 from asterisk.core.vectors import unit
 from asterisk.models.openvino import OpenVinoSession
 from asterisk.models.passes import CPU_PASS_TOKENS, pad_token_ids, passes_by_length
@@ -77,7 +78,7 @@ class OnnxEmbedder:
             self._tokenizer = load_tokenizer(folder)
             self.max_length = (self._tokenizer.truncation or {}).get("max_length")
         except Exception as error:  # the libraries raise many kinds
-            raise ValueError(f"{file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+            raise ValueError(f"{file} cannot be loaded: {one_line(error)}") from error
         self.tokenizer_file = folder / "tokenizer.json"
         self.output = self._check_graph(file, [SENTENCE, TOKENS] if pool_tokens else [SENTENCE])
         self._check_token_ids(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.core.files import read_json
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -40,7 +40,7 @@ def loading(subject: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{subject} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(f"{subject} cannot be loaded: {one_line(error)}") from error
 
 
 def model_name(spec: str) -> str:

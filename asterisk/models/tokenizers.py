@@ -8,6 +8,10 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json, write_json
+from modeling_asterisk import AsteriskConfig
+
+# A tokenizer without a limit reports at least this number of tokens.
+UNLIMITED = 1_000_000
 
 
 def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreTrainedTokenizerFast:
@@ -43,6 +47,12 @@ def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) ->
         model_input_names=["input_ids", "attention_mask"],
         **settings,
     )
+
+
+def max_input_length(tokenizer: PreTrainedTokenizerFast, config: AsteriskConfig) -> int:
+    """Return the maximum number of tokens of a text, at most [`UNLIMITED`]."""
+    positions = config.max_position_embeddings if config.position_encoding == "learned" else UNLIMITED
+    return min(tokenizer.model_max_length, positions)
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -12,11 +12,8 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
 from asterisk.distillation.projection import in_teacher_space
 from asterisk.models.checkpoints import load_asterisk, model_type
-from asterisk.models.tokenizers import portable_tokenizer
+from asterisk.models.tokenizers import UNLIMITED, max_input_length, portable_tokenizer
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
-
-# A tokenizer without a maximum length reports a number above this.
-UNLIMITED = 1_000_000
 
 BATCH = 64
 
@@ -87,10 +84,7 @@ def load_checkpoint(folder: Path, layers: int | None = None, space: str = "") ->
             model = in_teacher_space(model, space)
         except ValueError as error:
             raise UserError(f"--space: {error}") from None
-    limit = tokenizer.model_max_length
-    if model.config.position_encoding == "learned":
-        limit = min(limit, model.config.max_position_embeddings)
-    portable = portable_tokenizer(tokenizer, limit)
+    portable = portable_tokenizer(tokenizer, max_input_length(tokenizer, model.config))
     if portable.pad_token is None:
         raise UserError(f"The tokenizer of {folder} has no padding token; batches of texts need one.")
     return Checkpoint(folder, model.eval(), portable)

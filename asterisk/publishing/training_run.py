@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from asterisk.core.arguments import parse_yaml
-from asterisk.core.errors import UserError, redact
+from asterisk.core.errors import UserError, one_line, redact
 from asterisk.core.files import read_json
 from asterisk.distillation.curves import Point, read_curves
 from asterisk.heads.report import read_head_report
@@ -99,9 +99,7 @@ def read_licences(path: Path) -> dict[str, tuple[str, str]]:
     except FileNotFoundError:
         raise UserError(f"There is no {path}; --training_data takes a YAML file of licences.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{path} must hold lines 'source: {{licence: …, origin: …}}' ({' '.join(str(error).split())[:100]})."
-        ) from None
+        raise UserError(f"{path} must hold lines 'source: {{licence: …, origin: …}}' ({one_line(error)}).") from None
 
 
 def _licences_beside(corpus: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.core.files import make_folder
 from asterisk.data.corpus import Corpus
 from asterisk.teachers.arguments import ExecutorArguments
@@ -99,8 +99,9 @@ def run_ray_tasks(step: EmbedShards, arguments: ExecutorArguments) -> None:
             raise error.cause from None
         raise
     except (ray.exceptions.RayError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"Ray lost a task for good ({reason}); the same command embeds the missing shards.") from None
+        raise UserError(
+            f"Ray lost a task for good ({one_line(error)}); run the command again to embed the missing shards."
+        ) from None
     finally:
         ray.shutdown()
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.data.arrow_files import open_arrow
 
 # Rows read, checked and copied at once.
@@ -151,7 +151,7 @@ def _read_table(file: Path, text_column: str, column: str) -> Iterator[pa.Record
         _check_columns(file, table.schema, text_column, column)
         yield from table.select([text_column, column]).to_batches(ROWS_AT_A_TIME)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())[:300]}.") from None
+        raise UserError(f"{file} cannot be read: {one_line(error)}.") from None
 
 
 def _check_columns(file: Path, schema: pa.Schema, text_column: str, column: str) -> None:

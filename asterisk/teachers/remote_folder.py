@@ -16,7 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError, redact
+from asterisk.core.errors import UserError, one_line, redact
 from asterisk.core.files import atomic_file, cache_folder, make_folder, read_json, remove_file, write_json
 from asterisk.core.locks import locked
 
@@ -167,7 +167,7 @@ class RemoteFolder:
             raise
         except Exception as error:  # each protocol raises its own errors
             where = f"{self.name}/{name}" if name else self.name
-            raise UserError(f"{where} cannot be reached: {' '.join(str(error).split())[:300].rstrip('.')}.") from error
+            raise UserError(f"{where} cannot be reached: {one_line(error).rstrip('.')}.") from error
 
 
 def _matches(path: Path, sha256: str) -> bool:
