@@ -61,7 +61,7 @@ class CorpusArguments(FileFormat):
 class DataArguments(FileFormat):
     """Data: the labelled texts that a head is trained and measured on."""
 
-    train_file: str = option("", "table of labelled texts to train on")
+    train_file: str = option("", "table of labelled texts to train on", required=True)
     dev_file: str = option("", "table for early stopping (default: a tenth of the training texts)")
     test_file: str = option("", "table to measure the result on")
     text_column: str = option("", "column of the texts (default: guessed)")

@@ -64,7 +64,7 @@ def pair_batch(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     return order[index * batch_size : (index + 1) * batch_size]
 
 
-def sorted_parts(lengths: np.ndarray, rows: np.ndarray, size: int = 256) -> list[np.ndarray]:
-    """Sort rows by length, and split them into parts of about `size` rows for evaluation."""
+def sorted_parts(lengths: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Sort rows by length, and split them into parts of about 256 rows for evaluation."""
     by_length = rows[np.argsort(lengths[rows], kind="stable")]
-    return np.array_split(by_length, max(1, len(rows) // size))
+    return np.array_split(by_length, max(1, len(rows) // 256))

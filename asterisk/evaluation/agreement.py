@@ -20,6 +20,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 LENGTH_BOUNDS = (8, 16, 32, 64, 128)
 MAX_LISTED = 20
 PLOTTED_PAIRS = 1_000
+BIN_WIDTH = 0.02
 
 
 @dataclass
@@ -106,7 +107,6 @@ def compare_vectors(
     texts: Sequence[str],
     tokens: Sequence[Sequence[Hashable]],
     projection: np.ndarray | None = None,
-    seed: int = 0,
 ) -> Agreement:
     """Compare the vectors of two models on texts that neither was trained on.
 
@@ -123,7 +123,6 @@ def compare_vectors(
         projection: The map to the student's training target (teacher's dimensions, student's dimensions), which is
             the identity for a student in its teacher's space. Without it, and with enough texts, the best orthogonal
             map is fitted on each half of the texts and applied to the other half.
-        seed: Seed of all sampling.
 
     Raises:
         UserError: There are too few texts, or a vector is missing or not finite.
@@ -132,7 +131,7 @@ def compare_vectors(
     teacher = _unit_vectors(teacher_vectors, len(texts), "teacher")
     if len(texts) < NEIGHBOURS + 2:
         raise UserError(f"Agreement needs at least {NEIGHBOURS + 2} texts, but there are {len(texts)}.")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     if len(texts) > MAX_TEXTS:
         rows = np.sort(generator.permutation(len(texts))[:MAX_TEXTS])
         student, teacher = student[rows], teacher[rows]
@@ -237,9 +236,9 @@ def _pair_cosines(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return np.concatenate([(vectors[part[:, 0]] * vectors[part[:, 1]]).sum(axis=1) for part in parts])
 
 
-def _histogram(values: np.ndarray, width: float = 0.02) -> Histogram:
-    low, high = np.floor(values.min() / width), np.floor(values.max() / width) + 1
-    edges = np.arange(low, high + 1) * width
+def _histogram(values: np.ndarray) -> Histogram:
+    low, high = np.floor(values.min() / BIN_WIDTH), np.floor(values.max() / BIN_WIDTH) + 1
+    edges = np.arange(low, high + 1) * BIN_WIDTH
     counts, _ = np.histogram(values, edges)
     return Histogram([round(float(edge), 2) for edge in edges], counts.tolist())
 

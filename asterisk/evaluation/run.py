@@ -120,7 +120,7 @@ def _write_classification(
         batch_size=arguments.batch_size,
     )
     if arguments.fine_tune:
-        for encoder in filter(lambda encoder: is_asterisk(encoder.spec), encoders):
+        for encoder in [each for each in encoders if is_asterisk(each.spec)]:
             # As in results/, the revision separates models with different weights in the same folder.
             runs = folder / "fine-tuned" / encoder.name / encoder.revision
             results += measure_fine_tuned(encoder.name, encoder.spec, data, train_head, runs)

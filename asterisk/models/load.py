@@ -52,19 +52,22 @@ def load_encoder(
         kind, _, source = spec.partition(":")
         location = spec if _is_onnx_file(spec) else resolve_model(source or spec if kind == "static" else spec)
         folder = Path(location).expanduser()
-        if space and model_type(folder) != AsteriskConfig.model_type:
-            raise UserError(f"{spec} is no Asterisk, so it stores no map to the space of {space}.")
-        if layers is not None and model_type(folder) != AsteriskConfig.model_type:
-            raise UserError(f"{spec} is no Asterisk, so it has no exit after {layers} layers.")
+        onnx_file = _onnx_file_of(folder)
+        found = None if kind == "static" or onnx_file else model_type(folder)
+        if found != AsteriskConfig.model_type:
+            if space:
+                raise UserError(f"{spec} is not an Asterisk, so it stores no map to the space of {space}.")
+            if layers is not None:
+                raise UserError(f"{spec} is not an Asterisk, so --layers does not apply to it.")
         if kind == "static":
             from asterisk.models.static import static_encoder, untrained_static
 
             model = static_encoder(untrained_static(location))
-        elif (onnx_file := _onnx_file_of(folder)) is not None:
+        elif onnx_file is not None:
             from asterisk.models.onnx_encoder import onnx_encoder
 
             model = onnx_encoder(onnx_file)
-        elif (found := model_type(folder)) == "model2vec":
+        elif found == "model2vec":
             from asterisk.models.static import load_static, static_encoder
 
             model = static_encoder(load_static(location), bytes_on_disk(location))

