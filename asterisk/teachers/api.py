@@ -1,8 +1,8 @@
 """A teacher behind an OpenAI-compatible embeddings API, which vLLM, Ollama, LiteLLM and most services offer too.
 
 The official client (pip install '.[api]') retries on 408, 409, 429, 5xx, timeouts and dropped connections, after the
-time in the Retry-After header or an exponential delay with jitter. This module adds batches, concurrent requests, a
-rate limit, and checks of the answers.
+time in the Retry-After header or an exponential delay with jitter. This module adds batches, concurrent requests, and
+checks of the answers.
 """
 
 import base64
@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +49,6 @@ class EmbeddingsAPITeacher:
         dimensions: int | None = None,
         batch_size: int = BATCH_SIZE,
         requests_in_flight: int = 8,
-        requests_per_minute: float | None = None,
         timeout: float = 60.0,
         max_retries: int = 8,
     ):
@@ -64,7 +62,6 @@ class EmbeddingsAPITeacher:
             batch_size: Maximum number of texts per request. If the server refuses a batch, the limit is lowered to the
                 number in its message, or halved.
             requests_in_flight: Maximum number of concurrent requests.
-            requests_per_minute: Maximum number of requests started per minute, retries included.
             timeout: Seconds to wait for an answer.
             max_retries: Retries of a request that failed for a temporary reason.
 
@@ -85,8 +82,6 @@ class EmbeddingsAPITeacher:
         for name, number in (("batch size", batch_size), ("number of requests in flight", requests_in_flight)):
             if number < 1:
                 raise UserError(f"The API's {name} must be at least 1, not {number}.")
-        if requests_per_minute is not None and not requests_per_minute > 0:
-            raise UserError(f"The API's requests per minute must be above 0, not {requests_per_minute}.")
         self.name = f"api:{model}"
         self._model = model
         self._key = key
@@ -101,7 +96,6 @@ class EmbeddingsAPITeacher:
             base_url=base_url,
             timeout=timeout,
             max_retries=max_retries,
-            http_client=openai.DefaultHttpxClient(event_hooks={"request": [_RateLimit(requests_per_minute)]}),
         )
         self._url = str(self._client.base_url).rstrip("/")
         self.dimension = dimensions or 0
@@ -167,7 +161,7 @@ class EmbeddingsAPITeacher:
             401: f"set the environment variable {self._key_variable} to a valid key",
             403: f"the key in the environment variable {self._key_variable} lacks permission for this",
             404: f"check the model's name, {self._model}, and the base URL",
-            429: "allow fewer requests per minute, or look at the account's quota",
+            429: "check the account's rate limit and quota, or try again later",
         }
         default = "try again later" if error.status_code >= 500 else "check the model's name and options"
         return (
@@ -179,22 +173,6 @@ class EmbeddingsAPITeacher:
         if self._key:
             message = message.replace(self._key, "***")
         return " ".join(message.split())[:300].rstrip(".")
-
-
-class _RateLimit:
-    """Delays requests to even intervals, at most `per_minute` in a minute."""
-
-    def __init__(self, per_minute: float | None):
-        self._interval = 60 / per_minute if per_minute else 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def __call__(self, request: Any) -> None:
-        with self._lock:
-            now = time.monotonic()
-            start = max(now, self._next)
-            self._next = start + self._interval
-        time.sleep(start - now)
 
 
 def _message(error: openai.APIStatusError) -> str:
