@@ -70,7 +70,7 @@ def read_labelled_texts(
             file names contain splits.
         label_names: Names of the labels in vectors of zeros and ones, in order.
         file_format: Overrides for the detected file format.
-        like: Texts read before, whose columns and problem type apply.
+        like: Texts read earlier, whose columns and problem type apply.
 
     Raises:
         UserError: The source is missing, cannot be read, has no rows or no such columns; columns cannot be guessed; or
@@ -145,7 +145,7 @@ def read_unlabelled_texts(
 
 
 def split_files(source: str, split: str) -> list[str]:
-    """List the files of a source; if names in a folder tell splits apart, as test.csv does, only those of `split`."""
+    """List the files of a source; if a folder's file names contain splits, as in test.csv, only those of `split`."""
     files = files_of(source, split)
     if not Path(source).is_dir() or (Path(source) / "dataset_dict.json").is_file():
         return files
@@ -163,9 +163,12 @@ def guess_columns(
 ) -> tuple[str, str]:
     """Guess the columns of texts and labels; if `label` is None, guess no label column and return "" for it.
 
-    A column with a known name wins, `text` whatever its first rows hold. Otherwise the column with the longest strings
-    holds the texts; the only other column, or all columns of zeros and ones, hold the labels. Columns without a name
-    are never guessed.
+    A column with a known name wins; a column `text` wins whatever its first rows hold. Otherwise, the column with the
+    longest strings holds the texts, and the only other column, or all columns of zeros and ones, hold the labels.
+    Columns without a name are never guessed.
+
+    Raises:
+        UserError: The file has no rows or no header, or a column cannot be guessed.
     """
     kind = kind_of(file)
     wanted = [name for name in (text, label) if name]
@@ -180,7 +183,7 @@ def guess_columns(
             column: [value for value in cells[column] if isinstance(value, str) and truth_of(value) is None]
             for column in free
         }
-        # A few rows may hold something else; the reader refuses them with their row number.
+        # A few rows may hold other values; the reader refuses them with their row numbers.
         mostly = [column for column in free if 2 * len(strings[column]) >= len(rows)]
         text = "text" if "text" in free else _known_name(TEXT_NAMES, mostly)
         text = text or max(mostly, key=lambda column: sum(map(len, strings[column])), default="")

@@ -69,6 +69,9 @@ def read_columns(
         numbers: Columns of CSV files whose numeric cells become floats; all other cells stay text.
         file_format: Overrides for the detected file format.
 
+    Returns:
+        The values of each column, in the order of the rows.
+
     Raises:
         UserError: The source is missing, cannot be read or lacks a column.
     """
@@ -83,14 +86,14 @@ def read_columns(
 
 
 def check_texts(source: str, column: str, values: Sequence[Any]) -> None:
-    """Raise a [`UserError`] that names the first value of a column that is empty or no text."""
+    """Raise a [`UserError`] that names the first value of a column that is empty or not text."""
     for row, value in enumerate(values):
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"{place(source, row, column)} holds {short(value)} instead of text.")
 
 
 def check_numbers(source: str, column: str, values: Sequence[Any]) -> None:
-    """Raise a [`UserError`] that names the first value of a column that is no finite number."""
+    """Raise a [`UserError`] that names the first value of a column that is not a finite number."""
     for row, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UserError(f"{place(source, row, column)} holds {short(value)} instead of a number.")
@@ -200,7 +203,7 @@ def read_lines(file: str, file_format: FileFormat | None = None) -> Iterator[str
                 yield line.rstrip("\n")
     except UserError:
         raise
-    except Exception as error:  # each compression library raises its own errors
+    except Exception as error:  # compression libraries raise many kinds
         raise _read_error(file, error) from None
 
 
@@ -219,7 +222,7 @@ def read_rows(
         file: File, URL or Hub dataset.
         kind: The result of [`kind_of`].
         split: Split of a Hub dataset, if `file` names none.
-        columns: The wanted columns, if known. A single one is all that is read from a Parquet file.
+        columns: The wanted columns, if known. If there is one, a Parquet reader reads no other.
         file_format: Overrides for the detected file format.
         names_classes: Whether the class numbers in ClassLabel columns of `datasets` become names.
 
@@ -244,7 +247,7 @@ def read_rows(
                 yield None, with_class_names(row, names)
     except UserError:
         raise
-    except Exception as error:  # each format and protocol raises its own errors
+    except Exception as error:  # formats and protocols raise many kinds
         raise _read_error(file, error) from None
 
 
