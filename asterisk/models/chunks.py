@@ -11,8 +11,8 @@ from modeling_asterisk import AsteriskModel
 def encode_chunks(model: AsteriskModel, document: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
     """Embed parts of a document, each as the mean of its token vectors in the whole document.
 
-    For a two-layer model, `model.encode` of each part alone retrieves better (docs/vector_databases.md); this function
-    serves comparisons, and parts that mean nothing alone.
+    For a two-layer model, `model.encode` of each part alone retrieves better (docs/vector_databases.md). This function
+    is for comparisons, and for parts that mean nothing on their own.
 
     Args:
         model: A model that was loaded with its tokenizer.

@@ -27,26 +27,26 @@ def load_encoder(
 
     Args:
         spec: One of these:
-            - the folder of an Asterisk, a sentence-transformers, transformers or model2vec model, or a `model.onnx`
-              with a `tokenizer.json` beside it or one folder above;
+            - the folder of an Asterisk, of a sentence-transformers, transformers or model2vec model, or of a
+              `model.onnx` with a `tokenizer.json` beside it or one folder above;
             - the ONNX file itself, or an .xml file of OpenVINO;
-            - a Hub id of any kind but ONNX;
+            - the Hub id of any of these except ONNX files;
             - `package:NAME`: the folder `model/` of the installed package NAME;
             - `static:SPEC`: the untrained 256-dimensional model2vec model distilled from a sentence-transformers SPEC.
         truncate_dim: The number of leading dimensions to keep before normalising; by default all.
-        precision: The precision of torch: "float32", "bfloat16", or "auto" for the faster of the two.
+        precision: The precision in torch: "float32", "bfloat16", or "auto" for the faster of the two.
         pooling: The pooling of a transformers encoder whose files name none: "mean", "cls", "max" or "lasttoken".
         prompts: Prompts by MTEB task, task type or prompt type ("query", "document").
         device: A torch device; by default the best one available.
         trust_remote_code: Run the code that comes with a model.
         space: The teacher to whose space an Asterisk's embeddings are mapped.
-        layers: Use the exit of an Asterisk after so many layers; by default, the whole model.
-        local_files_only: Look for a Hub id only in the cache on this machine.
+        layers: Use the exit of an Asterisk after this many layers; by default, the whole model.
+        local_files_only: Look for a Hub id only in this machine's cache.
 
     Raises:
-        UserError: The model is missing, cannot be loaded or does not work, or an argument does not suit it.
+        UserError: The model is missing, cannot be loaded or does not work, or an argument does not apply to it.
     """
-    # The libraries take seconds to import, so import only those that this kind of model needs.
+    # The libraries take seconds to import, so each branch imports only its own.
     with loading(f"The model {spec}"):
         dtype = resolve_dtype(precision, device)
         kind, _, source = spec.partition(":")

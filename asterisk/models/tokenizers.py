@@ -15,9 +15,10 @@ UNLIMITED = 1_000_000
 
 
 def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreTrainedTokenizerFast:
-    """Copy any fast tokenizer as a PreTrainedTokenizerFast, the class that every transformers release has.
+    """Copy any fast tokenizer into a PreTrainedTokenizerFast, the class that every transformers release has.
 
-    Raises a [`UserError`] if the tokenizer is not a fast one.
+    Raises:
+        UserError: The tokenizer is not a fast one.
     """
     backend = getattr(source, "backend_tokenizer", None)
     if backend is None:
@@ -36,7 +37,7 @@ def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreT
 def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) -> PreTrainedTokenizerFast:
     """Wrap a tokenizer of the tokenizers library for transformers.
 
-    Its truncation and padding are switched off: each call sets them. `settings` are further arguments of
+    Truncation and padding are switched off, since each call sets them. `settings` are further arguments of
     PreTrainedTokenizerFast, such as special tokens.
     """
     tokenizer.no_truncation()
@@ -56,7 +57,7 @@ def max_input_length(tokenizer: PreTrainedTokenizerFast, config: AsteriskConfig)
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save a tokenizer as PreTrainedTokenizerFast, without the truncation and padding of past calls."""
+    """Save a tokenizer as a PreTrainedTokenizerFast, without the truncation and padding of past calls."""
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)

@@ -33,8 +33,8 @@ class PrecomputedTeacher:
 
         Args:
             path: A Parquet or Arrow file with a column of texts and one of vectors; a folder of such files, such as an
-                `EmbeddingStore`; or a .npy file of shape (lines, dimension) beside a UTF-8 file with the same name and
-                suffix .txt, one line per row.
+                `EmbeddingStore`; or a .npy file of shape (lines, dimension) beside a UTF-8 file of the same name with
+                the suffix .txt, which has one line per row.
             column: The column of the vectors: lists of numbers, all of one length.
             text_column: The column of the texts.
 
@@ -93,7 +93,7 @@ def _text_keys(texts: list[str]) -> np.ndarray:
 
 
 def _norms(where: Path, first: int, vectors: np.ndarray, dimension: int) -> np.ndarray:
-    """Check vectors, whose first is row `first` of a file, and return their norms: (number of vectors, 1), float64."""
+    """Return the norms of vectors, (number of vectors, 1), float64; refuse invalid ones. `first` is the first row."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     for problem, wrong in (
         (f"has {vectors.shape[1]} dimensions instead of {dimension}", np.array([vectors.shape[1] != dimension])),
