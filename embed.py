@@ -30,7 +30,7 @@ class TextArguments:
     """Texts: the texts to embed."""
 
     texts: list[str] = option(
-        [], "files, folders, patterns or Hub datasets; may stand first, without the flag", required=True
+        [], "files, folders, patterns or Hub datasets; may come first, without the flag", required=True
     )
     text_column: str = option("text", "column of the tables that holds the text")
     batch_size: int = option(128, "texts per forward pass", least=1)

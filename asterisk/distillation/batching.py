@@ -1,4 +1,4 @@
-"""The rows of each batch. All functions are pure, so a resumed run repeats the same batches."""
+"""Select the rows of each batch. All functions are pure, so a resumed run gets the same batches."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ def length_batches(lengths: np.ndarray, rows: np.ndarray, batch_size: int, seed:
         rows: The rows to draw from.
         batch_size: Rows per batch.
         seed: Seed of the order.
-        epoch: The epoch's number; each epoch has another order.
+        epoch: The epoch's number; each epoch has a different order.
     """
     generator = np.random.default_rng([seed, epoch])
     shuffled = generator.permutation(rows)

@@ -1,4 +1,4 @@
-"""How similarly a student and its teacher embed texts that neither was trained on."""
+"""Agreement: how similarly a student and its teacher embed texts that neither was trained on."""
 
 import itertools
 from collections import Counter
@@ -33,7 +33,7 @@ class Histogram:
 
 @dataclass
 class Cosines:
-    """Cosines between the student's and the teacher's vector of the same text, in one common space."""
+    """Cosines between the student's and the teacher's vectors of the same text, in a common space."""
 
     mean: float
     percentiles: dict[str, float]
@@ -112,20 +112,20 @@ def compare_vectors(
 
     Similarities are cosines. Uniformity is log E exp(-2 |x - y|²) over random pairs of unit vectors; lower is more
     uniform (Wang and Isola 2020, arXiv:2005.10242, with t = 2). Anisotropy is the mean cosine of random pairs
-    (Ethayarajh 2019, arXiv:1909.00512). Rarity is the mean inverse document frequency, in bits, of a text's tokens,
-    counted on these texts; its bands are quarters of the texts.
+    (Ethayarajh 2019, arXiv:1909.00512). Rarity is the mean inverse document frequency of a text's tokens in these
+    texts, in bits; each of its bands has a quarter of the texts.
 
     Args:
         student_vectors: (texts, student's dimensions), of any nonzero norm.
         teacher_vectors: (texts, teacher's dimensions), of any nonzero norm.
         texts: At least 12; `MAX_TEXTS` of them are sampled if there are more.
         tokens: The tokens or token ids of each text from any tokenizer, for length and rarity.
-        projection: The map to the student's training target (teacher's dimensions, student's dimensions), which is
-            the identity for a student in its teacher's space. Without it, and with enough texts, the best orthogonal
-            map is fitted on each half of the texts and applied to the other half.
+        projection: The map from the teacher's vectors to the student's training targets (teacher's dimensions,
+            student's dimensions); the identity for a student in its teacher's space. If it is absent and there are
+            enough texts, the best orthogonal map is fitted on each half of the texts and applied to the other half.
 
     Raises:
-        UserError: There are too few texts, or a vector is missing or not finite.
+        UserError: There are too few texts, a vector is missing or not finite, or the projection has the wrong shape.
     """
     student = _unit_vectors(student_vectors, len(texts), "student")
     teacher = _unit_vectors(teacher_vectors, len(texts), "teacher")
@@ -214,7 +214,7 @@ def _neighbours(vectors: np.ndarray) -> np.ndarray:
     """Return the rows of each text's nearest neighbours, the nearest first: (texts, NEIGHBOURS)."""
     from sklearn.neighbors import NearestNeighbors
 
-    # For unit vectors, the order of distances is that of cosines. Without an argument, no row is its own neighbour.
+    # For unit vectors, distances rank like cosines. Without an argument, `kneighbors` excludes each row itself.
     return NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(vectors).kneighbors(return_distance=False)
 
 
@@ -281,7 +281,7 @@ def _bands(rows_of: Mapping[str, np.ndarray], cosines: np.ndarray | None, overla
 def _differing_pairs(
     texts: Sequence[str], pairs: np.ndarray, student: np.ndarray, teacher: np.ndarray
 ) -> list[DifferingPair]:
-    """Return the pairs that differ most, each text in at most one pair, so that no outlier fills the list."""
+    """Return the pairs that differ most; each text is in at most one pair, so that no outlier fills the list."""
     found: list[DifferingPair] = []
     seen: set[int] = set()
     for index in np.argsort(-np.abs(student - teacher), kind="stable"):

@@ -10,7 +10,7 @@ from asterisk.core.errors import UserError
 from asterisk.core.vectors import unit
 from asterisk.reporting.plots import CLASS_COLOURS
 
-# Enough to see the classes; t-SNE takes a minute for more.
+# Enough to show the classes; t-SNE of more takes a minute.
 MAP_TEXTS = 1_000
 MIN_TEXTS = 12
 CLUSTERS = 8
@@ -35,9 +35,15 @@ def embedding_map(
 ) -> EmbeddingMap:
     """Lay out texts by t-SNE of their unit vectors (van der Maaten and Hinton 2008), for student and teacher.
 
-    Both layouts start from the teacher's two principal components, so that they can be compared. The map shows at most
-    `MAP_TEXTS` texts with the ten most frequent labels. Unlabelled texts are coloured by their k-means cluster among
-    the teacher's vectors. Vectors are (texts, dimensions).
+    Both layouts start from the teacher's first two principal components, so that they can be compared. The map shows
+    at most `MAP_TEXTS` texts with the ten most frequent labels. Unlabelled texts are coloured by k-means clusters of
+    the teacher's vectors.
+
+    Args:
+        student_vectors: (texts, student's dimensions), of any norm.
+        teacher_vectors: (texts, teacher's dimensions), of any norm.
+        texts: The texts.
+        labels: The label of each text, if there are labels.
 
     Raises:
         UserError: There are fewer than `MIN_TEXTS` texts.

@@ -43,15 +43,15 @@ class Checkpoint:
 
     @property
     def max_length(self) -> int | None:
-        """The maximum length in tokens, None if there is none."""
+        """The maximum length of a text in tokens; None if there is no limit."""
         return self.tokenizer.model_max_length if self.tokenizer.model_max_length < UNLIMITED else None
 
     def at(self, layers: int) -> "Checkpoint":
-        """Return the exit after so many layers."""
+        """Return the exit after this many layers."""
         return replace(self, model=self.model.truncated(layers))
 
     def output(self, texts: list[str]) -> np.ndarray:
-        """Compute the reference for every published form: embeddings (texts, dimensions) or logits (texts, labels)."""
+        """Compute the reference for all published forms: embeddings (texts, dimensions) or logits (texts, labels)."""
         embeddings = self.backbone.encode(texts, batch_size=BATCH, tokenizer=self.tokenizer)
         if not isinstance(self.model, AsteriskForSequenceClassification):
             return embeddings
@@ -64,8 +64,8 @@ def load_checkpoint(folder: Path, layers: int | None = None, space: str = "") ->
 
     Args:
         folder: The folder.
-        layers: Take the exit after so many layers as a separate model.
-        space: The name of a teacher in whose space the embeddings shall lie.
+        layers: Load the exit after this many layers as a separate model; by default, the whole model.
+        space: The teacher to whose space the embeddings are mapped; empty means no mapping.
 
     Raises:
         UserError: The folder holds no complete Asterisk, or it has no such exit or space.
