@@ -1,4 +1,4 @@
-"""Train a text classifier: a head on an Asterisk, learned from labelled or unlabelled texts.
+"""Train a text classifier: a head on an Asterisk, trained on labelled or unlabelled texts.
 
     python train_head.py --model runs/demo/model --train_file train.csv --output_dir runs/mine
     python train_head.py --model M --train_file train.csv --test_file test.csv --mode full --output_dir O
