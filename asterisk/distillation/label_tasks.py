@@ -26,7 +26,7 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.arguments import parse_yaml
-from asterisk.core.errors import UserError, short
+from asterisk.core.errors import UserError, one_line, short
 from asterisk.data.label_values import labels_of_values
 from asterisk.data.labels import MULTI, REGRESSION
 from asterisk.data.readers import check_numbers, check_texts, place, read_columns
