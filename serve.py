@@ -4,7 +4,7 @@
     python serve.py release/demo --form model_int8 --threads 2 --port 8080
     curl http://127.0.0.1:8000/v1/embeddings --json '{"input": ["A man plays the guitar.", "It rains."]}'
 
-publish.py writes the folder. `input` is a non-empty text or a list of them; the model truncates long texts,
+publish.py writes the folder. `input` is a non-empty text or a list of such texts; the model truncates long texts,
 and `usage` counts the tokens that it reads. `dimensions` truncates the embeddings and normalises them again.
 `encoding_format` is float or base64. `output_dtype` is float, or int8, uint8, binary or ubinary of
 sentence-transformers; int8 and uint8 need --ranges. Any `model` is accepted; the answer and GET /v1/models name the
@@ -51,7 +51,7 @@ def main() -> None:
 def check(arguments: ServeArguments) -> None:
     """Refuse a missing package and a taken port before anything is loaded."""
     if importlib.util.find_spec("fastapi") is None:
-        raise UserError("Serving needs fastapi and uvicorn; pip install '.[serve]' installs it.")
+        raise UserError("Serving needs fastapi and uvicorn; pip install '.[serve]' installs them.")
     with socket.socket(socket.AF_INET6 if ":" in arguments.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""Train a text classifier: a head on an Asterisk, learned from labelled or unlabelled texts.
+"""Train a text classifier: a head on an Asterisk, trained on labelled or unlabelled texts.
 
     python train_head.py --model runs/demo/model --train_file train.csv --output_dir runs/mine
     python train_head.py --model M --train_file train.csv --test_file test.csv --mode full --output_dir O
@@ -13,7 +13,7 @@ report.html, report.md, report.json and run.json.
 """
 
 from asterisk.core.arguments import parse_arguments
-from asterisk.core.errors import UserError, entry_point
+from asterisk.core.errors import entry_point
 from asterisk.core.processes import require_one_process
 from asterisk.heads.arguments import TrainHeadArguments
 
@@ -23,8 +23,6 @@ def main() -> None:
     """Parse the arguments and train."""
     require_one_process()
     arguments = parse_arguments(TrainHeadArguments, __doc__ or "")
-    if not arguments.train_file:
-        raise UserError("--train_file is missing; --help shows whole commands.")
     from asterisk.heads.run import train_head  # imports torch and transformers, which --help does not need
 
     train_head(arguments)

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def program(command: str) -> Path:
-    """Find the program of a command: inside the package if it comes from a wheel, beside it in a checkout."""
+    """Return the file of a command's program: inside the package in a wheel, beside the package in a checkout."""
     installed = PACKAGE / "entry_points" / COMMANDS[command]
     return installed if installed.exists() else PACKAGE.parent / COMMANDS[command]
 

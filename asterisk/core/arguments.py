@@ -13,11 +13,11 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 
 Arguments = TypeVar("Arguments")
 
-# Limits of an option's value: the words of the message, and the comparison with the limit.
+# Limits of an option's value: the wording in messages, and the comparison.
 LIMITS = {
     "above": ("above", operator.gt),
     "least": ("at least", operator.ge),
@@ -32,8 +32,8 @@ def option(default: Any, help_text: str, **metadata: Any) -> Any:
     Args:
         default: The default value; a list is copied for each instance.
         help_text: One line for `--help`, without a full stop.
-        metadata: `required` (bool), `choices` (words) or one of [`LIMITS`], which [`parse_arguments`] checks; and
-            further arguments for `argparse`, such as `action`.
+        metadata: `required` (bool), `choices` (strings) and any of [`LIMITS`], which [`parse_arguments`] checks;
+            further entries, such as `action`, go to `argparse`.
     """
     metadata = {"help": help_text, **metadata}
     if isinstance(default, list):
@@ -47,14 +47,17 @@ def parse_arguments(
     """Read arguments from `--config FILE.yaml` and from flags; flags win over the file.
 
     Args:
-        kind: A dataclass whose fields are [`option`]s. Each base class forms a group in `--help`; its docstring,
-            "Title: description", heads the group.
-        description: The beginning of `--help`.
+        kind: A dataclass whose fields are [`option`]s. Each base class becomes a group in `--help`, headed by its
+            docstring, "Title: description".
+        description: The text at the top of `--help`.
         argv: The command line without the program's name; by default `sys.argv[1:]`.
         first: The field whose values may come first, without its flag.
 
+    Returns:
+        An instance of `kind`.
+
     Raises:
-        UserError: The recipe cannot be read, a field or flag is unknown or required, or a value is wrong.
+        UserError: The recipe cannot be read, a required option is missing, an option is unknown, or a value is wrong.
     """
     argv = sys.argv[1:] if argv is None else argv
     if first and argv and not argv[0].startswith("-"):
@@ -81,7 +84,7 @@ def parse_arguments(
 
 
 def check_options(arguments: Any) -> None:
-    """Raise a [`UserError`] for a value, or a list's item, outside the [`option`]'s limits or choices; None passes."""
+    """Raise a [`UserError`] for a value or list item outside the limits or choices of its [`option`]; None passes."""
     for field in dataclasses.fields(arguments):
         value = getattr(arguments, field.name)
         limits = {name: field.metadata[name] for name in LIMITS if name in field.metadata}
@@ -96,7 +99,7 @@ def check_options(arguments: Any) -> None:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse YAML like `yaml.safe_load`, but refuse aliases (YAMLError): nested ones can exhaust memory."""
+    """Parse YAML like `yaml.safe_load`, but raise a YAMLError for aliases, since nested ones can exhaust memory."""
     return _PlainLoader(text).get_single_data()
 
 
@@ -114,7 +117,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keep the line breaks of the description, and show switches without a value."""
+    """Keeps the line breaks of the description, and shows switches without a value."""
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         return "" if action.const is True else super()._format_args(action, default_metavar)
@@ -173,9 +176,9 @@ def _recipe_values(path: Path, actions: dict[str, argparse.Action]) -> dict[str,
     try:
         recipe = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"There is no recipe {path}; the recipes that come with Asterisk are in recipes/.") from None
+        raise UserError(f"There is no recipe {path}; Asterisk's own recipes are in recipes/.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
+        raise UserError(f"{path} cannot be read as YAML: {one_line(error)}.") from None
     if not isinstance(recipe, dict):
         raise UserError(f"{path} must hold 'field: value' lines, not {type(recipe).__name__}.")
     fields = {action.dest: action for action in actions.values() if action.type is not None}

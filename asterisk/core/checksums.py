@@ -22,11 +22,15 @@ def checksum_line(path: Path, folder: Path) -> str:
 def verify_checksums(folder: Path, remedy: str) -> list[Path]:
     """Check each file of the folder against SHA256SUMS.
 
+    Args:
+        folder: The folder, with its subfolders.
+        remedy: What to do about a mismatch; it ends the error message.
+
     Returns:
         The files listed in SHA256SUMS, and SHA256SUMS itself.
 
     Raises:
-        UserError: A file is missing, changed or not listed; `remedy` ends the message.
+        UserError: A file is missing, changed or not listed.
     """
     checksums = folder / CHECKSUMS
     if not checksums.is_file():

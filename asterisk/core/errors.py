@@ -28,19 +28,24 @@ def redact(value: Any) -> Any:
 
 
 def short(value: Any) -> str:
-    """Format a value for a message, in about 80 characters."""
+    """Format a value for a message, cut after 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:80] + "…"
 
 
 def listed(names: Iterable[str]) -> str:
-    """Join names for a message; only the first ten, and how many there are, if there are more."""
+    """Join names for a message; of more than ten, show the first ten and the total."""
     names = list(names)
     return ", ".join(names[:10]) + (f", … ({len(names):,} in all)" if len(names) > 10 else "")
 
 
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line, cut after 300 characters."""
+    return " ".join(str(error).split())[:300]
+
+
 class UserError(Exception):
-    """Wrong input. The message, which is redacted, says in one sentence what is wrong, where, and how to fix it."""
+    """Wrong input. The message says in one sentence what is wrong, where, and how to fix it; secrets are removed."""
 
     def __init__(self, message: str):
         super().__init__(redact(message))
@@ -49,13 +54,13 @@ class UserError(Exception):
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     """Decorate a program's `main`: a [`UserError`] becomes one line on stderr and exit status 2.
 
-    A panic in the tokenizer's Rust code is reported likewise. Library logs and progress bars are silenced. Idle
-    threads sleep, because spinning threads slow other processes down.
+    A panic in the tokenizer's Rust code is reported in the same way. Library logs and progress bars are silenced. Idle
+    threads sleep, because spinning threads slow down other processes.
     """
 
     @functools.wraps(main)
     def run() -> None:
-        # Libraries read these variables on import, which happens later.
+        # Libraries read these variables when they are imported, which happens later.
         for name, value in (
             ("OMP_WAIT_POLICY", "PASSIVE"),
             ("KMP_BLOCKTIME", "0"),
@@ -72,7 +77,7 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
             # The class of a Rust panic derives from BaseException and cannot be imported.
             if type(error).__name__ != "PanicException":
                 raise
-            reason = redact(" ".join(str(error).split())[:300])
+            reason = redact(one_line(error))
             print(f"error: A text cannot be tokenised ({reason}); tokenizer.json may be damaged.", file=sys.stderr)
             sys.exit(2)
 

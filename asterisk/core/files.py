@@ -22,7 +22,7 @@ _DISK_ERROR_SIGNS = ("os error", "inline_container", "iostream error")
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it is renamed to `path` if the block ends without an error."""
-    # The name identifies the writing process, so that `remove_temporary_files` spares files of other machines.
+    # The name identifies the process and its machine, so that `remove_temporary_files` spares files in use.
     temporary = path.with_name(f".{path.name}.{_node_name()}.{os.getpid()}.tmp")
     try:
         with report_write_errors(path):
@@ -38,7 +38,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces `path` if the block ends without an error.
 
-    An error restores the previous state and removes the parents that were created. A killed process never leaves a
+    After an error, the previous state is restored and created parents are removed. A killed process never leaves a
     partial `path`, only hidden folders that the next writer removes.
     """
     created = [parent for parent in path.parents if not parent.exists()]
@@ -113,7 +113,7 @@ def make_folder(folder: Path) -> None:
 
 
 def writable_folder(folder: Path) -> Path:
-    """Return the folder, or the cache folder if it is read-only. All folders share the cache: use unique names."""
+    """Return the folder, or the cache folder if it is read-only; all callers share the cache, so use unique names."""
     return folder if os.access(folder, os.W_OK) else cache_folder()
 
 
@@ -134,7 +134,11 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path, required: bool = True) -> Any:
-    """Read a JSON file; return None if it is missing and not `required`. Otherwise a [`UserError`] names it."""
+    """Read a JSON file; return None if it is missing and not `required`.
+
+    Raises:
+        UserError: The file is missing and `required`, or is not JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -12,9 +12,12 @@ from asterisk.core.files import make_folder, remove_file, remove_temporary_files
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock on writing `path` and yield True; without `wait`, yield False if another process holds it.
+    """Hold the lock for writing `path` and yield True; without `wait`, yield False if another process holds it.
 
     Callers must check `path` again once they hold the lock, since another process may have written it.
+
+    Raises:
+        UserError: The lock file cannot be created.
     """
     lock = FileLock(_lock_path(path))
     try:
@@ -32,10 +35,13 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 
 @contextmanager
 def creation_lock(folder: Path) -> Iterator[None]:
-    """Create the parents of `folder`, and hold the lock on creating it.
+    """Create the parents of `folder`, and hold the lock for creating it.
 
-    The lock file and parents left empty are removed afterwards. Callers must check again whether the folder exists
-    once they hold the lock.
+    Afterwards, the lock file and empty parents are removed. Once they hold the lock, callers must check again whether
+    the folder exists.
+
+    Raises:
+        UserError: A parent or the lock file cannot be created.
     """
     created = [parent for parent in folder.parents if not parent.exists()]
     make_folder(folder.parent)

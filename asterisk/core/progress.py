@@ -17,9 +17,9 @@ def progress_bar(desc: str, unit: str, total: int | None = None, initial: int = 
     Args:
         desc: A label for the work.
         unit: The name of the items, in the plural.
-        total: The number of items, if known; `initial` of them are done.
+        total: The number of items, if known.
         initial: The number of items already done.
-        shown: Whether to show the bar; true on one rank only.
+        shown: Whether to show the bar; set it on one rank only.
     """
     options: dict[str, Any] = {"desc": desc, "unit": f" {unit}", "total": total, "initial": initial}
     if not shown or sys.stderr.isatty():

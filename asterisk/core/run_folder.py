@@ -1,4 +1,4 @@
-"""A run folder records the recipe of its run; only the same recipe can resume the run."""
+"""Run folders: each records the recipe of its run, and only the same recipe can resume the run."""
 
 import json
 from pathlib import Path
@@ -11,10 +11,19 @@ RUN_FILE = "run.json"
 
 
 def refuse_difference(path: Path | str, found: dict[str, Any], wanted: dict[str, Any], remedy: str) -> None:
-    """Raise a [`UserError`] that names the first `wanted` setting that differs from the one `found` in `path`.
+    """Refuse settings that differ from recorded ones.
 
-    URL secrets are ignored. A setting that only one side has, because versions differ, is ignored if it is None, 0,
-    false or empty. `remedy` ends the message.
+    Secrets in URLs are ignored. A setting that only one side has, because versions differ, is ignored if it is None,
+    0, false or empty.
+
+    Args:
+        path: The place of the recorded settings, for the message.
+        found: The recorded settings.
+        wanted: The requested settings.
+        remedy: The end of the message: what to do.
+
+    Raises:
+        UserError: A setting differs; the message names the first.
     """
     found, wanted = redact(found), redact(wanted)
     for name in {**wanted, **found}:
@@ -46,7 +55,7 @@ def check_run_folder(folder: Path, recipe: dict[str, Any], resume: bool) -> None
 
 
 def _is_free(folder: Path) -> bool:
-    """Return whether a folder holds only leftovers of a run that was killed before it wrote its record."""
+    """Return whether a folder holds at most the leftovers of a run that was killed before it wrote its record."""
     return all(entry.name == "store" or entry.match(f".{RUN_FILE}.*.tmp") for entry in folder.iterdir())
 
 

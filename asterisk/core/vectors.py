@@ -11,12 +11,12 @@ SCALAR_TYPES, BINARY_TYPES = ("int8", "uint8"), ("binary", "ubinary")
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Scale vectors (number, dimensions) to unit length; zero vectors stay zero."""
+    """Scale vectors (number, dimensions), of any floating dtype, to unit length; zero vectors stay zero."""
     return vectors / np.maximum(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)), 1e-12)[:, None]
 
 
 def value_ranges(vectors: np.ndarray) -> np.ndarray:
-    """Return the least and the largest value of each dimension, (2, dimensions)."""
+    """Return the minimum and the maximum of each dimension of vectors (number, dimensions): (2, dimensions)."""
     return np.stack([vectors.min(axis=0), vectors.max(axis=0)])
 
 
@@ -24,7 +24,7 @@ def read_ranges(file: Path, dimensions: int) -> np.ndarray:
     """Read the [`value_ranges`] that a `.npy` file holds.
 
     Raises:
-        UserError: The file cannot be read, or holds no ranges for so many dimensions.
+        UserError: The file cannot be read, or does not hold a minimum and a maximum for each of the dimensions.
     """
     try:
         ranges = np.load(file, allow_pickle=False)
@@ -32,8 +32,8 @@ def read_ranges(file: Path, dimensions: int) -> np.ndarray:
         raise UserError(f"The ranges {file} cannot be read: {error}.") from error
     if ranges.shape != (2, dimensions) or not (ranges[0] <= ranges[1]).all():
         raise UserError(
-            f"The ranges {file} have shape {ranges.shape}; they must be (2, {dimensions}), the least and the largest "
-            "value of each dimension."
+            f"The ranges {file} have shape {ranges.shape}; they must be (2, {dimensions}), the minimum and the "
+            "maximum of each dimension."
         )
     return ranges
 
@@ -45,11 +45,11 @@ def quantize(vectors: np.ndarray, precision: str, ranges: np.ndarray | None = No
         vectors: (number, dimensions), float32.
         precision: "int8" or "uint8": 256 equal steps between the `ranges`. "binary" or "ubinary": the signs, eight to
             a byte.
-        ranges: For int8 and uint8, the [`value_ranges`] of representative embeddings; values beyond are clipped.
+        ranges: For int8 and uint8, the [`value_ranges`] of representative embeddings; values outside are clipped.
 
     Returns:
-        (number, dimensions), or for the signs (number, dimensions / 8, rounded up). int8, or uint8 if `precision`
-        begins with "u".
+        (number, dimensions) for int8 and uint8; (number, dimensions / 8, rounded up) for the signs. The dtype is uint8
+        if `precision` begins with "u", else int8.
     """
     if precision in BINARY_TYPES:
         levels = np.packbits(vectors > 0, axis=-1)

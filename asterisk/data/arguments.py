@@ -1,4 +1,4 @@
-"""Command-line arguments of the data room; this module imports nothing heavy."""
+"""The command-line arguments for text and labels; this module imports nothing heavy."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ class FileFormat:
 
     separator: str = option(
         "",
-        "separator of the columns of CSV files: comma, semicolon, tab, pipe or one character (default: "
-        "found in the first lines)",
+        "column separator of CSV files: comma, semicolon, tab, pipe or one character (default: detected from the "
+        "first lines)",
     )
-    encoding: str = option("", "encoding of text files, such as cp1252 (default: found in the file)")
+    encoding: str = option("", "encoding of text files, such as cp1252 (default: detected)")
     quoting: str = option(
         "",
-        "quotation marks in CSV files: none, they are plain text; double, they always quote, even where quoted text "
-        'looks like rows; backslash, as double, and \\" is a plain mark (default: they quote, but stray ones are '
+        "quotation marks in CSV files: none (they are plain text), double (they always quote, even where quoted text "
+        'looks like rows) or backslash (like double, and \\" is a literal mark) (default: they quote; stray ones are '
         "refused)",
     )
 
@@ -40,20 +40,17 @@ class CorpusArguments(FileFormat):
     phrases_per_source: int = option(0, "largest number of phrases of 1 to 16 words added from each source")
     crossings_per_source: int = option(
         0,
-        "largest number of texts added from each source that join the beginning of one sentence and the "
-        "end of another",
+        "largest number of texts added from each source that join the beginning of one sentence to the end of another",
     )
     crossings: list[str] = option(
         [],
         "NAME=NUMBER: number of crossings for the file NAME, such as captions.txt=300000; none clears a recipe's list",
     )
-    rows_per_shard: int = option(
-        0, "sentences per shard, of which each task of a cluster embeds whole ones (0: 65,536)"
-    )
+    rows_per_shard: int = option(0, "sentences per shard, the unit of work of a cluster's tasks (0: 65,536)")
     exclude: list[str] = option(
         ["benchmarks"],
-        "sentences to leave out: benchmarks (hashes of MTEB's English ones), benchmarks:FOLDER, files or patterns; "
-        "none leaves out nothing",
+        "sentences to leave out: benchmarks (MTEB's English benchmarks, as hashes), benchmarks:FOLDER, files or "
+        "patterns; none leaves out nothing",
     )
 
 
@@ -61,12 +58,12 @@ class CorpusArguments(FileFormat):
 class DataArguments(FileFormat):
     """Data: the labelled texts that a head is trained and measured on."""
 
-    train_file: str = option("", "table of labelled texts to train on")
+    train_file: str = option("", "table of labelled texts to train on", required=True)
     dev_file: str = option("", "table for early stopping (default: a tenth of the training texts)")
-    test_file: str = option("", "table to measure the result on")
+    test_file: str = option("", "table of labelled texts to measure the classifier on")
     text_column: str = option("", "column of the texts (default: guessed)")
     label_column: str = option(
         "", "column of the labels, or A,B,C for one column of zeros and ones per label (default: guessed)"
     )
-    label_separator: str = option("", "separator of the labels in a string that holds several")
+    label_separator: str = option("", "separator of several labels in one string")
     label_names: str = option("", "A,B,C: names of the labels in vectors of zeros and ones, in order")

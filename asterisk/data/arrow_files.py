@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from asterisk.data.text_files import SizeLimit
 
-# Minimum bytes of a value in memory; in a file, repeated values may take far less.
+# Minimum bytes of a value in memory; in a file, repeated values may take far fewer.
 VALUE_BYTES = 8
 
-# Bytes of rows converted to Python objects at once, and overhead of a row beside its strings.
+# Bytes of rows converted to Python objects at once, and bytes of a row in addition to its strings.
 PIECE_BYTES, ROW_BYTES = 1 << 26, 64
 
 
@@ -22,7 +22,7 @@ def parquet_rows(file: str, column: str | None) -> Iterator[dict[str, Any]]:
     """Yield the rows of a Parquet file; if the file has `column`, yield this column only.
 
     Raises:
-        ValueError: The file is damaged, or holds far more than its size allows.
+        ValueError: The file is damaged, or expands far beyond its size.
     """
     with fsspec.open(file) as content:
         limit = SizeLimit(content.seek(0, io.SEEK_END))

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError, redact
+from asterisk.core.errors import UserError, one_line, redact
 from asterisk.core.files import MANIFEST, atomic_folder, read_json, write_json
 from asterisk.core.locks import creation_lock, remove_lock
 from asterisk.core.run_folder import refuse_difference
@@ -44,9 +44,9 @@ class Corpus:
 
     Attributes:
         folder: The folder of the shards.
-        counts: Numbers of texts that were read, dropped for each reason, and kept.
-        rows_per_shard: Number of sentences in each shard.
-        excluded: Identities of the benchmark files whose sentences were left out.
+        counts: The numbers of texts that were read, dropped for each reason, and kept.
+        rows_per_shard: The number of sentences in each shard.
+        excluded: The identities of the benchmark files whose sentences were left out.
     """
 
     folder: Path
@@ -70,15 +70,13 @@ class Corpus:
         try:
             texts = pq.read_table(path, page_checksum_verification=True).column("text").to_pylist()
         except (OSError, KeyError, pa.ArrowException) as error:
-            raise UserError(
-                f"{path} is missing or damaged ({' '.join(str(error).split())[:200]}); {remedy}."
-            ) from None
+            raise UserError(f"{path} is missing or damaged ({one_line(error)}); {remedy}.") from None
         if len(texts) != self.rows_per_shard[index]:
             raise UserError(f"{path} holds {len(texts)} instead of {self.rows_per_shard[index]} sentences; {remedy}.")
         return texts
 
     def leaves_out(self, benchmark: str) -> bool:
-        """Return whether a benchmark's sentences were left out; name it as in `exclude` of [`build_corpus`]."""
+        """Return whether a benchmark's sentences were left out; `benchmark` is as in `exclude` of [`build_corpus`]."""
         return all(_identity(file) in self.excluded for file in benchmark_files([benchmark]))
 
 
@@ -104,8 +102,8 @@ def build_corpus(
 
     Any number of processes may call this at once: one builds the corpus under a lock, and the others reuse it.
 
-    A folder made from other sources is refused. A local file is identified by name and content (above 1 GiB by name,
-    size and modification time), a Hub dataset or URL by its name alone, without password and query values.
+    A folder made from other sources is refused. A local file is identified by its name and content (above 1 GiB: by
+    name, size and modification time), a Hub dataset or URL by its name alone, without password and query values.
 
     Args:
         sources: Files or fsspec URLs of files (.txt with a sentence per line, .csv, .tsv, .jsonl, .json, .parquet; all
@@ -114,7 +112,7 @@ def build_corpus(
         folder: Folder of the shards and their manifest.
         text_column: Column that holds the text in tables.
         exclude: Patterns as for [`benchmark_keys`]; sentences in those files are left out.
-        rows_per_shard: Sentences in each shard but the last; 0 means 65,536.
+        rows_per_shard: Number of sentences in each shard except the last; 0 means 65,536.
         split_sentences: Language whose rules split each text into sentences, such as en; None keeps texts whole.
         min_words: Sentences with fewer words are left out.
         sentences_per_source: Maximum number of distinct sentences from each file or Hub dataset: a reproducible
@@ -127,9 +125,12 @@ def build_corpus(
             [`asterisk.data.recombination.make_crossings`].
         crossings: "NAME=NUMBER" overrides `crossings_per_source` for the source with this file name.
         labelled: Further sources, read first; all their distinct sentences are taken.
-        measured: Further patterns to exclude. An existing corpus built without them is still reused; check
-            [`Corpus.leaves_out`].
+        measured: Further patterns to exclude. An existing corpus that was built without them is reused nevertheless;
+            check it with [`Corpus.leaves_out`].
         file_format: Overrides for the detected file format.
+
+    Returns:
+        The corpus in `folder`.
 
     Raises:
         UserError: A source is missing, cannot be read or lacks the column; the sources hold no sentence; an option is
@@ -198,7 +199,7 @@ def build_corpus(
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """Load a corpus that [`build_corpus`] wrote, whatever it was made from.
+    """Load a corpus that [`build_corpus`] wrote, from any sources.
 
     Raises:
         UserError: The folder holds no corpus.
@@ -218,7 +219,7 @@ def describe_counts(counts: dict[str, int]) -> str:
 
 
 def _find_corpus(folder: Path, settings: dict[str, Any]) -> Corpus | None:
-    """Return the corpus in the folder, if any; refuse one with other settings."""
+    """Return the corpus in the folder, if there is one; refuse it if its settings differ."""
     if not (folder / MANIFEST).exists():
         return None
     corpus = load_corpus(folder)
@@ -249,7 +250,7 @@ def _write_shards(sentences: Iterator[str], folder: Path, rows_per_shard: int) -
     rows: list[int] = []
     while shard := list(itertools.islice(sentences, rows_per_shard)):
         table = pa.table({"text": pa.array(shard, pa.large_string())})
-        # A Python file object gives readable errors for a full or broken disk.
+        # A Python file object raises readable errors for a full or broken disk.
         with _shard_path(folder, len(rows)).open("wb") as file:
             pq.write_table(table, file, compression="zstd", write_page_checksum=True)
         rows.append(len(shard))

@@ -1,4 +1,4 @@
-"""Keys of benchmark sentences, which every corpus leaves out because no model may be trained on them."""
+"""Keys of benchmark sentences, which every corpus leaves out, because models must not be trained on them."""
 
 import glob
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ def benchmark_patterns(folder: Path) -> list[str]:
 
     Args:
         folder: A folder with at least one of the subfolders sts, classification, pairs, clustering and retrieval,
-            which hold files named NAME.SPLIT.parquet.
+            whose files are named NAME.SPLIT.parquet.
 
     Raises:
         UserError: The folder has no such file.
@@ -50,10 +50,13 @@ def benchmark_keys(patterns: Iterable[str], split_sentences: str | None = None) 
     """Compute the keys of all strings, nested ones included, in all columns of the files.
 
     Args:
-        patterns: Text files or tables, given like the sources of a corpus; the default split of a Hub dataset is
+        patterns: Text files or tables, named as the sources of a corpus are; the default split of a Hub dataset is
             test. `benchmarks:FOLDER` means the folder's [`benchmark_patterns`]. `benchmarks` means the hashes that
-            come with Asterisk: the English tasks of `evaluate_mteb.py` on which no release is trained.
-        split_sentences: Language whose rules also split each string into sentences, whose keys are added.
+            come with Asterisk: those of the English tasks of `evaluate_mteb.py` on which no release is trained.
+        split_sentences: Language whose rules also split each string into sentences; their keys are added.
+
+    Returns:
+        The keys, each from [`asterisk.data.deduplication.sentence_key`].
 
     Raises:
         UserError: A pattern matches no file, or a file or Hub dataset cannot be read.

@@ -1,4 +1,4 @@
-"""Exact duplicates: sentences with equal eight-byte keys."""
+"""Exact deduplication: sentences with equal eight-byte keys are duplicates."""
 
 import bisect
 import hashlib
@@ -18,7 +18,7 @@ def sentence_key(sentence: str) -> bytes:
 
 
 class SeenKeys:
-    """A growing set of eight-byte keys at about 10 bytes each, where a Python set takes 100."""
+    """A growing set of eight-byte keys that takes about 10 bytes per key; a Python set takes 100."""
 
     def __init__(self) -> None:
         self._sorted = array("Q")

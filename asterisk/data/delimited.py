@@ -1,4 +1,4 @@
-"""CSV and TSV files: separator, quoting and rows. Every cell is text, as it is written."""
+"""CSV and TSV files: separator, quoting and rows. Every cell stays the text that the file holds."""
 
 import csv
 import re
@@ -13,13 +13,13 @@ from asterisk.data.text_files import LONGEST_LINE, bounded_lines, open_text, say
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 QUOTINGS = ("", "none", "double", "backslash")
 
-# Start of the names of columns without one, as pandas names them.
+# Prefix of the names given to unnamed columns, as in pandas.
 UNNAMED = "Unnamed: "
 
 # Lines from which the separator is detected.
 SAMPLE_LINES = 200
 
-# Excel's first line, which names the separator.
+# A first line for Excel that names the separator.
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\s]*', re.IGNORECASE)
 
 # Distinct values stored per column, and multi-line rows checked against them.
@@ -41,10 +41,10 @@ class Dialect(NamedTuple):
     skips_spaces: bool = False
 
     def rows(self, lines: Iterable[str], strict: bool) -> Iterator[list[str]]:
-        """Yield the fields of each row; `line_num` of the result counts the lines."""
+        """Yield the fields of each row; `line_num` of the returned reader counts the lines."""
         if self.skips_spaces:
-            # An odd number of quotation marks after text ends a quoted cell. Marks after a space may open one: if they
-            # end it, the row is refused.
+            # An odd number of quotation marks after text ends a quoted cell. Marks after a space may open a cell; if
+            # they end one, the row is refused.
             mark = re.escape(self.separator)
             after_quotes = re.compile(rf'(?<=[^\s"{mark}])("(?:"")*) +(?={mark}|$)')
             lines = (after_quotes.sub(r"\1", line) for line in lines)
@@ -66,7 +66,7 @@ def delimited_rows(
     Args:
         file: Path or URL.
         kind: ".csv" or ".tsv", which sets the default separator.
-        columns: The wanted columns, which help to recognise the separator.
+        columns: The wanted columns, which help to detect the separator.
         file_format: Overrides for the detected file format.
 
     Raises:
@@ -89,15 +89,18 @@ def delimited_rows(
 def find_dialect(
     file: str, kind: str, lines: Sequence[str], columns: Sequence[str], file_format: FileFormat, named: str = ""
 ) -> Dialect:
-    """Detect a file's dialect from its first lines; note an unusual one on stderr.
+    """Detect a file's dialect from its first lines; print a note on stderr if it is unusual.
 
     Args:
         file: The file's name, for the note.
         kind: ".csv" or ".tsv".
-        lines: The first lines, the header first.
+        lines: The first lines, starting with the header.
         columns: The wanted columns.
-        file_format: The separator and quoting that the user gives.
+        file_format: The user's separator and quoting.
         named: The separator that the file itself names.
+
+    Raises:
+        UserError: The user's separator or quoting is invalid.
     """
     if file_format.quoting not in QUOTINGS:
         raise UserError(f"--quoting must be none, double or backslash, not {file_format.quoting!r}.")
@@ -129,7 +132,7 @@ def find_dialect(
 
 
 def _rate_dialect(dialect: Dialect, lines: Sequence[str], columns: Sequence[str]) -> tuple[bool, bool, float]:
-    """Rate a dialect: header has several columns, header has the wanted ones, share of rows as long as the header."""
+    """Rate a dialect: header has several columns, header has the wanted ones, share of rows with as many fields."""
     header, *rows = list(_sample_rows(dialect, lines)) or [[]]
     names = {name.strip() for name in header}
     if len(header) < 2:
@@ -187,7 +190,7 @@ def _checked_rows(
     if repeats:
         say(f"{file} has {_rows(repeats)} that repeat{'' if repeats > 1 else 's'} the column names; skipped.")
     if blank:
-        say(f"{file} has {_rows(blank)} without any content; skipped.")
+        say(f"{file} has {_rows(blank)} without any content, which are skipped.")
     if short_rows:
         say(
             f"{file} has {_rows(short_rows)} with fewer fields than the header, the first in line {first_short:,}; "

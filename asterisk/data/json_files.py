@@ -88,7 +88,7 @@ def _items(file: str, value: Any) -> list[Any]:
 
 
 def _table_in(value: dict[str, Any]) -> list[Any] | None:
-    """Return the rows of a table inside an object, such as {"data": [...]}, or as pandas writes it; None if none is.
+    """Return the rows of a table inside an object, such as {"data": [...]} or pandas' formats; None without a table.
 
     Raises:
         ValueError: There are several tables, or rows cannot be told from columns.
@@ -99,7 +99,7 @@ def _table_in(value: dict[str, Any]) -> list[Any] | None:
     tables = [items for items in lists if items and all(isinstance(item, dict) for item in items)]
     if len(tables) > 1:
         names = [name for name, items in value.items() if any(items is table for table in tables)]
-        raise ValueError(f"it holds several tables: {listed(names)}; write each to a file of its own")
+        raise ValueError(f"it holds several tables: {listed(names)}; write each to a separate file")
     if tables:
         return tables[0]
     rows = [row for row in value.values() if isinstance(row, dict)]

@@ -28,7 +28,7 @@ SEVERAL_IN_BRACKETS = re.compile(r"[,:]|\w\(")
 
 TRUTH_VALUES = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
-# Makes the error for a row from its index and the problem with its value.
+# Creates the error for a row from its index and the problem with its value.
 Refuse = Callable[[int, str], UserError]
 
 
@@ -51,7 +51,7 @@ def labels_of_values(
 
     Args:
         values: One value per row.
-        refuse: Makes the error for a row.
+        refuse: Creates the error for a row.
         separator: Separator of the classes in a string that holds several.
         names: Names of the labels in vectors of zeros and ones, in order.
         is_written: Whether some values come from a CSV file, where numbers are text.
@@ -92,7 +92,7 @@ def labels_of_values(
 
 
 def _note_odd_classes(labels: Sequence[Any]) -> None:
-    """Note classes that look like several classes, or like numbers."""
+    """Print a note on classes that look like several classes, or like numbers."""
     classes = dict.fromkeys(labels)
     for separator in ",;|":
         joined = (name for name in classes if separator in name)
@@ -138,8 +138,8 @@ def _parse_list(text: str) -> list[Any] | None:
 def _are_vectors(values: Sequence[Any]) -> bool:
     """Return whether values look like vectors of zeros and ones rather than lists of classes.
 
-    A list of classes holds no booleans or decimal numbers and repeats no class. Such lists differ in length, or hold
-    other items than 0 and 1.
+    Lists of classes hold no booleans or decimal numbers, repeat no class, and differ in length or hold items other
+    than 0 and 1.
     """
     if not all(isinstance(value, list) for value in values):
         return False

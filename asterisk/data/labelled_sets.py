@@ -33,8 +33,8 @@ class ClassificationSet:
     """Labelled texts for training and testing.
 
     `classes` lists the sorted classes of the whole set, so that a sample is no easier than the set. A set without
-    training texts is for zero-shot classification only; for this, `descriptions` maps classes to words that replace
-    their names.
+    training texts allows zero-shot classification only. `descriptions` maps classes to words that replace their names
+    in zero-shot classification.
     """
 
     name: str
@@ -57,9 +57,12 @@ class LocalSet:
 
 
 def local_sets(folder: Path) -> dict[str, LocalSet]:
-    """Find the labelled sets of a folder, by name: files NAME.SPLIT.parquet with a column `text` and label columns.
+    """Find the labelled sets of a folder: files NAME.SPLIT.parquet with a column `text` and label columns.
 
-    Without a column `label`, every other column forms a set named NAME-COLUMN.
+    If there is no column `label`, every other column forms a set named NAME-COLUMN.
+
+    Returns:
+        The sets by name.
 
     Raises:
         UserError: The folder has no such file, or one cannot be read or has no column of labels.
@@ -87,14 +90,14 @@ def _label_columns(files: dict[str, Path]) -> list[str]:
         raise UserError(f"{path} cannot be read: {error}.") from None
     labels = ["label"] if "label" in columns else [column for column in columns if column != "text"]
     if not labels:
-        raise UserError(f"{path} has no column of labels beside {', '.join(columns)}; give a column 'label'.")
+        raise UserError(f"{path} has no column of labels, only {', '.join(columns)}; give a column 'label'.")
     return labels
 
 
 def read_set(local: LocalSet, max_test_texts: int | None = None, seed: int = MTEB_SEED) -> ClassificationSet:
     """Read a set: training texts from `train`, test texts from `test`; `dev` adds only its classes.
 
-    A set without splits is shuffled with the seed and split: a fifth is for testing.
+    A set without splits is shuffled with the seed, and a fifth of it becomes the test split.
 
     Args:
         local: An item of [`local_sets`].

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.errors import UserError, listed, short
+from asterisk.core.errors import UserError, listed
 from asterisk.data.arguments import FileFormat
 from asterisk.data.delimited import UNNAMED
 from asterisk.data.label_values import labels_of_values, truth_of
@@ -21,6 +21,7 @@ from asterisk.data.readers import (
     read_rows,
     read_texts,
     table_kind,
+    text_cell,
 )
 from asterisk.data.text_files import say
 
@@ -69,7 +70,7 @@ def read_labelled_texts(
             file names contain splits.
         label_names: Names of the labels in vectors of zeros and ones, in order.
         file_format: Overrides for the detected file format.
-        like: Texts read before, whose columns and problem type apply.
+        like: Texts read earlier, whose columns and problem type apply.
 
     Raises:
         UserError: The source is missing, cannot be read, has no rows or no such columns; columns cannot be guessed; or
@@ -92,11 +93,7 @@ def read_labelled_texts(
         for number, (line, row) in enumerate(read_rows(file, kind, split, wanted, file_format)):
             if not columns:
                 columns = _label_columns(row, label_column)
-            text = cell(row, text_column, file, number, line)
-            if not isinstance(text, str) and text is not None:
-                raise UserError(
-                    f"{place(file, number, text_column)} holds {short(text)} instead of text{at_line(line)}."
-                )
+            text = text_cell(row, text_column, file, number, line)
             cells = [cell(row, column, file, number, line) for column in columns]
             nulls += text is None
             texts.append(text or "")
@@ -178,9 +175,12 @@ def guess_columns(
 ) -> tuple[str, str]:
     """Guess the columns of texts and labels; if `label` is None, guess no label column and return "" for it.
 
-    A column with a known name wins, `text` whatever its first rows hold. Otherwise the column with the longest strings
-    holds the texts; the only other column, or all columns of zeros and ones, hold the labels. Columns without a name
-    are never guessed.
+    A column with a known name wins; a column `text` wins whatever its first rows hold. Otherwise, the column with the
+    longest strings holds the texts, and the only other column, or all columns of zeros and ones, hold the labels.
+    Columns without a name are never guessed.
+
+    Raises:
+        UserError: The file has no rows or no header, or a column cannot be guessed.
     """
     kind = kind_of(file)
     wanted = [name for name in (text, label) if name]
@@ -195,7 +195,7 @@ def guess_columns(
             column: [value for value in cells[column] if isinstance(value, str) and truth_of(value) is None]
             for column in free
         }
-        # A few rows may hold something else; the reader refuses them with their row number.
+        # A few rows may hold other values; the reader refuses them with their row numbers.
         mostly = [column for column in free if 2 * len(strings[column]) >= len(rows)]
         text = "text" if "text" in free else _known_name(TEXT_NAMES, mostly)
         text = text or max(mostly, key=lambda column: sum(map(len, strings[column])), default="")

@@ -1,4 +1,4 @@
-"""Labelled texts: each has a class, several classes or a number.
+"""Labelled texts: each has one class, several classes or a number.
 
 The problem types are those of transformers: `single_label_classification`, `multi_label_classification`, `regression`.
 """
@@ -70,8 +70,8 @@ def label_array(data: LabelledTexts, names: Sequence[str]) -> np.ndarray:
     """Convert labels to the targets of a loss.
 
     Returns:
-        (texts,) int64 class numbers; for texts with several classes (texts, classes) float32 zeros and ones; for a
-        regression (texts, 1) float32 numbers.
+        Class numbers (texts,), int64; for several classes per text, zeros and ones (texts, classes), float32; for a
+        regression, numbers (texts, 1), float32.
 
     Raises:
         UserError: A class is not among `names`.
@@ -108,7 +108,7 @@ def check_training(data: LabelledTexts) -> list[str]:
         kind = "number" if data.problem_type == REGRESSION else "label"
         raise UserError(
             f"All {len(data):,} texts of {data.source} have one {kind} in column {data.label_column!r}, "
-            f"{data.labels[0]!r}; give texts of at least two."
+            f"{data.labels[0]!r}; give texts with at least two {kind}s."
         )
     if data.problem_type == REGRESSION:
         if len(distinct) <= 20 and all(float(number).is_integer() for number in distinct):
@@ -123,7 +123,7 @@ def check_training(data: LabelledTexts) -> list[str]:
         visible = "".join(char for char in name if unicodedata.category(char) != "Cf")
         spellings[" ".join(unicodedata.normalize("NFKC", visible).casefold().split())].append(name)
     warnings = [
-        f"{data.source} has labels that differ only in spelling and are learned as different ones: "
+        f"{data.source} has labels that differ only in spelling and are learned as different labels: "
         f"{listed(map(repr, names))}"
         for names in spellings.values()
         if len(names) > 1
@@ -139,11 +139,11 @@ def check_training(data: LabelledTexts) -> list[str]:
     single = sum(count == 1 for count in counts.values())
     if 2 * len(counts) > len(data):
         warnings.append(
-            f"{data.source} has {len(counts):,} labels for {len(data):,} texts ({single:,} of them for a single one), "
-            f"too few to learn much from; check that {data.label_column!r} is the column of labels"
+            f"{data.source} has {len(counts):,} labels for {len(data):,} texts ({single:,} of them with one text), "
+            f"too few texts to learn much from; check that {data.label_column!r} is the column of labels"
         )
     elif single:
-        warnings.append(f"{single:,} of the {len(counts):,} labels have a single text, too little to learn from")
+        warnings.append(f"{single:,} of the {len(counts):,} labels have only one text, too few to learn from")
     return warnings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from asterisk.core.errors import UserError, listed, short
+from asterisk.core.errors import UserError, listed, one_line, short
 from asterisk.core.files import MANIFEST, read_json
 from asterisk.data.arguments import FileFormat
 from asterisk.data.arrow_files import (
@@ -46,13 +46,9 @@ def read_texts(file: str, text_column: str, file_format: FileFormat | None = Non
         return
     nulls = 0
     for number, (line, row) in enumerate(read_rows(file, kind, "train", [text_column], file_format)):
-        text = cell(row, text_column, file, number, line)
-        if text is None:
-            nulls += 1
-            text = ""
-        elif not isinstance(text, str):
-            raise UserError(f"{place(file, number, text_column)} holds {short(text)} instead of text{at_line(line)}.")
-        yield text
+        text = text_cell(row, text_column, file, number, line)
+        nulls += text is None
+        yield text or ""
     if nulls:
         say(f"{file} has {nulls:,} null in column {text_column!r}, read as empty text.")
 
@@ -73,6 +69,9 @@ def read_columns(
         numbers: Columns of CSV files whose numeric cells become floats; all other cells stay text.
         file_format: Overrides for the detected file format.
 
+    Returns:
+        The values of each column, in the order of the rows.
+
     Raises:
         UserError: The source is missing, cannot be read or lacks a column.
     """
@@ -87,14 +86,14 @@ def read_columns(
 
 
 def check_texts(source: str, column: str, values: Sequence[Any]) -> None:
-    """Raise a [`UserError`] that names the first value of a column that is empty or no text."""
+    """Raise a [`UserError`] that names the first value of a column that is empty or not text."""
     for row, value in enumerate(values):
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"{place(source, row, column)} holds {short(value)} instead of text.")
 
 
 def check_numbers(source: str, column: str, values: Sequence[Any]) -> None:
-    """Raise a [`UserError`] that names the first value of a column that is no finite number."""
+    """Raise a [`UserError`] that names the first value of a column that is not a finite number."""
     for row, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise UserError(f"{place(source, row, column)} holds {short(value)} instead of a number.")
@@ -204,7 +203,7 @@ def read_lines(file: str, file_format: FileFormat | None = None) -> Iterator[str
                 yield line.rstrip("\n")
     except UserError:
         raise
-    except Exception as error:  # each compression library raises its own errors
+    except Exception as error:  # compression libraries raise many kinds
         raise _read_error(file, error) from None
 
 
@@ -223,7 +222,7 @@ def read_rows(
         file: File, URL or Hub dataset.
         kind: The result of [`kind_of`].
         split: Split of a Hub dataset, if `file` names none.
-        columns: The wanted columns, if known. A single one is all that is read from a Parquet file.
+        columns: The wanted columns, if known. If there is one, a Parquet reader reads no other.
         file_format: Overrides for the detected file format.
         names_classes: Whether the class numbers in ClassLabel columns of `datasets` become names.
 
@@ -248,7 +247,7 @@ def read_rows(
                 yield None, with_class_names(row, names)
     except UserError:
         raise
-    except Exception as error:  # each format and protocol raises its own errors
+    except Exception as error:  # formats and protocols raise many kinds
         raise _read_error(file, error) from None
 
 
@@ -268,6 +267,14 @@ def cell(row: dict[str, Any], column: str, file: str, number: int, line: int | N
     if number:
         raise UserError(f"{file}: row {number} has no {column!r}, only {listed(row)}{at_line(line)}.")
     raise UserError(f"{file} has no column {column!r}; its columns are {listed(row)}.")
+
+
+def text_cell(row: dict[str, Any], column: str, file: str, number: int, line: int | None) -> str | None:
+    """Return the text of a column, None for a null; raise a [`UserError`] for any other value or a missing column."""
+    text = cell(row, column, file, number, line)
+    if text is None or isinstance(text, str):
+        return text
+    raise UserError(f"{place(file, number, column)} holds {short(text)} instead of text{at_line(line)}.")
 
 
 def place(file: str, number: int, column: str) -> str:
@@ -291,8 +298,8 @@ def _read_error(file: str, error: Exception) -> UserError:
     if isinstance(error, (UnicodeDecodeError, UnicodeEncodeError)):
         problem = f"{file} is not {error.encoding.upper()} text ({error.reason})"
         return UserError(f"{problem}; name its encoding with --encoding, such as cp1252.")
-    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    reason = one_line(error).rstrip(".") or type(error).__name__
     if kind_of(file) is None:
         hint = "" if file.startswith("hub:") else f"There is no file or folder {file}, and "
-        return UserError(f"{hint}the Hub dataset {file.removeprefix('hub:')} cannot be read: {reason[:400]}.")
-    return UserError(f"{file} cannot be read: {reason[:400]}.")
+        return UserError(f"{hint}the Hub dataset {file.removeprefix('hub:')} cannot be read: {reason}.")
+    return UserError(f"{file} cannot be read: {reason}.")

@@ -1,8 +1,8 @@
 """Recombined texts: phrases cut from one sentence, and crossings of two.
 
-A student learns composition from texts that combine words in more ways than the corpus does. The teacher embeds them
-even if they are not good English. (HPD, Zhao et al. 2022, augments by word substitution and back-translation for the
-same reason.)
+A student learns composition from texts that combine words in more ways than the corpus does. The teacher can embed
+them even if they are not good English. (HPD, Zhao et al. 2022, augments its data by word substitution and
+back-translation for the same reason.)
 """
 
 import math

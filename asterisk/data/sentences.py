@@ -1,7 +1,8 @@
 """Select a corpus's sentences, and add texts made from them, as one stream.
 
-Split (option) → drop blank, too long and too short ones → drop duplicates and benchmark sentences → each source's
-share (option) → documents of successive sentences (option) → phrases and crossings (option).
+Split texts (option) → drop sentences that are blank, too long or too short → drop duplicates and benchmark sentences →
+take each source's share (option) → add documents of successive sentences (option) → add phrases and crossings
+(option).
 """
 
 import itertools
@@ -24,8 +25,8 @@ LONGEST_TEXT = 20_000
 # Range of sentences in a document; twelve are about 256 tokens.
 DOCUMENT_SENTENCES = (2, 12)
 
-# Names of the counts. The dropped and kept texts, without added and recombined ones, add up to "sentences" if texts
-# are split, else to "read".
+# Names of the counts. The numbers of dropped and kept texts, without added and recombined ones, sum to "sentences" if
+# texts are split, else to "read".
 DROPPED = ("blank", "too long", "too short", "in a benchmark", "duplicate", "beyond the source's share")
 ADDED, RECOMBINED = "put together", "recombined"
 
@@ -99,7 +100,7 @@ def select_sentences(
         split: Splits a text into sentences; None takes texts as they are.
         excluded: Keys of sentences to leave out.
         min_words: Sentences with fewer words are left out.
-        counts: Incremented for every text, under the names in DROPPED and the like.
+        counts: Incremented for every text, under "read", "sentences", and the names in DROPPED, ADDED and RECOMBINED.
         file_format: Overrides for the detected file format.
     """
     seen = SeenKeys()

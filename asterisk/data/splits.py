@@ -29,9 +29,10 @@ DEVELOPMENT_STEP = 10
 
 @dataclass
 class HeadData:
-    """The texts for training, early stopping and testing of a head; `names` lists the classes in training order.
+    """The texts for training, early stopping and testing of a head.
 
-    `development_none` and `test_none` are texts that have none of these classes.
+    `names` lists the classes in training order. `development_none` and `test_none` are texts with none of these
+    classes.
     """
 
     train: LabelledTexts
@@ -52,8 +53,8 @@ def read_head_data(arguments: DataArguments, none_label: str, samples_per_label:
 
     Args:
         arguments: The files and columns.
-        none_label: Label of texts that have none of the other labels, or empty.
-        samples_per_label: If set, reduce the development split to this many texts per label, as for training.
+        none_label: Label of texts to which no other label applies; empty if there is none.
+        samples_per_label: If set, the development split keeps only this many texts per label, like the training split.
         seed: Seed for both the development split and its reduction.
 
     Raises:
@@ -75,7 +76,7 @@ def read_head_data(arguments: DataArguments, none_label: str, samples_per_label:
         train, development = split_development(train, seed)
     train, unused = split_off_label(train, none_label)
     if unused:
-        print(f"{len(unused):,} texts of the label {none_label!r} are not trained on.")
+        print(f"{len(unused):,} texts with the label {none_label!r} are not trained on.")
     return _head_data(train, development, test, names, none_label, samples_per_label, seed)
 
 
@@ -95,7 +96,7 @@ def head_data_of(
     samples_per_label: int | None,
     seed: int,
 ) -> HeadData:
-    """Do the same as [`read_head_data`] for training texts whose labels, `names`, come from elsewhere."""
+    """Return the data like [`read_head_data`], for training texts whose labels, `names`, come from elsewhere."""
     development, test = _read_other_parts(arguments, train)
     if development is None:
         train, development = split_development(train, seed)
@@ -139,9 +140,9 @@ def _head_data(
             "ten or more training texts."
         )
     if not development:
-        warn("there are too few texts for a development split; training runs all its passes, without early stopping")
+        warn("there are too few texts for a development split; training runs all epochs, without early stopping")
     if samples_per_label and development:
-        # Early stopping gets as few labels as training (Gao et al. 2021, arXiv:2012.15723).
+        # Early stopping gets as few texts per label as training (Gao et al. 2021, arXiv:2012.15723).
         development = draw(development, samples_per_label, seed)
     return HeadData(train, development or None, test or None, names, development_none, test_none)
 
@@ -207,9 +208,9 @@ def _strata(data: LabelledTexts) -> list[Hashable]:
 
 
 def draw(data: LabelledTexts, samples_per_label: int, seed: int) -> LabelledTexts:
-    """Draw up to `samples_per_label` texts per class with the seed; refuse labels that are numbers.
+    """Draw up to `samples_per_label` texts per class with the seed; raise a [`UserError`] for a regression.
 
-    A text with several classes is drawn if any of them still needs texts. The order of `data` is kept.
+    A text with several classes is drawn if any of them still needs texts. The texts stay in the order of `data`.
     """
     if data.problem_type == REGRESSION:
         raise UserError(f"--samples_per_label draws texts of classes, but the labels of {data.source} are numbers.")

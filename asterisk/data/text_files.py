@@ -37,7 +37,7 @@ BYTE_ORDER_MARKS = {
 }
 # Encodings tried for text whose words consist of non-ASCII bytes; other text that is not UTF-8 may be cp1252.
 NON_LATIN = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949", "euc_jp"]
-# Encodings of one layout: Central European and Turkish letters take the places of some of cp1252's.
+# Encodings of one layout, in which Central European or Turkish letters replace some of cp1252's.
 LATIN = ["cp1252", "cp1250", "cp1254"]
 # Words with ő or ű: in cp1252 they are õ and û, which no word has beside these vowels.
 HUNGARIAN = re.compile(
@@ -101,7 +101,7 @@ class _Decompressed(io.RawIOBase):
 
 @functools.cache
 def say(sentence: str) -> None:
-    """Print a note on stderr; only once, since a file may be opened several times."""
+    """Print a note on stderr, once per process, since a file may be opened several times."""
     print(f"note: {redact(sentence)}", file=sys.stderr)
 
 
@@ -112,10 +112,14 @@ def open_text(file: str, encoding: str = "", *, may_be_legacy: bool = True) -> I
     Args:
         file: Path or URL.
         encoding: Name of a codec; detected if empty.
-        may_be_legacy: Whether other encodings than Unicode, such as cp1252, are detected; JSON never uses them.
+        may_be_legacy: Whether encodings other than Unicode's, such as cp1252, are detected; JSON never uses them.
 
     Yields:
         The text, with newlines as line breaks, and the complete lines among its first SAMPLE_BYTES.
+
+    Raises:
+        UserError: The codec does not exist.
+        ValueError: The content is not text, its encoding cannot be detected, or it is a likely decompression bomb.
     """
     is_zstd = file.lower().endswith(".zst")
     with fsspec.open(file, "rb", compression=None if is_zstd else "infer") as stored:
@@ -188,7 +192,7 @@ def _telling_word(text: str, encoding: str) -> str:
 
 
 def _is_utf8(sample: bytes) -> bool:
-    """Return whether bytes are at least mostly UTF-8: damaged UTF-8 is refused later, not read as another encoding."""
+    """Return whether bytes are mostly UTF-8; damaged UTF-8 is refused later instead of read as another encoding."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample, final=len(sample) < SAMPLE_BYTES)
         return True
@@ -204,7 +208,7 @@ def _legacy_encoding(sample: bytes) -> str:
         lines = b"\n".join(line for line in sample.splitlines() if not line.isascii())[: 1 << 16]
         if best := from_bytes(lines, cp_isolation=NON_LATIN).best():
             return best.encoding
-    # Bytes inside words: cp1252 has letters from 0xC0, DOS and old Macs from 0x80. cp1252's ’ and œ are exceptions.
+    # Bytes inside words: letters begin at 0xC0 in cp1252 (except ’ and œ), and at 0x80 on DOS and old Macs.
     low, high = (
         len(re.findall(rb"(?<=[A-Za-z])[%b](?=[a-z])" % letters, sample))
         for letters in (rb"\x80-\x91\x93-\x9b\x9d-\x9f", rb"\xc0-\xff")
@@ -222,8 +226,8 @@ def _legacy_encoding(sample: bytes) -> str:
 
 
 def _latin_encoding(sample: bytes) -> str:
-    """Return cp1252, or cp1250 or cp1254 if the letters of these fit the text better."""
-    # ł, ą, ż, ľ and ź: in cp1252 they are ³, ¹, ¿, ¾ and Ÿ, which stand in no word.
+    """Return cp1252, or cp1250 or cp1254 if its letters fit the text better."""
+    # The bytes of ł, ą, ż, ľ and ź are ³, ¹, ¿, ¾ and Ÿ in cp1252, which do not occur inside words.
     if re.search(rb"[a-z][\xb3\xb9\xbe\xbf\x9f][a-z]", sample):
         return "cp1250"
     if HUNGARIAN.search(sample):

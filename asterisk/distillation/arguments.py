@@ -18,16 +18,16 @@ class StudentArguments:
     intermediate_size: int = option(512, "width of the feed-forward networks", least=1)
     projection_dim: int = option(
         256,
-        "dimensions of the student's embedding; 0 leaves the projection out: it is then as wide as the student",
+        "dimensions of the student's embedding; 0 leaves out the projection, so there are hidden_size dimensions",
         least=0,
     )
     exit_layers: list[int] = option(
-        [], "depths below num_hidden_layers at which the student gets an exit: 1, 0 (the token table)"
+        [], "depths below num_hidden_layers at which the student has an early exit, such as 1 and 0 (the token table)"
     )
     max_length: int = option(128, "maximum text length of the student, in tokens", least=1)
     position_encoding: str = option("learned", "learned or none")
     is_causal: bool = option(False, "let a token attend to earlier tokens only")
-    dropout: float = option(0.0, "dropout of an Asterisk, new or given by --encoder", least=0, below=1)
+    dropout: float = option(0.0, "dropout of a new Asterisk or of one given by --encoder", least=0, below=1)
     tokenizer: str = option(
         "teacher",
         "teacher; extended:VOCAB_SIZE (the teacher's WordPiece plus the most frequent words it splits); "
@@ -35,10 +35,10 @@ class StudentArguments:
     )
     add_separator: bool = option(
         False,
-        "surround every text with the tokenizer's CLS and SEP tokens, as llama.cpp does for WordPiece",
+        "put the tokenizer's CLS token before and its SEP token after every text, as llama.cpp does for WordPiece",
     )
     table: str = option(
-        "teacher", "initial token table: the teacher's vectors of the token strings (teacher), or random"
+        "teacher", "initial token table: teacher (the teacher's vectors of the token strings) or random"
     )
     encoder: str = option("", "train this encoder (folder, Hub id or package:NAME) instead of a new Asterisk")
     keep_layers: list[int] = option([], "layers of the encoder to keep, counted from 0; none given means all")
@@ -46,8 +46,8 @@ class StudentArguments:
     average_layers: int = option(1, "number of last encoder layers to average before pooling (DistilFACE: 4)")
     encoder_activation: str = option(
         "tanh",
-        "tanh (HPD) or linear: activation of the encoder's dense layer to projection_dim; "
-        "projection_dim 0 means no dense layer, and takes the projection out of an Asterisk given by --encoder",
+        "activation of the encoder's dense layer to projection_dim: tanh (HPD) or linear; projection_dim 0 means no "
+        "dense layer, and folds the projection of an Asterisk given by --encoder into its weights",
     )
 
 
@@ -59,18 +59,18 @@ class ObjectiveArguments:
     mse_weight: float = option(0.0, "weight of the mean squared error to the same vector (Asterisk*, HPD)", least=0)
     more_teachers: list[str] = option(
         [],
-        "further teachers, named like --teacher: the student learns the concatenated vectors (Jasper and Stella)",
+        "further teachers, named like --teacher; the student learns the concatenated vectors (Jasper and Stella)",
     )
     teacher_weights: list[float] = option([], "weight of each teacher's vectors; none given means equal weights")
     exit_weights: list[float] = option(
-        [], "weight of the losses at each of --exit_layers; none given means 1", least=0
+        [], "weight of the losses at each of --exit_layers; none given means 1 for each", least=0
     )
     similarity_weight: float = option(
         0.0, "weight of the error in the batch's pairwise cosines (Jasper and Stella)", least=0
     )
     relation_weight: float = option(
         0.0,
-        "weight of the divergence between the teacher's and the student's similarities in the batch (Luxical)",
+        "weight of the KL divergence between the teacher's and the student's similarities in the batch (Luxical)",
         least=0,
     )
     simcse_weight: float = option(
@@ -84,16 +84,21 @@ class ObjectiveArguments:
     scored_pairs: list[str] = option(
         [],
         "tables with sentence1, sentence2 and score, whose order the student learns (CoSENT); "
-        "TABLE#FIRST,SECOND,SCORE names the columns, -SCORE a column where lower means closer",
+        "TABLE#FIRST,SECOND,SCORE names the columns; -SCORE is a column in which lower means closer",
     )
-    ranking_weight: float = option(1.0, "weight of the order of the scored pairs", least=0)
-    pair_ratio: float = option(0.25, "labelled and scored pairs of a batch, as a fraction of its sentences", above=0)
+    ranking_weight: float = option(1.0, "weight of the ranking loss of the scored pairs", least=0)
+    pair_ratio: float = option(
+        0.25, "number of labelled pairs, and of scored pairs, in a batch, as a fraction of its sentences", above=0
+    )
     label_tasks: list[str] = option(
-        [], "YAML files that name labelled tables and group their labels, for a contrast between groups (SupCon)"
+        [],
+        "YAML files that name labelled tables and group their labels, for a contrastive loss between groups (SupCon)",
     )
-    label_batch_size: int = option(192, "labelled texts per process and batch", least=2)
+    label_batch_size: int = option(192, "labelled texts in a batch of each process", least=2)
     label_temperature: float = option(0.1, "temperature of the contrast between groups of labels", above=0)
-    guided_negatives: bool = option(True, "drop negatives the teacher finds closer than the positive (GISTEmbed)")
+    guided_negatives: bool = option(
+        True, "ignore negatives that the teacher finds closer than the positive (GISTEmbed)"
+    )
     temperature: float = option(0.05, "temperature of the contrastive and ranking losses", above=0)
     matryoshka_dims: list[int] = option([], "truncated sizes to train as well, in dimensions (Matryoshka)", least=1)
 
@@ -104,8 +109,8 @@ class OptimizationArguments:
 
     num_epochs: float = option(1.0, "passes over the training sentences", above=0)
     max_steps: int = option(0, "number of steps; above 0, it overrides num_epochs", least=0)
-    batch_size: int = option(256, "sentences per process and batch", least=1)
-    gradient_accumulation_steps: int = option(1, "batches per process and step", least=1)
+    batch_size: int = option(256, "sentences in a batch of each process", least=1)
+    gradient_accumulation_steps: int = option(1, "batches of each process per step", least=1)
     learning_rate: float = option(2e-3, "peak learning rate of AdamW", above=0)
     warmup_ratio: float = option(0.05, "fraction of the steps for warm-up", least=0, below=1)
     weight_decay: float = option(0.01, "weight decay of AdamW, for matrices only", least=0)
@@ -119,8 +124,8 @@ class OptimizationArguments:
     average_checkpoints: int = option(1, "number of last checkpoints to average at the end", least=1)
     start_weight: float = option(
         0.0,
-        "weight of an Asterisk's weights before training in the mean with those after it (WiSE-FT); "
-        "0 keeps the trained ones",
+        "share of an Asterisk's weights before training in the average with those after training (WiSE-FT); 0 keeps "
+        "the trained weights",
         least=0,
         below=1,
     )
@@ -129,10 +134,10 @@ class OptimizationArguments:
     )
     torch_compile: bool = option(False, "compile the student (on a CPU, needs g++)")
     seed: int = option(0, "seed of the initial weights and of the sentence order")
-    heldout: int = option(1000, "sentences kept out of training, to measure agreement on", least=1)
+    heldout: int = option(1000, "sentences held out from training, to measure agreement on", least=1)
     sts_dev: list[str] = option(
         [],
-        "NAME=FILE or NAME=HUB_DATASET: benchmarks to measure every eval_steps; the first selects best/; "
+        "NAME=FILE or NAME=HUB_DATASET: benchmarks to measure on every eval_steps; the first one selects best/; "
         "their sentences are left out of the corpus",
     )
     eval_steps: int = option(100, "steps between measurements", least=1)
@@ -142,7 +147,7 @@ class OptimizationArguments:
 
 @dataclass
 class OutputArguments:
-    """Output: where the run goes and what it is measured on at the end."""
+    """Output: the folders of the run, and the benchmarks for the final table."""
 
     output_dir: str = option("", "folder of the run")
     store_dir: str = option("", "folder or URL of the teacher's vectors; empty means OUTPUT_DIR/store")
@@ -183,5 +188,5 @@ def check_arguments(arguments: LoopArguments, dimensions: int, num_exits: int, h
         raise UserError(f"matryoshka_dims must lie between 1 and {dimensions - 1}, not {wrong[0]}.")
     if not has_teacher and not arguments.simcse_weight:
         raise UserError(
-            "Without a teacher only the contrast trains the student: set --simcse_weight above 0, or give a --teacher."
+            "Without a teacher, only SimCSE can train the student: set --simcse_weight above 0, or give a --teacher."
         )

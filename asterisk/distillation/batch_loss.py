@@ -51,7 +51,7 @@ class BatchLoss:
         scored_pairs: ScoredPairs | None = None,
         labelled: LabelledCorpus | None = None,
     ):
-        """Hold the inputs of the loss.
+        """Store the inputs of the loss.
 
         Args:
             accelerator: Provides the device.
@@ -72,12 +72,12 @@ class BatchLoss:
         self._is_stretched = projection is not None and bool(torch.linalg.matrix_norm(projection, 2) > LONGEST_UNIT)
         exits = len(getattr(student.config, "exit_layers", None) or ())
         self._depth_weights = [1.0, *(arguments.exit_weights or [1.0] * exits)]
-        # Training reads only the pooled output, so an Asterisk skips the projection of every token.
+        # Training reads only the pooled output, so an Asterisk need not project every token.
         is_asterisk = isinstance(student, AsteriskModel)
         self._forward_options = {"project_tokens": False, "output_exits": bool(exits)} if is_asterisk else {}
 
     def split(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Split rows into forward passes; rows stay together if an objective compares them with one another."""
+        """Split rows into forward passes; all rows stay together if an objective compares them with one another."""
         arguments = self.arguments
         weights = (arguments.simcse_weight, arguments.similarity_weight, arguments.relation_weight)
         compares = self.pairs or self.scored_pairs or any(weights)
@@ -89,7 +89,7 @@ class BatchLoss:
 
         Args:
             rows: Rows of the store.
-            turn: Number of the batch over all steps, processes and accumulation; it selects the pairs.
+            turn: Number of the batch over all steps, processes and accumulation steps; it selects the pairs.
         """
         arguments = self.arguments
         terms = []
@@ -132,10 +132,10 @@ class BatchLoss:
         return torch.stack(terms).sum()
 
     def teacher_vectors(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the vectors whose relations the student learns, and those that it learns itself.
+        """Return the vectors whose relations the student learns, and its targets: (rows, dimensions), float32.
 
-        These are the teacher's unit vectors and their projection, or, if the projection is stretched, its unit vectors
-        and itself.
+        The targets are the teacher's projected vectors. The relations are those of the teacher's unit vectors or, if
+        the projection is stretched, of the targets at unit length.
         """
         assert self.store is not None
         assert self.projection is not None
@@ -144,7 +144,7 @@ class BatchLoss:
         return (torch.nn.functional.normalize(target, dim=-1) if self._is_stretched else teacher), target
 
     def _teacher_loss(self, embeddings: torch.Tensor, teacher: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return the mean over the truncations of the losses to the teacher."""
+        """Return the losses to the teacher, averaged over the truncations."""
         weights = self.arguments
         dimensions = [embeddings.shape[1], *weights.matryoshka_dims]
         terms = []
@@ -161,7 +161,7 @@ class BatchLoss:
 
     def _label_loss(self, labelled: LabelledCorpus, turn: int) -> torch.Tensor:
         selected = labelled.batch(self.arguments.label_batch_size, self.arguments.seed, turn)
-        # Short and long texts take separate passes: in one pass, more than half of the tokens are padding.
+        # Short and long texts take separate passes: in a single pass, more than half of the tokens would be padding.
         order = np.argsort([len(labelled.token_ids[row]) for row in selected], kind="stable")
         parts = np.array_split(selected[order], math.ceil(len(order) / LABELLED_TEXTS_PER_PASS))
         passes = [self._forward(*labelled.padded(part)) for part in parts]
@@ -174,7 +174,7 @@ class BatchLoss:
         return torch.stack(terms).sum()
 
     def _task_loss(self, task: LabelTask, selected: np.ndarray, embeddings: torch.Tensor) -> torch.Tensor:
-        """Return one task's loss for the embeddings of the selected texts: the mean over the truncations."""
+        """Return one task's loss for the embeddings of the selected texts, averaged over the truncations."""
         arguments = self.arguments
         known = torch.from_numpy(np.flatnonzero(task.known[selected])).to(self.device)
         groups = torch.from_numpy(task.groups[selected]).to(self.device)[known]

@@ -1,4 +1,4 @@
-"""The rows of each batch. All functions are pure, so a resumed run repeats the same batches."""
+"""Select the rows of each batch. All functions are pure, so a resumed run gets the same batches."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ def length_batches(lengths: np.ndarray, rows: np.ndarray, batch_size: int, seed:
         rows: The rows to draw from.
         batch_size: Rows per batch.
         seed: Seed of the order.
-        epoch: The epoch's number; each epoch has another order.
+        epoch: The epoch's number; each epoch has a different order.
     """
     generator = np.random.default_rng([seed, epoch])
     shuffled = generator.permutation(rows)
@@ -64,7 +64,7 @@ def pair_batch(count: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     return order[index * batch_size : (index + 1) * batch_size]
 
 
-def sorted_parts(lengths: np.ndarray, rows: np.ndarray, size: int = 256) -> list[np.ndarray]:
-    """Sort rows by length, and split them into parts of about `size` rows for evaluation."""
+def sorted_parts(lengths: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Sort rows by length, and split them into parts of about 256 rows for evaluation."""
     by_length = rows[np.argsort(lengths[rows], kind="stable")]
-    return np.array_split(by_length, max(1, len(rows) // size))
+    return np.array_split(by_length, max(1, len(rows) // 256))

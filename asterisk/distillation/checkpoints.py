@@ -1,4 +1,4 @@
-"""The checkpoints of a run: save, resume, average. A checkpoint is written atomically."""
+"""Save, resume and average the checkpoints of a run. A checkpoint is written atomically."""
 
 import shutil
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from asterisk.core.checksums import CHECKSUMS, verify_checksums, write_checksums
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.core.files import read_json, remove_folder, report_write_errors, write_json
 
 PROGRESS = "progress.json"
@@ -28,10 +28,10 @@ class Progress:
 
 
 class Checkpoints:
-    """The folders `step-NNNNNNN` of one run. Every process of the run calls every method."""
+    """The checkpoints of a run, in folders `step-NNNNNNN`. Every process of the run must call every method."""
 
     def __init__(self, folder: Path, accelerator: Accelerator, keep: int):
-        """Refer to a folder, which may not exist yet.
+        """Create the object; the folder need not exist yet.
 
         Args:
             folder: The folder of all checkpoints; `save` creates it.
@@ -41,7 +41,7 @@ class Checkpoints:
         self.folder, self.accelerator, self.keep = folder, accelerator, keep
 
     def save(self, progress: Progress) -> None:
-        """Write a checkpoint, and remove the oldest beyond `keep`."""
+        """Write a checkpoint, and remove the oldest ones beyond `keep`."""
         temporary, final = self.folder / ".new", self.folder / f"step-{progress.step:07d}"
         is_main = self.accelerator.is_main_process
         if is_main:
@@ -63,7 +63,10 @@ class Checkpoints:
         """Load the last checkpoint, if there is one.
 
         No file of a checkpoint can run code: Accelerate reads the pickles of optimizers and random states with torch's
-        restricted reader, which accepts tensors, numbers and containers of them only.
+        restricted reader, which accepts only tensors, numbers and containers of them.
+
+        Returns:
+            The recorded progress, or that of a new run.
 
         Raises:
             UserError: A checkpoint is damaged.
@@ -83,19 +86,19 @@ class Checkpoints:
             self.accelerator.load_state(str(paths[-1]))
         except Exception as error:  # each file format raises its own errors
             raise UserError(
-                f"The checkpoint {paths[-1]} cannot be loaded: {' '.join(str(error).split())[:300]} "
+                f"The checkpoint {paths[-1]} cannot be loaded: {one_line(error)} "
                 "Delete it to continue from the checkpoint before it, or from the start."
             ) from error
         return progress
 
     def average(self) -> dict[str, torch.Tensor]:
-        """Return the weights by parameter name, averaged over the checkpoints kept."""
+        """Return the weights by parameter name, averaged over the kept checkpoints."""
         weights = [load_file(path / "model.safetensors") for path in _checkpoints(self.folder)[-self.keep :]]
         return {name: torch.stack([part[name] for part in weights]).mean(dim=0) for name in weights[0]}
 
 
 def recorded_precision(folder: Path) -> str | None:
-    """Return the mixed precision of the last checkpoint in `folder`, or None without a checkpoint."""
+    """Return the mixed precision of the last checkpoint in `folder`; None if there is none."""
     paths = _checkpoints(folder)
     if not paths:
         return None
@@ -109,5 +112,5 @@ def _verify(checkpoint: Path) -> None:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints, the oldest first."""
+    """Return the checkpoints, the oldest first."""
     return sorted(folder.glob("step-*"))

@@ -11,7 +11,7 @@ Point = dict[str, Any]
 
 
 def read_curves(path: Path) -> list[Point]:
-    """Return the points of a run in order; a last line that a crash cut short is dropped."""
+    """Return the points of a run in order; a last line that a crash truncated is dropped."""
     points = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
@@ -33,7 +33,7 @@ def append_point(point: Point, path: Path) -> None:
 
 
 def describe_point(point: Point, num_steps: int) -> str:
-    """Return the point as a line to print."""
+    """Format a point as a line of text."""
     numbers = {"loss": point["loss"], **point["scores"]}
     described = "   ".join(f"{name} {value:.4f}" for name, value in numbers.items())
     speed = f"{point['sentences_per_second']:,.0f} sentences/s"

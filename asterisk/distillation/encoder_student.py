@@ -47,7 +47,7 @@ class EncoderStudentConfig:
 class EncoderStudent(nn.Module):
     """A pretrained encoder that trains like an Asterisk and is saved as a sentence-transformers model.
 
-    It consists of sentence-transformers' modules, so the saved model computes what was trained.
+    It consists of sentence-transformers' modules, so the saved model computes the same as the trained one.
     """
 
     def __init__(
@@ -65,12 +65,12 @@ class EncoderStudent(nn.Module):
         Args:
             encoder: A transformers or sentence-transformers encoder: a folder, a Hub id or `package:NAME`. A
                 sentence-transformers model loses its pooling and projection.
-            keep_layers: The layers to keep, counted from 0, in ascending order; none means all.
+            keep_layers: The layers to keep, counted from 0, in ascending order; empty means all.
             pooling: "mean", "cls" or "max" over the tokens.
             average_layers: The number of last layers to average into token vectors (DistilFACE: 4); the token table
                 counts as one.
-            projection_dim: Dimensions of a dense layer after the pooling (HPD: 128); 0 means no such layer.
-            activation: Activation of that layer: "tanh" (HPD) or "linear".
+            projection_dim: Output dimensions of a dense layer after the pooling (HPD: 128); 0 means no such layer.
+            activation: Activation of the dense layer: "tanh" (HPD) or "linear".
             max_length: Maximum text length in tokens; the encoder's limit applies if it is lower.
 
         Raises:
@@ -88,7 +88,7 @@ class EncoderStudent(nn.Module):
         # Padding is masked, so any token will do.
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
         self.tokenizer = transformer.processor = tokenizer
-        # BERT's pooler is unused, and distributed training fails on trainable weights without a gradient.
+        # BERT's pooler is unused; distributed training fails if trainable weights get no gradient.
         for name, weight in transformer.model.named_parameters():
             weight.requires_grad_(not name.startswith("pooler."))
 
@@ -141,10 +141,10 @@ class EncoderStudent(nn.Module):
 
         Args:
             texts: One string or many.
-            batch_size: Texts per forward pass.
-            truncate_dim: The number of first dimensions to keep.
+            batch_size: Maximum number of texts in a forward pass.
+            truncate_dim: The number of leading dimensions to keep.
             show_progress_bar: Show a progress bar.
-            tokenizer: Ignored, because an encoder has its own; an Asterisk needs it.
+            tokenizer: Ignored, because an encoder has its own; the argument exists as in `AsteriskModel.encode`.
 
         Returns:
             Unit-norm float32 embeddings: (dimensions,) for one string, (number of texts, dimensions) for many.
@@ -179,10 +179,10 @@ class EncoderStudent(nn.Module):
 
 
 def load_encoder_student(arguments: StudentArguments) -> tuple[Any, PreTrainedTokenizerFast]:
-    """Return the encoder that `--encoder` names, to train it further, and its tokenizer.
+    """Load the encoder that `--encoder` names, to train it further.
 
     Returns:
-        An Asterisk, or an [`EncoderStudent`] for any other encoder.
+        An Asterisk, or an [`EncoderStudent`] of any other encoder; and its tokenizer.
 
     Raises:
         UserError: The encoder cannot be loaded, or an argument does not fit it.
@@ -224,7 +224,7 @@ def _load_transformer(name: str) -> Transformer:
 
 
 def _with_layers(model: PreTrainedModel, kept: list[int], name: str) -> PreTrainedModel:
-    """Keep some layers, and rebuild the model from its changed config, as loading it later would."""
+    """Keep some layers, and rebuild the model from its changed configuration, as a later load would."""
     config = model.config
     count = config.num_hidden_layers
     stacks = [path for path, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == count]

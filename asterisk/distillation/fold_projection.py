@@ -1,4 +1,4 @@
-"""Take the final projection out of a trained Asterisk."""
+"""Fold the final projection of a trained Asterisk into its other weights."""
 
 import copy
 from typing import Any
@@ -15,13 +15,13 @@ from modeling_asterisk import AsteriskModel
 def fold_projection(model: AsteriskModel, embeddings: np.ndarray) -> AsteriskModel:
     """Return a model without projection whose embeddings approximate the given model's, up to a rotation.
 
-    The embedding is a linear map of the normalised token vectors. Its nearest rotation is multiplied into every matrix
-    that reads or writes the token vectors (SliceGPT, Ashkboos et al. 2024, arXiv 2401.15024); the lengths of its rows
-    become gains of the final norm. The rest of the map is lost, so the result needs further training. The embedding's
-    dimensions become its principal directions, as truncation needs them.
+    The embedding is a linear map of the normalised token vectors. The rotation nearest to this map is multiplied into
+    every matrix that reads or writes the token vectors (SliceGPT, Ashkboos et al. 2024, arXiv 2401.15024); the lengths
+    of the map's rows become the gains of the final norm. The rest of the map is lost, so the result needs further
+    training. The embedding's dimensions become its principal directions, which truncation needs.
 
     Args:
-        model: A model whose projection is square and which has no exits.
+        model: A model with a square projection and without exits.
         embeddings: The model's embeddings of typical texts, (texts, dimensions), float32.
 
     Raises:
@@ -30,8 +30,8 @@ def fold_projection(model: AsteriskModel, embeddings: np.ndarray) -> AsteriskMod
     width = model.config.hidden_size
     if model.config.projection_dim != width or model.config.exit_layers:
         raise UserError(
-            f"Only a projection of {width} dimensions, the width of the model, can be folded, and only without exits; "
-            f"this model has {model.config.projection_dim} dimensions and the exits {model.config.exit_layers or []}."
+            f"Only a projection to {width} dimensions, the model's width, can be folded, and only without exits; this "
+            f"model has {model.config.projection_dim} dimensions and the exits {model.config.exit_layers or []}."
         )
     weights = {name: weight.double() for name, weight in model.state_dict().items()}
     # A LayerNorm removes the component along the diagonal, so the rotation must keep the diagonal in place.

@@ -1,17 +1,17 @@
-"""Labelled texts for the contrast between groups of labels: read from tables, tokenised, drawn in batches.
+"""Labelled texts for the contrastive loss between groups of labels: reading, tokenisation and batches.
 
 A task is a YAML file:
 
     weight: 0.1                            # of this task's loss
-    stretch: 1                             # lengthens the target along the directions that tell its groups apart
+    stretch: 1                             # lengthens the targets along the directions that separate the groups
     tables:
       - file: goemotions.parquet           # any table that the readers read
         text: text                         # column of the texts; this is the default
         labels: labels                     # column of the labels, one or a list per row
-        groups: {good: [joy, love], bad: [anger]}    # absent: each label is a group; labels in no group only repel
+        groups: {good: [joy, love], bad: [anger]}    # default: each label is a group; labels in no group only repel
       - file: emobank.parquet
         number: valence                    # column of numbers
-        groups: {good: [3.3, 5], bad: [1, 2.7]}      # ranges; absent: the student learns the numbers' order (CoSENT)
+        groups: {good: [3.3, 5], bad: [1, 2.7]}      # ranges; default: the student learns the numbers' order (CoSENT)
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from asterisk.core.arguments import parse_yaml
-from asterisk.core.errors import UserError, short
+from asterisk.core.errors import UserError, one_line, short
 from asterisk.data.label_values import labels_of_values
 from asterisk.data.labels import MULTI, REGRESSION
 from asterisk.data.readers import check_numbers, check_texts, place, read_columns
@@ -38,7 +38,7 @@ TABLE_KEYS = {"file", "text", "labels", "number", "groups"}
 
 @dataclass
 class LabelTask:
-    """The groups and numbers that one task gives to all labelled texts.
+    """The groups and numbers that one task assigns to all labelled texts.
 
     Attributes:
         weight: The weight of the task's loss.
@@ -75,7 +75,7 @@ class LabelledCorpus:
         return len(self.texts)
 
     def place(self, rows: np.ndarray) -> "LabelledCorpus":
-        """Return the texts that the corpus holds, given the row of each text in it, (texts,), int64, or -1."""
+        """Return the texts that are in the corpus; `rows` has each text's row in it, or -1: (texts,), int64."""
         kept = rows >= 0
         tasks = [
             LabelTask(task.weight, task.stretch, task.known[kept], task.groups[kept], task.numbers[kept])
@@ -89,17 +89,17 @@ class LabelledCorpus:
         self.token_ids = tokenizer(self.texts, truncation=True, max_length=max_length)["input_ids"]
 
     def batch(self, size: int, seed: int, turn: int) -> np.ndarray:
-        """Return the texts of one turn; every text occurs once before any recurs."""
+        """Return the indices of one turn's texts; every text occurs once before any recurs."""
         return pair_batch(len(self), min(size, len(self)), seed, turn)
 
     def padded(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the token ids and the mask of some texts: (rows, longest), int64."""
+        """Return the token ids and the attention mask of some texts: both (rows, longest), int64."""
         ids, mask = map(torch.from_numpy, pad_token_ids([self.token_ids[row] for row in rows]))
         return ids, mask
 
 
 def read_label_tasks(files: Sequence[str]) -> LabelledCorpus:
-    """Read the tables that the tasks name; equal texts become one.
+    """Read the tables that the tasks name; equal texts are merged.
 
     Raises:
         UserError: A file or a table cannot be read, or names unknown keys, labels or ranges.
@@ -127,10 +127,10 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[list[float], list[str]
     try:
         task = parse_yaml(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not YAML: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"{file} is not YAML: {one_line(error)}") from None
     is_task = isinstance(task, dict) and not set(task) - {"weight", "stretch", "tables"}
     if not is_task or not isinstance(task.get("tables"), list) or not task["tables"]:
-        raise UserError(f"{file} must hold the keys weight and tables, a list.")
+        raise UserError(f"{file} must hold tables, a list, and may hold weight and stretch.")
     strengths = []
     for name, default, check, limits in (("weight", 1.0, gt, "above 0"), ("stretch", 0.0, ge, "of at least 0")):
         value = task.get(name, default)
@@ -166,7 +166,7 @@ def _read_task(file: Path, rows: dict[str, int]) -> tuple[list[float], list[str]
     kinds = {tuple(found) for _, found in memberships}
     if len(kinds) < 2 and not numbers:
         found = ", ".join(*kinds) or "no group"
-        raise UserError(f"{file}: a contrast needs texts of different groups, but all texts are in {found}.")
+        raise UserError(f"{file}: a contrastive loss needs texts of different groups, but all texts are in {found}.")
     names = sorted({name for _, found in memberships for name in found})
     return strengths, names, memberships, numbers
 

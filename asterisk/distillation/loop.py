@@ -1,4 +1,4 @@
-"""The distillation loop, on Accelerate: it trains a student on a store's sentences and teacher vectors."""
+"""The distillation loop, based on Accelerate: it trains a student on a store's sentences and teacher vectors."""
 
 import math
 import time
@@ -34,7 +34,7 @@ from asterisk.models.precision import resolve_mixed_precision
 from asterisk.teachers.store import EmbeddingStore, JoinedStore
 from asterisk.teachers.token_store import TokenStore
 
-# Steps between checks of the loss. Each check makes a GPU wait.
+# Steps between checks of the loss. Each check stalls a GPU.
 CHECK_STEPS = 20
 # Steps between releases of mapped memory: the system maps 64 kB for every row read.
 RELEASE_STEPS = 4
@@ -74,9 +74,10 @@ class Distillation:
             labelled: Labelled texts for the contrast between groups.
             evaluate: Called every `eval_steps`; returns a student's scores on development sets by name, the decisive
                 one first.
-            is_trained: Whether the student has already learnt from this teacher; if so, the projection
-                of the teacher's vectors is aligned with the student's dimensions.
-            keep_projection: Whether the student was trained with these teachers, so that its stored projection holds.
+            is_trained: Whether the student is already trained; if so, the projection of the teacher's vectors is
+                aligned with the student's dimensions.
+            keep_projection: Whether the student was trained with the same teachers, so that its stored projection
+                remains valid.
             new_exits: Whether the student's exits are untrained; the exit at depth 0 then starts from a regression.
 
         Raises:

@@ -13,17 +13,17 @@ COEFFICIENTS = (3.4445, -4.775, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """`torch.optim.Muon` with a choice of precision for its matrix products.
+    """`torch.optim.Muon` with a choice of precision for the matrix products.
 
     PyTorch's class always multiplies in bfloat16. A processor without bfloat16 instructions emulates them about forty
     times slower than float32. The updates are scaled to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982).
     """
 
     def __init__(self, params: Iterable[torch.nn.Parameter], lr: float, dtype: torch.dtype = torch.float32):
-        """Optimize matrices only.
+        """Create the optimizer.
 
         Args:
-            params: Weights of two dimensions.
+            params: Matrices; other weights need another optimizer.
             lr: The learning rate, on AdamW's scale.
             dtype: The precision of the matrix products: float32 or bfloat16.
         """
@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return the matrix with all singular values moved near 1 by Newton-Schulz iterations; same shape and dtype."""
+    """Move all singular values of a matrix close to 1 by Newton-Schulz iterations; shape and dtype stay the same."""
     a, b, c = COEFFICIENTS
     result = matrix.to(dtype)
     is_tall = matrix.shape[0] > matrix.shape[1]

@@ -1,4 +1,4 @@
-"""The losses and their papers. All embeddings are (batch, dimensions), float32, of unit length."""
+"""The losses and their papers. All embeddings are (batch, dimensions), float32, of unit length; losses are scalars."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 def mse_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Return the mean squared error over batch and dimensions.
 
-    This is the other part of Asterisk*'s loss (Semenov 2024, arXiv 2411.05691): 0.7 · cosine + 0.3 · MSE gives the
-    published values. Alone, with a teacher reduced by PCA, it is HPD's loss (arXiv 2203.07687).
+    This is the other part of Asterisk*'s loss (Semenov 2024, arXiv 2411.05691): 0.7 · cosine + 0.3 · MSE reproduces
+    the published values. On its own, with the teacher's vectors reduced by PCA, it is HPD's loss (arXiv 2203.07687).
     """
     return functional.mse_loss(student, teacher)
 
@@ -51,9 +51,9 @@ def relation_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: flo
 
 
 def label_contrast(embeddings: torch.Tensor, groups: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return the supervised contrast: texts of one group attract, all others repel (SupCon, arXiv 2004.11362).
+    """Return the supervised contrastive loss: texts of one group attract, all others repel (SupCon, arXiv 2004.11362).
 
-    A text may be in several groups; two texts attract if they share one. A text in no group only repels.
+    A text may be in several groups; two texts attract each other if they share one. A text in no group only repels.
 
     Args:
         embeddings: (batch, dimensions).
@@ -93,7 +93,7 @@ def contrastive_loss(
 
 
 def false_negatives(anchors: torch.Tensor, candidates: torch.Tensor) -> torch.Tensor:
-    """Mark candidates that the teacher finds closer to an anchor than its positive (GISTEmbed, arXiv 2402.16829).
+    """Mark candidates that are closer to an anchor than its positive for the teacher (GISTEmbed, arXiv 2402.16829).
 
     Args:
         anchors: The teacher's vectors: (batch, dimensions).

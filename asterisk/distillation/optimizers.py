@@ -13,10 +13,10 @@ from modeling_asterisk import AsteriskModel
 
 
 def make_table_sparse(student: Any, arguments: LoopArguments, device: torch.device) -> nn.Parameter | None:
-    """Give the student's token table sparse gradients where they are faster, and return the table.
+    """Make the gradient of the student's token table sparse where that is faster, and return the table.
 
-    A batch reads few rows of the table. On a CPU, a dense gradient and an update of all rows would take a third of the
-    step. On GPUs the table stays dense, because NCCL cannot reduce sparse gradients.
+    A batch reads few rows of the table. On a CPU, a dense gradient and an update of all rows would take a third of a
+    step's time. On GPUs, the gradient stays dense, because NCCL cannot reduce sparse gradients.
 
     Returns:
         The table, or None if its gradient stays dense.

@@ -1,4 +1,4 @@
-"""Labelled and scored pairs: read from tables as texts, then looked up as rows of the corpus."""
+"""Labelled and scored pairs: their texts are read from tables, then looked up as rows of the corpus."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Pairs:
 
     @property
     def columns(self) -> list[np.ndarray]:
-        """Anchors, positives and, if there are any, negatives."""
+        """The anchors, the positives and, if there are any, the negatives."""
         return [column for column in (self.anchors, self.positives, self.negatives) if column is not None]
 
 
@@ -50,7 +50,7 @@ class ScoredPairs:
 
     @property
     def columns(self) -> list[np.ndarray]:
-        """First and second sides."""
+        """The first and the second texts."""
         return [self.first, self.second]
 
 
@@ -107,14 +107,14 @@ def read_scored_pairs(sources: Sequence[str], file_format: FileFormat | None = N
 
 
 def write_texts(texts: Iterable[str], path: Path) -> None:
-    """Write texts, one per line, as a corpus source, so that the teacher embeds them."""
+    """Write texts as a corpus source, one per line, so that the teacher embeds them."""
     path.write_text("\n".join(texts) + "\n", encoding="utf-8")
 
 
 def find_pairs(pairs: Pairs, corpus: Corpus) -> Pairs:
     """Return the pairs as rows of the corpus.
 
-    A pair is dropped if the corpus left out one of its texts, such as a benchmark's, or if both texts are the same.
+    A pair is dropped if the corpus leaves out one of its texts, such as a benchmark's, or if both texts are the same.
 
     Raises:
         UserError: No pair is left.
@@ -127,7 +127,7 @@ def find_pairs(pairs: Pairs, corpus: Corpus) -> Pairs:
 
 
 def find_scored_pairs(pairs: ScoredPairs, corpus: Corpus) -> ScoredPairs:
-    """Return the pairs as rows of the corpus; drop pairs with a text that the corpus left out.
+    """Return the pairs as rows of the corpus; drop pairs with a text that the corpus leaves out.
 
     Raises:
         UserError: No pair is left.
@@ -141,7 +141,7 @@ def find_scored_pairs(pairs: ScoredPairs, corpus: Corpus) -> ScoredPairs:
 
 
 def find_rows(columns: list[np.ndarray], corpus: Corpus) -> np.ndarray:
-    """Return the corpus's row of each text, or -1: (columns, pairs), int64."""
+    """Return the row of each text in the corpus, or -1: (columns, pairs), int64."""
     wanted = {sentence_key(text) for column in columns for text in column}
     rows: dict[object, int] = {}
     first_row = 0

@@ -1,4 +1,4 @@
-"""A linear map from the teacher's dimensions to the student's."""
+"""Linear maps between the teacher's dimensions and the student's."""
 
 import copy
 from typing import Any
@@ -14,7 +14,7 @@ from asterisk.teachers.token_store import TokenStore
 from modeling_asterisk import AsteriskModel
 from modeling_asterisk.modeling_asterisk import pool
 
-# Rows to fit a projection on; more rows change the second moments too little to matter.
+# Rows to fit a projection on; more rows hardly change the second moments.
 PROJECTION_ROWS = 100_000
 # Token weights are SIF / (SIF + frequency): the value of Arora et al. 2017.
 SIF = 1e-3
@@ -55,16 +55,16 @@ def fit_projection(store: EmbeddingStore | JoinedStore, dimensions: int, rows: n
 def stretch_between_groups(
     projection: np.ndarray, store: EmbeddingStore | JoinedStore, labelled: LabelledCorpus
 ) -> np.ndarray:
-    """Return the projection, followed by a map that lengthens the directions that tell a task's groups apart.
+    """Return the projection, followed by a map that lengthens the directions that separate a task's groups.
 
-    The directions are Fisher's linear discriminants of the task's groups, and of the texts in none of them. A
-    classifier of few examples finds long directions first; the map can be inverted, so the teacher's space stays
-    within reach.
+    The directions are Fisher's linear discriminants of the task's groups and of the texts in no group. A classifier
+    that is trained on few examples finds long directions first. The map is invertible, so embeddings can still be
+    mapped back to the teacher's space.
 
     Args:
         projection: (teacher's dimensions, student's dimensions), float32.
         store: The teacher's vectors.
-        labelled: Labelled texts with their rows in the store; each task's `stretch` adds to the length of 1.
+        labelled: Labelled texts with their rows in the store; each task's `stretch` is added to the length, 1.
 
     Returns:
         (teacher's dimensions, student's dimensions), float32.
@@ -80,7 +80,7 @@ def stretch_between_groups(
         groups = groups[:, groups.any(axis=0)]
         means = np.stack([vectors[members].mean(axis=0) for members in groups.T])
         scatter = np.mean([np.cov(vectors[members].T, bias=True) for members in groups.T], axis=0)
-        # The trace is the penalty of a regularised discriminant analysis: it damps directions of little variance.
+        # Regularised discriminant analysis: the trace damps directions of little variance.
         scatter += np.trace(scatter) / width * np.eye(width)
         left, lengths, _ = np.linalg.svd(np.linalg.solve(scatter, (means - means.mean(axis=0)).T), full_matrices=False)
         directions = left[:, lengths > 1e-6 * lengths.max()]
@@ -92,7 +92,7 @@ def stretch_between_groups(
 def projection_to_student(
     student: Any, tokens: TokenStore, store: EmbeddingStore | JoinedStore, rows: np.ndarray, seed: int
 ) -> np.ndarray:
-    """Return the map to the teacher's principal directions, rotated to lie closest to a trained student's vectors.
+    """Return the map to the teacher's principal directions, rotated to match a trained student's vectors.
 
     Args:
         student: As in [`asterisk.distillation.loop.Distillation`], on the CPU.
@@ -163,8 +163,8 @@ def with_teacher_spaces(
 ) -> AsteriskModel:
     """Return a copy of the student that stores the maps to its teachers' spaces.
 
-    The map to a teacher's space is the teacher's part of the projection's pseudo-inverse: of its transpose, unless
-    label tasks stretched it.
+    The map to a teacher's space is the teacher's part of the projection's pseudo-inverse. This is its transpose,
+    unless label tasks have stretched it.
 
     Args:
         student: The student.
@@ -183,7 +183,7 @@ def with_teacher_spaces(
 
 
 def in_teacher_space(student: AsteriskModel, name: str) -> AsteriskModel:
-    """Return an Asterisk whose embeddings lie in the space of one of the student's teachers, without exits.
+    """Return an Asterisk without exits whose embeddings are in the space of one of the student's teachers.
 
     The map to that space becomes the final projection, so the embedding has the teacher's dimensions.
 
@@ -219,6 +219,9 @@ def in_teacher_space(student: AsteriskModel, name: str) -> AsteriskModel:
 
 
 def stored_projection(student: AsteriskModel) -> np.ndarray | None:
-    """Return the projection of the student's earlier training, or None if it stores none."""
+    """Return the projection of the student's earlier training, (teacher's dimensions, student's dimensions), float32.
+
+    None if the student stores no map to a teacher's space.
+    """
     maps = [getattr(student, f"teacher_map_{index}") for index in range(len(student.config.teacher_spaces or ()))]
     return np.linalg.pinv(torch.cat(maps, dim=1).float().numpy()) if maps else None

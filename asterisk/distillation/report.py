@@ -20,21 +20,21 @@ from asterisk.models.resolve import resolve_model
 from asterisk.models.static import static_encoder, untrained_static
 from asterisk.reporting.names import display_name
 
-# A map of fewer held-out texts shows nothing.
+# A map of fewer held-out texts shows no structure.
 MIN_REPORT_TEXTS = 100
 
 
 def report_results(
     folder: Path, teacher: str, encoder: str, distillation: Distillation, benchmarks: Sequence[SentencePairs]
 ) -> None:
-    """Print the results of a finished run, and measure them first if the folder lacks them.
+    """Print the results of a finished run; measure them first if the folder lacks them.
 
     Args:
         folder: The folder of the run; the student is in `model`.
         teacher: The value of `--teacher`.
         encoder: The value of `--encoder`.
         distillation: The run.
-        benchmarks: The sentence pairs to measure on; there may be none.
+        benchmarks: The sentence pairs to measure on; may be empty.
     """
     model, results, page = folder / "model", folder / "results.json", folder / "report" / "report.html"
     measured = read_json(results) if results.exists() else []
@@ -66,8 +66,8 @@ def measure_models(
         benchmarks: At least one.
 
     Returns:
-        The student, preceded by the teacher and the teacher's untrained static model. Without a teacher, the encoder
-        before training precedes it; if the teacher cannot be measured, nothing does.
+        The teacher, the teacher's untrained static model, and the student. Without a teacher, the encoder before
+        training and the student. If the teacher cannot be measured, the student alone.
     """
     trained = measure("student", load_encoder(str(student.absolute())), benchmarks)
     if not teacher:

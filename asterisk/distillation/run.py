@@ -56,7 +56,7 @@ NOT_IN_RECIPE = ("output_dir", "store_dir", "resume", "sts_test", "api_batch_siz
 
 
 def distil(arguments: DistillationArguments) -> None:
-    """Run a distillation, or resume it, and print its results; train_distill.py lists the files it writes.
+    """Run or resume a distillation, and print its results; train_distill.py lists the files that it writes.
 
     Raises:
         UserError: An argument or an input is wrong.
@@ -129,8 +129,8 @@ def distil(arguments: DistillationArguments) -> None:
     state.print(f"Student: {size:,} parameters, {dimensions} dimensions, {len(tokenizer):,} tokens.")
     if arguments.simcse_weight and views_are_equal(student):
         _warn(
-            "--simcse_weight contrasts two views of a sentence that differ by dropout only, and this student has no "
-            "dropout; set --dropout 0.1, or take an encoder whose configuration has dropout."
+            "--simcse_weight contrasts two views of a sentence that differ only by dropout, but this student has no "
+            "dropout; set --dropout 0.1, or use an encoder whose configuration has dropout."
         )
     if new_exits and 0 in arguments.exit_layers:
         student.exits["0"].token_mask[tokenizer.all_special_ids] = 0
@@ -186,7 +186,7 @@ def distil(arguments: DistillationArguments) -> None:
     # Results.
     if state.is_main_process:
         plot = folder / "curves.png"
-        # The plot is written last, so where it exists, the model is complete.
+        # The plot is written last: if it exists, the model is complete.
         if trained or not (plot.exists() and (folder / "model").exists()):
             plot.unlink(missing_ok=True)
             if arguments.start_weight:
@@ -199,7 +199,7 @@ def distil(arguments: DistillationArguments) -> None:
 
 
 def _store_of(store_dir: str, index: int) -> str:
-    """The stores of further teachers lie in the first one's folder."""
+    """Return the place of a teacher's store; those of further teachers are inside the first one's."""
     return f"{store_dir}/teacher-{index + 1}" if index else store_dir
 
 
@@ -217,28 +217,32 @@ def _embed(
 
 
 def recorded_processes(folder: Path) -> int:
-    """Return the number of processes that began the run in the folder; by default, that of now."""
+    """Return the number of processes that started the run in the folder; for a new run, the current number."""
     record = read_json(folder / RUN_FILE, required=False) or {}
     return record.get("processes") or this_process().num_processes
 
 
 def keep_batch(arguments: DistillationArguments, processes: int) -> DistillationArguments:
-    """Return arguments with which the present processes take the batches of those that began the run.
+    """Adapt gradient accumulation, so that a run resumed on another number of processes keeps its batches per step.
+
+    Args:
+        arguments: The arguments of the run.
+        processes: The number of processes that started the run.
 
     Raises:
-        UserError: The batches cannot be shared equally.
+        UserError: The batches cannot be shared equally among the current processes.
     """
     now = this_process().num_processes
     batches = processes * arguments.gradient_accumulation_steps
     if batches % now:
         choice = ", ".join(str(number) for number in range(1, batches + 1) if batches % number == 0)
         raise UserError(
-            f"{arguments.output_dir} was begun by {processes} processes, and {now} cannot share its {batches} batches "
-            f"per step equally; start one of these numbers of processes: {choice}."
+            f"{arguments.output_dir} was started by {processes} processes, and {now} cannot share its {batches} "
+            f"batches per step equally; start one of these numbers of processes: {choice}."
         )
     if now != processes:
         this_process().print(
-            f"The run was begun by {processes} processes; each of the {now} now takes {batches // now} batches per "
+            f"The run was started by {processes} processes; each of the {now} now takes {batches // now} batches per "
             "step, so that the steps stay the same."
         )
     return dataclasses.replace(arguments, gradient_accumulation_steps=batches // now)
@@ -255,8 +259,8 @@ def _check_student(arguments: DistillationArguments) -> None:
         raise UserError("--start_weight needs an --encoder, an Asterisk, to start from.")
     if not arguments.teacher and not (arguments.encoder and arguments.simcse_weight):
         raise UserError(
-            "--teacher is missing; without one, give an --encoder to train on by contrast alone (--simcse_weight 1), "
-            "or a recipe (--config recipes/demo.yaml)."
+            "--teacher is missing; give one, or an --encoder to train further by SimCSE alone (--simcse_weight 1), or "
+            "a recipe (--config recipes/demo.yaml)."
         )
     uses_teacher_tokenizer = arguments.tokenizer.partition(":")[0] in ("teacher", "extended")
     if not arguments.encoder and uses_teacher_tokenizer and not has_tokenizer(arguments.teacher):
@@ -274,7 +278,7 @@ def _make_corpus(
     benchmarks = [_name_and_source(text)[1] for text in [*arguments.sts_dev, *arguments.sts_test]]
     texts = [text for part in (pairs, scored_pairs) if part is not None for column in part.columns for text in column]
     texts += labelled.texts if labelled is not None else []
-    # Every process writes its own copy of these texts; the corpus identifies them by their content.
+    # Every process writes its own copy of these texts; the corpus identifies the file by its content.
     with tempfile.TemporaryDirectory() as scratch:
         labelled_texts = Path(scratch) / "pairs.txt"
         if texts:

@@ -1,4 +1,4 @@
-"""A new student: its sizes, its tokenizer and its initial token table."""
+"""New students: their sizes, exits and initial token table; and averages with the weights before training."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -58,9 +58,9 @@ def _checked_exits(arguments: StudentArguments) -> list[int]:
 
 
 def with_exits(student: AsteriskModel, depths: Sequence[int]) -> AsteriskModel:
-    """Return the student with exits at these depths, if it has other ones or none.
+    """Return the student with exits at these depths; without depths, return it unchanged.
 
-    A new exit starts with the final norm and projection, or, at depth 0, with the token vectors as they are.
+    A new exit starts from the final norm and projection or, at depth 0, from the unweighted token vectors.
     """
     if list(depths) == list(student.config.exit_layers or ()) or not depths:
         return student
@@ -75,11 +75,11 @@ def with_exits(student: AsteriskModel, depths: Sequence[int]) -> AsteriskModel:
 
 
 def new_student(config: AsteriskConfig, teacher: Teacher | None, tokenizer: PreTrainedTokenizerFast) -> AsteriskModel:
-    """Return a student with random weights, or, given a teacher, with a token table from the teacher's vectors.
+    """Return a student with random weights or, given a teacher, with a token table made from the teacher's vectors.
 
     The vector of a token is the teacher's embedding of that token alone, centred, reduced to `config.hidden_size`
-    dimensions by PCA and scaled (after WECHSEL, Minixhofer et al. 2022, and model2vec). If the tokenizer is not the
-    teacher's, it is the embedding of the token's string. A token without a string gets zeros, which is the mean.
+    dimensions by PCA, and scaled (after WECHSEL, Minixhofer et al. 2022, and model2vec). If the tokenizer is not the
+    teacher's, the teacher embeds the token's string. A token without a string gets zeros, the mean of the others.
 
     Raises:
         UserError: The teacher can embed only the texts of its corpus.
@@ -146,7 +146,7 @@ def token_strings(tokenizer: PreTrainedTokenizerFast) -> list[str]:
 
 
 def views_are_equal(student: Any) -> bool:
-    """Return whether two training passes give the same embeddings, from which SimCSE can learn nothing."""
+    """Return whether two training passes return the same embeddings, from which SimCSE learns nothing."""
     token_ids = torch.tensor([[1, 2]] * 64)
     was_training = student.training
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -156,7 +156,7 @@ def views_are_equal(student: Any) -> bool:
 
 
 def _principal_components(vectors: np.ndarray, dimensions: int) -> np.ndarray:
-    """The first principal components of the rows: (rows, at most `dimensions`), float32."""
+    """Return the first principal components of the rows: (rows, at most `dimensions`), float32."""
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     return (centred @ principal_directions(centred.T @ centred, dimensions)).astype(np.float32)
 
@@ -165,13 +165,13 @@ def _principal_components(vectors: np.ndarray, dimensions: int) -> np.ndarray:
 def average_with_start(student: nn.Module, start: Mapping[str, torch.Tensor], weight: float) -> None:
     """Average a trained student with its weights before training, in place: WiSE-FT (arXiv 2109.01903).
 
-    The average keeps more of what the model knew about texts unlike those of the last training. Exits that the
-    training added stay as they are.
+    The average keeps more of the model's quality on texts that differ from those of the last training. Exits that the
+    training added are not averaged.
 
     Args:
         student: The trained student.
         start: The weights before training, by name.
-        weight: The weight of the start, from 0 to 1.
+        weight: The share of the weights before training, from 0 to 1.
     """
     for name, trained in student.state_dict().items():
         if name in start and trained.is_floating_point():

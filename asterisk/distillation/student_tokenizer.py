@@ -38,7 +38,7 @@ NO_TOKENIZER = (
 def student_tokenizer(
     teacher: Teacher, max_length: int, spec: str = "teacher", texts: Iterable[str] = ()
 ) -> PreTrainedTokenizerFast:
-    """Return the student's tokenizer: with a pad token, without truncation, loadable by any transformers release.
+    """Return the student's tokenizer, with a pad token and without truncation; any transformers release can load it.
 
     Args:
         teacher: Its tokenizer is the source for "teacher" and "extended", and decides whether "trained" ignores
@@ -46,11 +46,11 @@ def student_tokenizer(
         max_length: Maximum text length in tokens; it becomes `model_max_length`.
         spec: One of:
             - "teacher": the teacher's tokenizer.
-            - "extended:VOCAB_SIZE": the teacher's WordPiece plus the most frequent words of `texts` that it splits. No
-              token follows a text.
+            - "extended:VOCAB_SIZE": the teacher's WordPiece plus the most frequent words of `texts` that it splits. It
+              adds no token after a text.
             - "gpt2": GPT-2's tokenizer from the Hub, or "gpt2:FOLDER" from a folder's `encoder.json` and `vocab.bpe`.
               [MASK] is 50257 and [PAD] 50258, as in the paper's vocabulary of 50,259.
-            - "trained:VOCAB_SIZE": a new one, trained on `texts`.
+            - "trained:VOCAB_SIZE": a new tokenizer, trained on `texts`.
             - A folder, a Hub id or `package:NAME` with a fast tokenizer.
         texts: The corpus, for "trained" and "extended".
 
@@ -82,7 +82,7 @@ def student_tokenizer(
 
 
 def add_separator(tokenizer: PreTrainedTokenizerFast) -> None:
-    """Let a tokenizer put [CLS] before and [SEP] after every text, in place.
+    """Make a tokenizer put [CLS] before and [SEP] after every text, in place.
 
     Raises:
         UserError: The tokenizer has no such tokens.
@@ -140,8 +140,8 @@ def _gpt2_files(folder: str) -> tuple[Path, Path]:
 def _trained(vocab_size: int, texts: Iterable[str], ignore_case: bool) -> Tokenizer:
     """Train a byte-level BPE of at most `vocab_size` entries.
 
-    The model is BPE, because WordPiece's trainer gives another vocabulary in every run. A byte-level vocabulary has no
-    unknown token. A word is the same token at the start of a text and within it.
+    The model is BPE, because WordPiece's trainer returns a different vocabulary in every run. A byte-level vocabulary
+    has no unknown token. A word is the same token at the start of a text and within it.
     """
     tokenizer = _byte_level(BPE(), add_prefix_space=True)
     if ignore_case:
@@ -156,10 +156,10 @@ def _trained(vocab_size: int, texts: Iterable[str], ignore_case: bool) -> Tokeni
 
 
 def _extended(tokenizer: PreTrainedTokenizerFast, size: str, texts: Iterable[str]) -> Tokenizer:
-    """A WordPiece of at most `size` entries: the tokenizer's, followed by whole words.
+    """Return a WordPiece of at most `size` entries: the tokenizer's entries, followed by whole words.
 
-    A word that is one token starts from the teacher's vector of that word. Two layers cannot compose that vector from
-    word pieces, as a deep teacher does. No separator follows a text, because it carries no information there, and not
+    A word that is one token starts from the teacher's vector of that word. Two layers cannot compose this vector from
+    word pieces, as a deep teacher does. No separator follows a text, because it would carry no information, and not
     every consumer appends it to a truncated text.
     """
     backend = tokenizer.backend_tokenizer

@@ -1,4 +1,4 @@
-"""How similarly a student and its teacher embed texts that neither was trained on."""
+"""Agreement: how similarly a student and its teacher embed texts that neither was trained on."""
 
 import itertools
 from collections import Counter
@@ -20,6 +20,7 @@ PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 LENGTH_BOUNDS = (8, 16, 32, 64, 128)
 MAX_LISTED = 20
 PLOTTED_PAIRS = 1_000
+BIN_WIDTH = 0.02
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Histogram:
 
 @dataclass
 class Cosines:
-    """Cosines between the student's and the teacher's vector of the same text, in one common space."""
+    """Cosines between the student's and the teacher's vectors of the same text, in a common space."""
 
     mean: float
     percentiles: dict[str, float]
@@ -106,33 +107,31 @@ def compare_vectors(
     texts: Sequence[str],
     tokens: Sequence[Sequence[Hashable]],
     projection: np.ndarray | None = None,
-    seed: int = 0,
 ) -> Agreement:
     """Compare the vectors of two models on texts that neither was trained on.
 
     Similarities are cosines. Uniformity is log E exp(-2 |x - y|²) over random pairs of unit vectors; lower is more
     uniform (Wang and Isola 2020, arXiv:2005.10242, with t = 2). Anisotropy is the mean cosine of random pairs
-    (Ethayarajh 2019, arXiv:1909.00512). Rarity is the mean inverse document frequency, in bits, of a text's tokens,
-    counted on these texts; its bands are quarters of the texts.
+    (Ethayarajh 2019, arXiv:1909.00512). Rarity is the mean inverse document frequency of a text's tokens in these
+    texts, in bits; each of its bands has a quarter of the texts.
 
     Args:
         student_vectors: (texts, student's dimensions), of any nonzero norm.
         teacher_vectors: (texts, teacher's dimensions), of any nonzero norm.
         texts: At least 12; `MAX_TEXTS` of them are sampled if there are more.
         tokens: The tokens or token ids of each text from any tokenizer, for length and rarity.
-        projection: The map to the student's training target (teacher's dimensions, student's dimensions), which is
-            the identity for a student in its teacher's space. Without it, and with enough texts, the best orthogonal
-            map is fitted on each half of the texts and applied to the other half.
-        seed: Seed of all sampling.
+        projection: The map from the teacher's vectors to the student's training targets (teacher's dimensions,
+            student's dimensions); the identity for a student in its teacher's space. If it is absent and there are
+            enough texts, the best orthogonal map is fitted on each half of the texts and applied to the other half.
 
     Raises:
-        UserError: There are too few texts, or a vector is missing or not finite.
+        UserError: There are too few texts, a vector is missing or not finite, or the projection has the wrong shape.
     """
     student = _unit_vectors(student_vectors, len(texts), "student")
     teacher = _unit_vectors(teacher_vectors, len(texts), "teacher")
     if len(texts) < NEIGHBOURS + 2:
         raise UserError(f"Agreement needs at least {NEIGHBOURS + 2} texts, but there are {len(texts)}.")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     if len(texts) > MAX_TEXTS:
         rows = np.sort(generator.permutation(len(texts))[:MAX_TEXTS])
         student, teacher = student[rows], teacher[rows]
@@ -215,7 +214,7 @@ def _neighbours(vectors: np.ndarray) -> np.ndarray:
     """Return the rows of each text's nearest neighbours, the nearest first: (texts, NEIGHBOURS)."""
     from sklearn.neighbors import NearestNeighbors
 
-    # For unit vectors, the order of distances is that of cosines. Without an argument, no row is its own neighbour.
+    # For unit vectors, distances rank like cosines. Without an argument, `kneighbors` excludes each row itself.
     return NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(vectors).kneighbors(return_distance=False)
 
 
@@ -237,9 +236,9 @@ def _pair_cosines(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return np.concatenate([(vectors[part[:, 0]] * vectors[part[:, 1]]).sum(axis=1) for part in parts])
 
 
-def _histogram(values: np.ndarray, width: float = 0.02) -> Histogram:
-    low, high = np.floor(values.min() / width), np.floor(values.max() / width) + 1
-    edges = np.arange(low, high + 1) * width
+def _histogram(values: np.ndarray) -> Histogram:
+    low, high = np.floor(values.min() / BIN_WIDTH), np.floor(values.max() / BIN_WIDTH) + 1
+    edges = np.arange(low, high + 1) * BIN_WIDTH
     counts, _ = np.histogram(values, edges)
     return Histogram([round(float(edge), 2) for edge in edges], counts.tolist())
 
@@ -282,7 +281,7 @@ def _bands(rows_of: Mapping[str, np.ndarray], cosines: np.ndarray | None, overla
 def _differing_pairs(
     texts: Sequence[str], pairs: np.ndarray, student: np.ndarray, teacher: np.ndarray
 ) -> list[DifferingPair]:
-    """Return the pairs that differ most, each text in at most one pair, so that no outlier fills the list."""
+    """Return the pairs that differ most; each text is in at most one pair, so that no outlier fills the list."""
     found: list[DifferingPair] = []
     seen: set[int] = set()
     for index in np.argsort(-np.abs(student - teacher), kind="stable"):

@@ -7,24 +7,26 @@ from asterisk.core.errors import UserError
 from asterisk.data.arguments import FileFormat
 from asterisk.models.arguments import EncoderArguments
 
-# The label alone, and the label in a sentence; chosen without looking at scores.
+# The label alone, and the label in a sentence; the choice does not depend on scores.
 TEMPLATES = ("{}", "This text is about {}.")
 
 
 @dataclass
 class ComparisonArguments:
-    """Comparison: the baselines, and how texts are passed to the models."""
+    """Comparison: the baselines, and how the models embed texts."""
 
     document_model: str = option(
-        "", "a teacher of the model: it embeds the documents of retrieval tasks, and the model the queries"
+        "", "a teacher of the model; it embeds the documents of retrieval tasks, and the model the queries"
     )
     baseline: list[str] = option(
-        [], "models to compare with, at full width and without prompts; retention refers to the first", action="extend"
+        [],
+        "models to compare with, in all dimensions and without prompts; retention is relative to the first",
+        action="extend",
     )
     batch_size: int = option(64, "maximum number of texts per forward pass", least=1)
     prompts: list[str] = option(
         [],
-        "NAME=TEXT to put before the model's texts; NAME is query, document, a task or a task type",
+        "NAME=TEXT, to put TEXT before the model's texts; NAME is query, document, a task or a task type",
         action="extend",
     )
 
@@ -34,7 +36,7 @@ class TaskArguments:
     """Tasks: the tasks to run and their data."""
 
     tasks: str = option("", "tasks, groups and benchmarks, separated by commas")
-    data_dir: str = option("", "use the files of this folder, without a network")
+    data_dir: str = option("", "read the data from this folder, without a network")
 
 
 @dataclass
@@ -51,7 +53,7 @@ class ClassificationArguments:
 
 @dataclass
 class ReportArguments:
-    """Report: plots of retention, agreement and speed beside a baseline."""
+    """Report: plots of retention, agreement and speed, compared with a baseline."""
 
     report: bool = option(False, "also write report/")
     texts: list[str] = option([], "texts that no model was trained on; none given means STSBenchmark of DATA_DIR")
@@ -92,7 +94,7 @@ def check_arguments(arguments: EvaluationArguments) -> None:
             "--zero_shot, --few_shot and --fine_tune classify local sets; give a --data_dir with classification/."
         )
     if arguments.report and not (arguments.baseline and arguments.tasks):
-        raise UserError("--report compares a model with another on some tasks; give --baseline and --tasks.")
+        raise UserError("--report compares the model with a baseline on some tasks; give --baseline and --tasks.")
     for text in arguments.prompts:
         parse_prompt(text)
 

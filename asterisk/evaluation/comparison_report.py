@@ -1,4 +1,4 @@
-"""The report of evaluate_mteb.py: a model and its baseline on the same tasks, and the speed of all models."""
+"""The report of evaluate_mteb.py: a model compared with a baseline on the same tasks, and the speed of all models."""
 
 import re
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def write_comparison_report(
         groups: Group → its tasks.
         texts: Texts that no model was trained on, for agreement and speed; a sample is used.
         data_dir: The data of local tasks, for the map's classes.
-        batch_size: Texts per forward pass, at most.
+        batch_size: Maximum number of texts in a forward pass.
 
     Raises:
         UserError: There are too few texts, or the folder holds something other than a report.
@@ -62,7 +62,7 @@ def write_comparison_report(
         {task.name: _result(task, scores, encoder, batch_size) for task in tasks}
         for encoder, scores in zip(encoders[:2], models[:2], strict=True)
     )
-    # Lengths and rarities in words favour neither model's tokenizer.
+    # Lengths and rarities are those of words, which favours neither model's tokenizer.
     words = [re.findall(r"\w+|[^\w\s]", text.lower()) for text in sample]
     names = display_names([scores.model for scores in models])
     Report(

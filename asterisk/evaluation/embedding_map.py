@@ -10,7 +10,7 @@ from asterisk.core.errors import UserError
 from asterisk.core.vectors import unit
 from asterisk.reporting.plots import CLASS_COLOURS
 
-# Enough to see the classes; t-SNE takes a minute for more.
+# Enough to show the classes; t-SNE of more takes a minute.
 MAP_TEXTS = 1_000
 MIN_TEXTS = 12
 CLUSTERS = 8
@@ -32,13 +32,18 @@ def embedding_map(
     teacher_vectors: np.ndarray,
     texts: Sequence[str],
     labels: Sequence[str] | None = None,
-    seed: int = 0,
 ) -> EmbeddingMap:
     """Lay out texts by t-SNE of their unit vectors (van der Maaten and Hinton 2008), for student and teacher.
 
-    Both layouts start from the teacher's two principal components, so that they can be compared. The map shows at most
-    `MAP_TEXTS` texts with the ten most frequent labels. Unlabelled texts are coloured by their k-means cluster among
-    the teacher's vectors. Vectors are (texts, dimensions).
+    Both layouts start from the teacher's first two principal components, so that they can be compared. The map shows
+    at most `MAP_TEXTS` texts with the ten most frequent labels. Unlabelled texts are coloured by k-means clusters of
+    the teacher's vectors.
+
+    Args:
+        student_vectors: (texts, student's dimensions), of any norm.
+        teacher_vectors: (texts, teacher's dimensions), of any norm.
+        texts: The texts.
+        labels: The label of each text, if there are labels.
 
     Raises:
         UserError: There are fewer than `MIN_TEXTS` texts.
@@ -49,12 +54,12 @@ def embedding_map(
 
     frequent = [label for label, _ in Counter(labels or []).most_common(len(CLASS_COLOURS))]
     rows = np.array([row for row in range(len(texts)) if labels is None or labels[row] in frequent], dtype=int)
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:MAP_TEXTS])
+    rows = np.sort(np.random.default_rng(0).permutation(rows)[:MAP_TEXTS])
     if len(rows) < MIN_TEXTS:
         raise UserError(f"A map needs at least {MIN_TEXTS} texts, but there are {len(rows)}.")
     student, teacher = (unit(np.asarray(part, dtype=float)[rows]) for part in (student_vectors, teacher_vectors))
     if labels is None:
-        clusters = KMeans(CLUSTERS, n_init=1, random_state=seed).fit_predict(teacher)
+        clusters = KMeans(CLUSTERS, n_init=1, random_state=0).fit_predict(teacher)
         shown = [f"cluster {cluster + 1}" for cluster in clusters]
         caption = f"{len(rows):,} texts, coloured by the k-means cluster of the teacher's vectors"
     else:
@@ -63,9 +68,9 @@ def embedding_map(
         caption = f"{len(rows):,} texts of {classes} classes"
         if classes > len(frequent):
             caption = f"{len(rows):,} texts of the {len(frequent)} most frequent of {classes} classes"
-    start = PCA(2, random_state=seed).fit_transform(teacher)
+    start = PCA(2, random_state=0).fit_transform(teacher)
     layout = TSNE(
-        init=1e-4 * start / start[:, 0].std(), perplexity=min(30, (len(rows) - 1) / 3), max_iter=500, random_state=seed
+        init=1e-4 * start / start[:, 0].std(), perplexity=min(30, (len(rows) - 1) / 3), max_iter=500, random_state=0
     )
     return EmbeddingMap(
         [texts[row] for row in rows], shown, layout.fit_transform(student), layout.fit_transform(teacher), caption

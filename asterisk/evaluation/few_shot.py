@@ -1,7 +1,7 @@
-"""Classification with embeddings: without training, and from few labelled texts with MTEB's protocol.
+"""Classification with embeddings: without training, and from few labelled texts by MTEB's protocol.
 
 These are the settings of FEET (Lee et al. 2024, arXiv:2411.01322) that leave the encoder unchanged;
-[`asterisk.evaluation.fine_tuned`] has the remaining one:
+[`asterisk.evaluation.fine_tuned`] has the other one:
 
 - zero-shot: the class whose label, in words, has the nearest embedding;
 - linear probe (FEET's "frozen"): MTEB's classification, with MTEB's number of training texts per label for the set;
@@ -39,8 +39,8 @@ class ClassificationResult:
     """One encoder's row in the table: means over the draws × 100, with standard deviations if there are several.
 
     `setting` is "zero-shot", "linear probe", "few-shot N" or "fine-tuned". `retention` is accuracy ÷ the first
-    encoder's accuracy, None where that is 0. `short_classes` is the number of classes that have fewer training texts
-    than the setting draws, and use them all. `majority` is the accuracy of always predicting the most frequent test
+    encoder's accuracy, None if that is 0. `short_classes` is the number of classes with fewer training texts than the
+    setting draws; all of these texts are used. `majority` is the accuracy of always predicting the most frequent test
     class.
     """
 
@@ -78,7 +78,7 @@ def measure_classification(
         linear_probe: Whether to measure with MTEB's number of training texts per label for the set.
         few_shot: Numbers of training texts per label to measure with.
         templates: Zero-shot prompts.
-        batch_size: Texts per forward pass, at most.
+        batch_size: Maximum number of texts in a forward pass.
 
     Returns:
         Rows ordered by set, setting and encoder.
@@ -130,7 +130,7 @@ def _zero_shot_scores(
     model: MtebEncoder, data: ClassificationSet, templates: Sequence[str], batch_size: int
 ) -> np.ndarray:
     classes = class_embeddings(model.encoder, data.classes, templates, data.descriptions, batch_size)
-    # MTEB's interface caches the vectors for the linear probe.
+    # Embed through MTEB's interface, which caches the vectors for the linear probe.
     texts = [{"text": data.test_texts}]
     vectors = model.encode(texts, task_metadata=_metadata(data), batch_size=batch_size)
     number = {label: index for index, label in enumerate(data.classes)}
@@ -182,7 +182,7 @@ def _result(
 def single_result(
     data: ClassificationSet, setting: str, model: str, accuracy: float, macro_f1: float
 ) -> ClassificationResult:
-    """Return the row of one training on all training texts, without retention; scores × 100."""
+    """Return the row of a single training on all training texts, without retention; scores are × 100."""
     return _result(data, setting, None, model, np.array([[accuracy, macro_f1]]), baseline=0.0)
 
 

@@ -21,15 +21,18 @@ SETTING = "fine-tuned"
 def measure_fine_tuned(
     name: str, spec: str, sets: Iterable[ClassificationSet], train_head: Callable[..., None], folder: Path
 ) -> list[ClassificationResult]:
-    """Train a classifier on each set that has training texts, which can take minutes, and score it on the test texts.
+    """Train a classifier on each set that has training texts, and score it on the test texts; this can take minutes.
 
     Args:
         name: The model's name in the results.
         spec: The Asterisk to train, as `train_head.py` takes it.
         sets: The labelled sets.
         train_head: Trains a head; its keyword arguments are the options of train_head.py.
-        folder: Receives a folder per set with the classifier and its report. An interrupted training is resumed, and
-            a finished one is not repeated.
+        folder: The folder for a subfolder per set with the classifier and its report. An interrupted training is
+            resumed, and a finished one is not repeated.
+
+    Returns:
+        A row for each of these sets.
 
     Raises:
         UserError: A training failed; the message includes its error.

@@ -1,4 +1,4 @@
-"""Conversion of local files to the data of MTEB's task classes."""
+"""Convert local files to the data of MTEB's task classes."""
 
 import hashlib
 import math
@@ -15,7 +15,7 @@ from mteb.abstasks import AbsTaskClassification, AbsTaskPairClassification
 from mteb.abstasks.task_metadata import TaskMetadata
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError, listed, short
+from asterisk.core.errors import UserError, listed, one_line, short
 from asterisk.evaluation.local_tasks import COLUMNS, LocalTask
 from asterisk.evaluation.sts import SentencePairs
 
@@ -44,9 +44,10 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def mteb_task(task: LocalTask, folder: Path) -> Any:
-    """Make MTEB's task object for a local task, without data; the hash of its files is the revision of the data.
+    """Create MTEB's task object for a local task, without data; the revision of the data is the hash of its files.
 
-    Raises a [`UserError`] if a file or column is missing.
+    Raises:
+        UserError: A file or column is missing.
     """
     files = data_files(task, folder)
     for name, file in files.items():
@@ -75,7 +76,7 @@ def mteb_task(task: LocalTask, folder: Path) -> Any:
 
 
 def local_metadata(name: str, task_type: str, dataset: Any, **more: Any) -> TaskMetadata:
-    """Describe a task that MTEB does not have, for MTEB's classes."""
+    """Return the metadata, for MTEB's classes, of a task that MTEB does not have."""
     return TaskMetadata(
         name=name,
         dataset=dataset,
@@ -122,7 +123,7 @@ def _check_file(file: Path, columns: Sequence[str], task: str) -> None:
     try:
         found = pq.read_schema(file).names
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{file} cannot be read as Parquet: {' '.join(str(error).split())}.") from None
+        raise UserError(f"{file} cannot be read as Parquet: {one_line(error)}.") from None
     for column in columns:
         if column not in found:
             raise UserError(
@@ -165,7 +166,7 @@ def _load_classification(task: LocalTask, folder: Path, columns: tuple[str, ...]
     splits = {split: _read(folder, names, columns, (TEXT, LABEL)) for split, names in parts}
     found = {label for _, labels in splits.values() for label in labels}
     if len({isinstance(label, str) for label in found}) > 1:
-        raise UserError(f"The labels of {task.name} in {folder} are words and numbers; write them alike.")
+        raise UserError(f"The labels of {task.name} in {folder} are words and numbers; use one kind.")
     if task.labels and (unknown := found.difference(task.labels)):
         raise UserError(f"{task.name} has the labels {listed(task.labels)}, but {folder} also has {unknown.pop()!r}.")
     names = task.labels or sorted(found)

@@ -33,7 +33,7 @@ class LocalTask:
     """A task on local files, whose names are relative to the data folder and omit `.parquet`.
 
     Attributes:
-        name: The name in results; it is MTEB's only if rows and splits are, too.
+        name: The name in results; it is MTEB's name only if rows and splits are also MTEB's.
         type: MTEB's task type.
         test: Files whose concatenated rows are scored; for retrieval, corpus, queries and judgements.
         train: Files that classification draws samples from; without them, five-fold cross-validation over `test`.
@@ -189,13 +189,17 @@ LOCAL_TASKS = (
 
 
 def local_groups() -> dict[str, list[str]]:
-    """Group → the names of its local tasks."""
+    """Return group → the names of its local tasks."""
     types = {group: [task.name for task in LOCAL_TASKS if task.type == kind] for group, kind in TYPES.items()}
     return {"sts5": [*STS5], "sts7": [*STS5, "STS16", "SICK-R (test)"], **types}
 
 
 def local_tasks(name: str) -> list[LocalTask]:
-    """The local tasks of a name: a task, its development part (NAME:dev), or a group; a [`UserError`] without any."""
+    """Return the local tasks of a name: a task, its development part (NAME:dev), or a group.
+
+    Raises:
+        UserError: There is no such task or group.
+    """
     tasks, groups = {task.name: task for task in LOCAL_TASKS}, local_groups()
     if name in groups:
         return [tasks[member] for member in groups[name]]
@@ -213,7 +217,7 @@ def local_tasks(name: str) -> list[LocalTask]:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """Return a hint for an error message: the known name closest to a mistyped one, and the groups."""
+    """Return a hint for an error message: the closest known name, if one is similar, and the groups."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     groups = f"the groups are {', '.join(GROUPS)}"
     return f"did you mean {close[0]!r}? Otherwise, {groups}" if close else groups

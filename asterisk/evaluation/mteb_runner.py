@@ -1,4 +1,4 @@
-"""Runs encoders on tasks through `mteb.evaluate`, and tabulates their scores."""
+"""Run encoders on tasks with `mteb.evaluate`, and tabulate their scores."""
 
 import dataclasses
 import logging
@@ -21,7 +21,7 @@ from mteb.results import TaskResult
 from mteb.types import PromptType
 from tqdm.auto import tqdm
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.core.files import make_folder
 from asterisk.core.markdown import aligned_table
 from asterisk.evaluation.tasks import EvaluationTask
@@ -99,7 +99,7 @@ class ModelScores:
 
     @classmethod
     def of(cls, model: str, encoder: TextEncoder) -> "ModelScores":
-        """Make a record without results for an encoder; `model` is the user's name for it."""
+        """Create a record without results for an encoder; `model` is the user's name for it."""
         size = encoder.dimension, encoder.num_parameters, encoder.num_bytes
         return cls(model, encoder.name, encoder.revision, *size)
 
@@ -109,7 +109,7 @@ class ModelScores:
         return {name: task.score for name, task in self.tasks.items()}
 
     def means(self, groups: dict[str, list[str]]) -> dict[str, float]:
-        """Group → mean score, for the groups whose tasks were all run."""
+        """Return group → mean score, for the groups whose tasks were all run."""
         scores = self.scores
         return {
             group: float(np.mean([scores[name] for name in names]))
@@ -125,21 +125,26 @@ def run_tasks(
     batch_size: int = 64,
     documents: TextEncoder | None = None,
 ) -> Iterator[tuple[str, TaskScore]]:
-    """Run the encoder on each task, and yield the task's name and result as soon as it is finished.
+    """Run the encoder on each task, and yield the task's name and result as soon as the task is finished.
 
-    `documents`, if given, embeds the documents of retrieval tasks in the encoder's space.
+    MTEB's result files in `output_dir/results` are also a cache: a result is reused if the model (the hash of its
+    weights and settings), the data and MTEB's release are the same.
 
-    MTEB's result files in `output_dir/results` also serve as a cache: a result is reused if the model (by the hash of
-    its weights and settings), the data and MTEB's release are the same.
+    Args:
+        encoder: The encoder.
+        tasks: The tasks.
+        output_dir: The folder of the results.
+        batch_size: Maximum number of texts in a forward pass.
+        documents: An encoder that embeds the documents of retrieval tasks in the same space; by default, `encoder`.
 
     Raises:
-        UserError: The encoder gives vectors that are not finite, or a task's data cannot be loaded. Finished results
+        UserError: The encoder returns vectors that are not finite, or a task's data cannot be loaded. Finished results
             stay on disk.
     """
     make_folder(output_dir)
     cache = ResultCache(output_dir)
     model = MtebEncoder(encoder, documents)
-    # MTEB's progress bar covers only one call, and writes to logs.
+    # MTEB's own progress bar covers only one call, and also writes to log files.
     for task in (progress := tqdm(tasks, desc=encoder.name, unit=" tasks", disable=None)):
         progress.set_postfix_str(task.name)
         with quiet():
@@ -177,8 +182,9 @@ def _evaluate_task(model: MtebEncoder, task: EvaluationTask, cache: ResultCache,
             co2_tracker=False,
         )
     except (OSError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"The data of the task {task.name} cannot be loaded ({reason}); see --data_dir.") from error
+        raise UserError(
+            f"The data of the task {task.name} cannot be loaded ({one_line(error)}); see --data_dir."
+        ) from error
     finally:
         task.task.unload_data()
     return _score(results.task_results[0], task)

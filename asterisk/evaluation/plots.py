@@ -1,4 +1,4 @@
-"""The plots of the agreement report as HTML; quality against speed also as an image."""
+"""The plots of the agreement report as HTML; the plot of quality against speed is also an image."""
 
 import html
 import itertools
@@ -66,7 +66,7 @@ def comparison_figure(compared: Sequence[ComparedModel]) -> Figure:
     axes.xaxis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    # The legend's discs share one size, because the plotted sizes would not fit.
+    # The legend's discs have one size, because the plotted sizes would not fit.
     legend = figure.legend(loc="outside lower center", ncols=2, frameon=False, title="area: size on disk")
     for handle in legend.legend_handles:
         handle.set_sizes([70])  # type: ignore[union-attr]
@@ -98,7 +98,7 @@ def _speed_range(compared: Sequence[ComparedModel]) -> tuple[float, float]:
 
 
 def _speed_ticks(compared: Sequence[ComparedModel]) -> list[int]:
-    """Return the powers of ten in range; a short range, which may hold none, also gets 2 and 5 times those."""
+    """Return the powers of ten in range; for a short range, which may hold none, also their multiples by 2 and 5."""
     low, high = _speed_range(compared)
     steps = (1,) if high / low > 100 else (1, 2, 5)
     return [step * 10**power for power in range(9) for step in steps if low <= step * 10**power <= high]
@@ -149,7 +149,7 @@ def agreement_plots(agreement: Agreement) -> list[Plot]:
     plots = [
         Plot(
             "Similarity of pairs",
-            "Each dot is a pair of texts. On the dashed line both models agree.",
+            "Each dot is a pair of texts. On the dashed line, both models agree.",
             plot_html(_pair_scatter(agreement), "pairs", 430),
         ),
         Plot(

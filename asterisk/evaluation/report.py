@@ -26,10 +26,10 @@ FILES = {"report.json", "report.md", "report.html", "comparison.png"}
 
 @dataclass
 class Report:
-    """A student beside its teacher; parts that are missing are left out.
+    """A student compared with its teacher; missing parts are left out.
 
-    The parts are measures on held-out text, scores of tasks and groups, a map of the embedding space, and the models
-    of the plot of quality against speed.
+    The parts are measures on held-out text, scores on tasks and groups, a map of the embedding space, and the models
+    in the plot of quality against speed.
     """
 
     student: str
@@ -68,7 +68,7 @@ class Report:
                 comparison_figure(self.compared).savefig(temporary / "comparison.png", dpi=150)
 
     def markdown(self) -> str:
-        """The tables as Markdown."""
+        """Return the tables as Markdown."""
         parts = [f"# {markdown_text(self.student)} and its teacher {markdown_text(self.teacher)}"]
         if self.retained:
             parts += ["## Retention of benchmark scores", _retention_table(self.retained).markdown()]
@@ -88,7 +88,7 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def page(self) -> str:
-        """The plots and tables as HTML."""
+        """Return the plots and tables as HTML."""
         agreement, space = self.agreement, self.space
         return render_page(
             Path(__file__).with_name("report.html"),
@@ -133,7 +133,7 @@ def _comparison_table(compared: Sequence[ComparedModel]) -> Table:
 
 
 def _measures_table(agreement: Agreement) -> Table:
-    """Tabulate the measures; values that compare the two models are in the student's column."""
+    """Return the table of measures; values that compare the two models are in the student's column."""
     dimensions = str(agreement.student_dimensions), str(agreement.teacher_dimensions)
     rows = [["texts", f"{agreement.texts:,}", ""], ["dimensions", *dimensions]]
     if agreement.cosines:

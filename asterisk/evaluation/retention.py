@@ -11,10 +11,10 @@ from asterisk.evaluation.metrics.functions import spearman
 
 @dataclass
 class BenchmarkResult:
-    """A model's main score × 100 on a task, and the values behind it where they are known.
+    """A model's main score × 100 on a task, and the values behind it if they are known.
 
-    For STS, these are the model's cosine (`similarities`) and the human score (`gold`) of each pair, whose Spearman
-    correlation is the score. Otherwise they are `experiments` whose mean is the score, such as MTEB's ten draws.
+    For STS, the values are the model's cosine (`similarities`) and the human score (`gold`) of each pair; the score is
+    their Spearman correlation. Otherwise, they are `experiments`, whose mean is the score, such as MTEB's ten draws.
     """
 
     score: float
@@ -27,7 +27,7 @@ class BenchmarkResult:
 class RetainedScore:
     """Student's ÷ teacher's score on a task or group, with its 95 % confidence interval.
 
-    `retention` is None if the teacher's score is not positive. `low` and `high` are None if nothing can be resampled;
+    `retention` is None if the teacher's score is not positive. `low` and `high` are None if nothing can be resampled.
     `interval` says what was resampled, or why nothing was.
     """
 
@@ -50,10 +50,10 @@ def measure_retention(
 ) -> list[RetainedScore]:
     """Divide a student's scores by its teacher's, with paired bootstrap 95 % percentile intervals.
 
-    Student and teacher share each resample, so that its difficulty cancels out. An STS task resamples its pairs. A
-    classification task resamples its experiments, so its interval covers the draws of training texts, but not the test
-    set. A group's score is the mean of its tasks' scores, and its retention is the ratio of the two means;
-    each of its resamples combines one resample per task.
+    Student and teacher share each resample, so that its difficulty cancels out. For an STS task, the pairs are
+    resampled. For a classification task, the experiments are resampled, so the interval covers the draws of training
+    texts, but not the test set. A group's score is the mean of its tasks' scores, and its retention is the ratio of
+    the two means; each of its resamples combines one resample per task.
 
     Args:
         student: Task → result.
@@ -124,9 +124,17 @@ def resampled_spearman(
 ) -> np.ndarray:
     """Compute Spearman correlations with the gold scores on bootstrap resamples of the pairs, shared by all models.
 
-    This second implementation of Spearman's correlation exists for speed: it sorts the values once. The cumulative
-    number of draws, in the order of the values, gives the ranks in a resample, ties included. From (models, pairs)
-    similarities and (pairs,) gold scores, it computes (models, resamples), float64.
+    This second implementation of Spearman's correlation is for speed: it sorts the values only once. The cumulative
+    number of draws, in the order of the values, gives the ranks in a resample, ties included.
+
+    Args:
+        similarities: (models, pairs).
+        gold: (pairs,), the human scores.
+        resamples: Number of resamples.
+        generator: Draws the resamples.
+
+    Returns:
+        (models, resamples), float64.
     """
     pairs = len(gold)
     values = [np.unique(row, return_inverse=True)[1] for row in [gold, *similarities]]

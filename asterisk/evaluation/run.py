@@ -22,7 +22,15 @@ from asterisk.reporting.names import display_name
 
 
 def run_evaluation(arguments: EvaluationArguments, train_head: Callable[..., None]) -> None:
-    """Measure the model, then the baselines; `train_head` takes the options of train_head.py, for `--fine_tune`."""
+    """Measure the model, then the baselines.
+
+    Args:
+        arguments: The arguments of evaluate_mteb.py.
+        train_head: Trains a head for `--fine_tune`; its keyword arguments are the options of train_head.py.
+
+    Raises:
+        UserError: An argument is wrong, or a model or the data cannot be loaded.
+    """
     folder, data = Path(arguments.output_dir), Path(arguments.data_dir) if arguments.data_dir else None
     tasks = find_tasks(arguments.tasks, arguments.data_dir or None) if arguments.tasks else []
     groups = group_members(local=data is not None)
@@ -52,7 +60,7 @@ def run_evaluation(arguments: EvaluationArguments, train_head: Callable[..., Non
         write_text(folder / "summary.md", table)
         print(f"\n{table}\nThe results are in {folder}: summary.json, summary.md and MTEB's files in results/.")
     if sets:
-        # Retention refers to the first model: the first baseline, if there is one.
+        # Retention is relative to the first model, which is the first baseline if there is one.
         _write_classification(folder, [*encoders[1:], encoders[0]], sets, arguments, train_head)
     if arguments.report:
         page = folder / "report" / "report.html"
@@ -76,12 +84,12 @@ def _load(spec: str, arguments: EvaluationArguments, is_baseline: bool) -> TextE
 def _load_documents(arguments: EvaluationArguments, tasks: list[EvaluationTask]) -> TextEncoder:
     """Load the encoder of the documents."""
     if others := [task.name for task in tasks if task.task.metadata.type != "Retrieval"]:
-        raise UserError(f"--document_model needs retrieval tasks only, but {others[0]} is none.")
+        raise UserError(f"--document_model needs retrieval tasks only, but {others[0]} is not one.")
     return _load(arguments.document_model, arguments, is_baseline=True)
 
 
 def _report_texts(arguments: EvaluationArguments, data: Path | None) -> list[str]:
-    """Read the texts on which a report compares and times the models."""
+    """Read the texts on which the report compares the models and measures their speed."""
     if arguments.texts:
         files = [file for source in arguments.texts for file in files_of(source)]
         return [text for file in files for text in read_texts(file, arguments.text_column, arguments)]
@@ -120,7 +128,7 @@ def _write_classification(
         batch_size=arguments.batch_size,
     )
     if arguments.fine_tune:
-        for encoder in filter(lambda encoder: is_asterisk(encoder.spec), encoders):
+        for encoder in [each for each in encoders if is_asterisk(each.spec)]:
             # As in results/, the revision separates models with different weights in the same folder.
             runs = folder / "fine-tuned" / encoder.name / encoder.revision
             results += measure_fine_tuned(encoder.name, encoder.spec, data, train_head, runs)

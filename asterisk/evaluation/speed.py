@@ -1,4 +1,4 @@
-"""How fast a model embeds: strings in, vectors out, at the batch size that suits it."""
+"""The speed of a model, from strings to vectors, at its best batch size."""
 
 import time
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ class Speed:
 
 
 def measure_speed(encoder: TextEncoder, sentences: list[str], batch_sizes: Sequence[int] = BATCH_SIZES) -> Speed:
-    """Measure an encoder on its device with torch's number of threads.
+    """Measure an encoder on its device, with torch's current number of threads.
 
-    At each batch size, the result is the median of three or more repetitions after a warm-up. Repeated sentences are
+    At each batch size, the result is the median of at least three repetitions after a warm-up. Duplicate sentences are
     dropped, because an encoder embeds them only once.
 
     Raises:
@@ -41,7 +41,7 @@ def measure_speed(encoder: TextEncoder, sentences: list[str], batch_sizes: Seque
 
 
 def sentences_per_second(encoder: TextEncoder, sentences: list[str], batch_size: int = 64) -> float:
-    """Return the median speed of several repetitions, after a warm-up."""
+    """Return the median speed of several repetitions after a warm-up; `sentences` should be distinct."""
     encoder.encode(sentences[:batch_size], batch_size=batch_size)
     seconds: list[float] = []
     while len(seconds) < REPETITIONS or sum(seconds) < SECONDS:

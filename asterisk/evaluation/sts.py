@@ -15,7 +15,7 @@ from asterisk.evaluation.metrics.functions import spearman
 from asterisk.evaluation.speed import sentences_per_second
 from asterisk.models.encoder import Encode, TextEncoder
 
-# Enough for a stable figure; the slowest model embeds them in seconds.
+# Enough for a stable result; the slowest model embeds them in seconds.
 SPEED_SENTENCES = 1_024
 
 
@@ -49,7 +49,7 @@ def read_sentence_pairs(source: str, name: str, file_format: FileFormat | None =
 
 
 def sts_cosines(encode: Encode, pairs: SentencePairs) -> np.ndarray:
-    """Compute the cosine of each pair: (pairs,), float64."""
+    """Return the cosine of each pair: (pairs,), float64."""
     sentences = sorted(set(pairs.first + pairs.second))
     vectors = unit(encode(sentences).astype(np.float64))
     row = {sentence: index for index, sentence in enumerate(sentences)}

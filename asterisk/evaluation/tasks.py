@@ -23,7 +23,7 @@ from asterisk.evaluation.local_tasks import (
 
 @dataclass
 class EvaluationTask:
-    """A runnable task of MTEB; `local` and `folder` are the local task and its data folder, if it is one."""
+    """A runnable MTEB task; `local` and `folder` are the local task and its data folder, if it reads local files."""
 
     name: str
     task: AbsTask
@@ -46,7 +46,7 @@ class EvaluationTask:
         return self.local.remark if self.local else ""
 
     def load(self) -> None:
-        """Read the data of a local task; MTEB reads the data of others."""
+        """Read the data of a local task; MTEB itself reads the data of other tasks."""
         if self.local:
             load_data(self.local, self.task, self.folder)
 
@@ -71,19 +71,19 @@ def find_tasks(text: str, data_dir: str | None = None) -> list[EvaluationTask]:
     folder = Path(data_dir).expanduser()
     if not folder.is_dir():
         raise UserError(
-            f"There is no data folder {data_dir}; --data_dir takes a folder with sts/, classification/ etc."
+            f"There is no data folder {data_dir}; --data_dir takes a folder with sts/, classification/ and so on."
         )
     found = dict.fromkeys(task for name in names for task in local_tasks(name))
     return [local_evaluation_task(task, folder) for task in found]
 
 
 def local_evaluation_task(task: LocalTask, folder: Path) -> EvaluationTask:
-    """Make a local task runnable; raise a [`UserError`] if a file or column is missing."""
+    """Return a runnable local task; raise a [`UserError`] if a file or column is missing."""
     return EvaluationTask(task.name, mteb_task(task, folder), task, folder)
 
 
 def group_members(local: bool) -> dict[str, list[str]]:
-    """Group → the names of its tasks; on the Hub, benchmarks are groups too."""
+    """Return group → the names of its tasks; on the Hub, benchmarks are also groups."""
     if local:
         return local_groups()
     benchmarks = {name: list(mteb.get_benchmark(name).tasks) for name in BENCHMARKS}

@@ -32,10 +32,10 @@ def class_embeddings(
 
     Args:
         encoder: Embeds the prompts.
-        classes: The classes' names.
-        templates: Each makes a prompt; the class's words replace its `{}`.
-        descriptions: Class → words that replace its name in words ([`label_text`]).
-        batch_size: Prompts per forward pass, at most.
+        classes: The names of the classes.
+        templates: Each makes a prompt per class, in which the class's words replace `{}`.
+        descriptions: Class → words to use instead of its name, which [`label_text`] splits into words.
+        batch_size: Maximum number of prompts in a forward pass.
 
     Raises:
         UserError: A template has no `{}`, a description belongs to no class, or a class's words hold no letter.
@@ -44,7 +44,7 @@ def class_embeddings(
     wrong = [template for template in templates if "{}" not in template]
     if wrong or not templates:
         given = repr(wrong[0]) if wrong else "none"
-        raise UserError(f"Templates must hold {{}}, where the label goes, such as {TEMPLATES[1]!r}, not {given}.")
+        raise UserError(f"Templates must hold {{}} in place of the label, such as {TEMPLATES[1]!r}, not {given}.")
     if unknown := [label for label in descriptions if label not in classes]:
         raise UserError(f"There is no class {unknown[0]!r} to describe; the classes are {listed(classes)}.")
     words = [descriptions.get(label, label_text(label)) for label in classes]

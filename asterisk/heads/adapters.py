@@ -41,7 +41,11 @@ print(classify("A text.", top_k=3))
 
 
 def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Module:
-    """Wrap the model so that only LoRA adapters and the head are trained; raise a [`UserError`] without peft."""
+    """Wrap the model so that only LoRA adapters of this rank and the head are trained.
+
+    Raises:
+        UserError: peft is not installed.
+    """
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
@@ -64,15 +68,18 @@ def with_adapters(model: AsteriskForSequenceClassification, rank: int) -> nn.Mod
 
 
 def adapters_folder(folder: Path) -> Path:
-    """Return the folder of a training's adapters, which outlives the training's own folder."""
+    """Return the folder of a training's adapters, which remains when the training's own folder is removed."""
     return folder.with_name(f"{folder.name}-{ADAPTERS}")
 
 
 def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: str, folder: Path) -> None:
     """Save the adapters and the head of a finished classifier, without its backbone, as a folder for peft.
 
-    `kept` is the folder of the adapters that were merged into the model ([`adapters_folder`]), and `base` the model
-    that they were trained on.
+    Args:
+        model: The finished classifier.
+        kept: The folder of the adapters that were merged into the model ([`adapters_folder`]).
+        base: The model that the adapters were trained on, as the user names it.
+        folder: The folder to write.
     """
     location = resolve_model(base)
     with atomic_folder(folder) as temporary:
@@ -81,7 +88,7 @@ def save_adapters(model: AsteriskForSequenceClassification, kept: Path, base: st
         settings = read_json(kept / "adapter_config.json")
         write_json(temporary / "adapter_config.json", {**settings, "base_model_name_or_path": location})
         weights = load_file(kept / "adapter_model.safetensors")
-        # Save the finished head, because a regression's is rescaled to the labels after training.
+        # Save the finished head, because the head of a regression is rescaled to the labels after training.
         for name, weight in model.classifier.state_dict().items():
             weights[f"base_model.model.{HEAD}.{name}"] = weight.contiguous()
         save_file(weights, temporary / "adapter_model.safetensors", metadata={"format": "pt"})

@@ -11,7 +11,7 @@ from asterisk.evaluation.arguments import TEMPLATES
 # Separates the templates of --label_template.
 TEMPLATE_SEPARATOR = "|"
 
-# The arguments of each mode that are not given, chosen on development texts by benchmarks/head_defaults.py.
+# The defaults of each mode, chosen on development texts by benchmarks/head_defaults.py.
 MODES: dict[str, dict[str, Any]] = {
     "frozen": {"learning_rate": 3e-3, "num_epochs": 60, "batch_size": 64, "patience": 8, "learning_curve": True},
     "lora": {"learning_rate": 2e-3, "num_epochs": 20, "batch_size": 32, "patience": 3, "learning_curve": False},
@@ -37,7 +37,7 @@ class HeadArguments:
         None, "number of training texts of each label, drawn with the seed (default: all)", least=1
     )
     repeats: int = option(
-        1, "number of trainings with different draws and seeds; the best on development is saved", least=1
+        1, "number of trainings with different draws and seeds; the best one on development texts is saved", least=1
     )
     learning_rate: float | None = option(None, f"peak learning rate of AdamW {_defaults('learning_rate')}", above=0)
     num_epochs: int | None = option(
@@ -51,12 +51,12 @@ class HeadArguments:
     weight_decay: float = option(0.01, "weight decay of AdamW, for matrices only", least=0, below=1)
     dropout: float | None = option(None, "dropout in the head (default: the model's)", least=0, below=1)
     layer_decay: float = option(
-        0.8, "mode full: learning rate of a layer as a share of that of the layer above", above=0
+        0.8, "mode full: learning rate of a layer as a fraction of the rate of the layer above", above=0
     )
     perturbation: float = option(
         0.2,
-        "mode full: norm of the adversarial shift of each text's token vectors; 0 trains faster, without "
-        "adversarial texts",
+        "mode full: norm of the adversarial shift of each text's token vectors; 0 is faster, without adversarial "
+        "training",
         least=0,
     )
     lora_rank: int = option(16, "mode lora: rank of the adapters", least=1)
@@ -65,12 +65,12 @@ class HeadArguments:
     )
     head_first: int = option(
         64,
-        "modes lora and full: below this many training texts per label on average, a new head is trained alone first",
+        "modes lora and full: with fewer training texts per label on average, a new head is first trained alone",
         least=0,
     )
     class_weights: bool = option(False, "weight each label inversely to its frequency in the training texts")
     learning_curve: bool | None = option(
-        None, "also train on 1/8, 1/4 and 1/2 of the texts and report scores (default: mode frozen only)"
+        None, "also train on 1/8, 1/4 and 1/2 of the texts and report the scores (default: in mode frozen only)"
     )
     seed: int = option(0, "seed of the development split, the draws, the initial weights and the order")
 
@@ -95,8 +95,8 @@ class DecisionArguments:
 
     none_label: str = option(
         "",
-        "label of the texts that belong to no other label; it is not learned, but used to choose the "
-        "'none of these' threshold with the best macro-F1 (default: --target_accuracy chooses the threshold)",
+        "label of the texts to which no other label applies; it is not learned, but used to choose the "
+        "'none of these' threshold with the best macro-F1 (default: --target_accuracy determines the threshold)",
     )
     target_accuracy: float = option(
         0.95, "minimum accuracy on development texts above the 'none of these' threshold", above=0, most=1
@@ -105,16 +105,16 @@ class DecisionArguments:
 
 @dataclass
 class PseudoLabelArguments:
-    """Labelling: how training texts without labels get theirs from a teacher."""
+    """Labelling: how a teacher labels unlabelled training texts."""
 
     zero_shot_labels: str = option(
         "",
-        "train on unlabelled texts: comma-separated labels, each with a description if its name is not "
-        "clear (billing=a question about an invoice,other)",
+        "train on unlabelled texts: comma-separated labels, with a description where a name is unclear "
+        "(billing=a question about an invoice,other)",
     )
     label_template: str = option(
         TEMPLATE_SEPARATOR.join(TEMPLATES),
-        "text to embed for a label, whose name replaces {}; several texts, separated by |, are averaged",
+        "text to embed for a label, whose name replaces {}; embeddings of several texts, separated by |, are averaged",
     )
     teacher: str = option("", "model of any kind that labels the texts (default: the model itself)")
     keep_share: float = option(
@@ -132,7 +132,11 @@ class TrainHeadArguments(DecisionArguments, PseudoLabelArguments, HeadArguments,
 
 
 def resolve_arguments(arguments: HeadArguments) -> HeadSettings:
-    """Check the arguments, with a [`UserError`] for a wrong one, and replace None by the mode's defaults."""
+    """Check the arguments, and replace None by the mode's defaults.
+
+    Raises:
+        UserError: An argument is out of range or contradicts the mode.
+    """
     check_options(arguments)
     given = {name: getattr(arguments, name) for name in HeadSettings.__dataclass_fields__}
     defaults = {name: value for name, value in MODES[arguments.mode].items() if given[name] is None}

@@ -1,7 +1,7 @@
 """Calibration of probabilities, its reliability, and thresholds chosen on development texts.
 
 `logits` and `probabilities` are (texts, classes); `labels` come from [`asterisk.data.labels.label_array`], and
-`problem_type` is one of its module's. `none_probabilities` are those of texts without any label.
+`problem_type` is one of the types in its module. `none_probabilities` are those of texts without a true label.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from asterisk.data.labels import MULTI
 from asterisk.evaluation.metrics.functions import accuracy_and_macro_f1
 
 BINS = 10
-# Outside this range, a softmax is flat or gives only zeros and ones.
+# Outside this range, a softmax is flat, or returns only zeros and ones.
 TEMPERATURES = (0.05, 20.0)
 
 # A threshold with fewer development texts above it is not reliable.
 MIN_TEXTS_ABOVE = 10
 
-# The threshold of a label without a chosen one.
+# The threshold of a label for which none is chosen.
 HALF = 0.5
 
 
 def class_probabilities(logits: np.ndarray, problem_type: str) -> np.ndarray:
-    """The softmax of (texts, classes) logits, or their sigmoid for several labels per text; float64."""
+    """Return the softmax of the logits or, for several labels per text, their sigmoid: (texts, classes), float64."""
     from scipy.special import expit, softmax
 
     logits = logits.astype(np.float64)
@@ -36,10 +36,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, problem_type: str) -
     """Find the divisor of the logits with the lowest cross-entropy (Guo et al. 2017, arXiv:1706.04599).
 
     The targets are smoothed, because a few texts that are all classified correctly would allow any confidence (Platt
-    1999, section 2.2). With n texts, the label gets (n + 1) / (n + 2), and the other classes share the rest.
+    1999, section 2.2). With n texts, the true label gets (n + 1) / (n + 2), and the other classes share the rest.
 
     Returns:
-        The temperature, clipped to `TEMPERATURES`, with 0.1 % precision.
+        The temperature, within `TEMPERATURES`, to a precision of 0.1 %.
     """
     from scipy.optimize import minimize_scalar  # slow to import
 
@@ -99,7 +99,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, problem_type: str
 
 
 def label_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Return each class's threshold with the highest F1; one half if all texts or none have the class."""
+    """Return the threshold with the highest F1 of each class; one half if all texts or no texts have the class."""
     return [_best_threshold(column, right > HALF) for column, right in zip(probabilities.T, labels.T, strict=True)]
 
 
@@ -147,7 +147,7 @@ def _none_macro_f1(
 
 
 def none_threshold_by_accuracy(probabilities: np.ndarray, labels: np.ndarray, target: float) -> NoneThreshold:
-    """Choose the lowest threshold above which at least the share `target` (0 to 1) of the labels is right."""
+    """Choose the lowest threshold above which the accuracy (0 to 1) is at least `target`."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
@@ -156,7 +156,7 @@ def none_threshold_by_accuracy(probabilities: np.ndarray, labels: np.ndarray, ta
     reaches = np.flatnonzero((accuracy >= target) & np.append(ranked[:-1] != ranked[1:], True))
     if not len(reaches) or reaches[-1] + 1 < MIN_TEXTS_ABOVE:
         return NoneThreshold(
-            None, f"no threshold has {MIN_TEXTS_ABOVE} or more development texts above it at {target:.0%} accuracy"
+            None, f"no threshold has at least {MIN_TEXTS_ABOVE} development texts above it at {target:.0%} accuracy"
         )
     last = int(reaches[-1])
     if last + 1 == len(order):
@@ -170,9 +170,9 @@ def none_threshold_by_accuracy(probabilities: np.ndarray, labels: np.ndarray, ta
 class NoneScores:
     """The effect of the "none of these" threshold on one split, in percent.
 
-    `share` of the labelled texts get a label, with this `accuracy` (None if no text gets one). The others are None
-    without texts that have no true label: macro-F1 with "none" as a class, and the share of those texts without a
-    label.
+    `share` is the share of the labelled texts that get a label, and `accuracy` the accuracy on these, if any do. The
+    other scores are None if every text has a true label: `macro_f1` counts "none" as a class, and `none_recall` is
+    the share of the texts without a true label that get none.
     """
 
     share: float
@@ -197,5 +197,5 @@ def measure_none(
 
 
 def labels_above(probabilities: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """Return the labels whose thresholds each text reaches: zeros and ones (texts, classes), int64."""
+    """Return which labels reach their thresholds in each text: zeros and ones (texts, classes), int64."""
     return (probabilities >= np.array(thresholds)).astype(np.int64)

@@ -19,7 +19,7 @@ def decide(
 ) -> Decisions:
     """Choose the temperature and the thresholds, and set them in the model's configuration.
 
-    A regression or a model without development texts is left unchanged.
+    A regression, or a model without development texts, stays unchanged.
     """
     development, problem_type = training.data.development, training.data.problem_type
     if development is None or problem_type == REGRESSION:

@@ -1,7 +1,8 @@
 """Fine-tuning of the backbone and the head with transformers' Trainer.
 
 Mode lora trains low-rank adapters beside the backbone's matrices (Hu et al. 2021, arXiv:2106.09685) and merges them at
-the end. Mode full trains everything, lower layers at a lower rate (Howard & Ruder 2018, arXiv:1801.06146).
+the end. Mode full trains all weights, with lower learning rates for lower layers (Howard & Ruder 2018,
+arXiv:1801.06146).
 """
 
 from collections.abc import Callable
@@ -37,22 +38,22 @@ from asterisk.heads.token_rows import TokenizedRows, narrowed_table
 from asterisk.models.parameter_groups import parameter_groups
 from modeling_asterisk import AsteriskForSequenceClassification
 
-# Errors on reading a damaged checkpoint. The Trainer reads pickles with torch's restricted reader.
+# The errors that a damaged checkpoint raises. The Trainer reads pickles with torch's restricted reader.
 DAMAGED = (torch.serialization.pickle.UnpicklingError, SafetensorError)
 
 EVALUATION_BATCH_SIZE = 256
-# Decay of the average over the steps. It is lower at first, because early weights are far from the final ones.
+# Decay of the average over the steps. It starts lower, because early weights are far from the final ones.
 AVERAGE_DECAY = 0.99
 AVERAGE = "average"
 CALIBRATED = "calibrated_loss"
 
 
 class HeadTrainer(Trainer):
-    """A Trainer that keeps the [`Averaging`] weights with the lowest [`calibrated_loss`], with early stopping.
+    """A Trainer with early stopping that keeps the [`Averaging`] weights with the lowest [`calibrated_loss`].
 
-    Mode full has layer-wise learning rates and adversarial texts: the loss is the mean over the texts and the same
-    texts with shifted token vectors. The shift has the norm `settings.perturbation`, and the direction in which the
-    text's loss rises fastest (Miyato et al. 2017, arXiv:1605.07725).
+    Mode full uses layer-wise learning rates and adversarial training: the loss is the mean of the loss on the texts
+    and the loss on the same texts with shifted token vectors. The shift has the norm `settings.perturbation` and the
+    direction in which the text's loss increases fastest (Miyato et al. 2017, arXiv:1605.07725).
     """
 
     # The loss is a mean over the batch.
@@ -69,10 +70,17 @@ class HeadTrainer(Trainer):
         folder: Path,
         seed: int,
     ):
-        """Set up a training of the model, which is trained in place; `folder` is that of the checkpoints.
+        """Set up the training of a model.
 
-        `loss` is the mean loss of logits and labels, and `seed` determines the order and the dropout. Early stopping
-        needs development texts.
+        Args:
+            model: The model; it is trained in place.
+            train: The training texts.
+            development: The development texts; without them, there is no early stopping.
+            loss: The mean loss of logits and labels.
+            problem_type: One of the types in [`asterisk.data.labels`].
+            settings: The arguments of the training.
+            folder: The folder of the checkpoints.
+            seed: Determines the order of the texts and the dropout.
         """
         self.loss, self.settings, self.classifier = loss, settings, model
         self.perturbation = settings.perturbation if settings.mode == "full" else 0.0
@@ -194,9 +202,9 @@ class Progress(TrainerCallback):
 class Averaging(TrainerCallback):
     """Averages the weights over the steps, and evaluates, saves and keeps the average (Polyak & Juditsky 1992).
 
-    At the learning rate at which a tiny backbone learns fastest, the last weights are far from their mean over the
-    last steps. The average is part of the optimizer's state, so checkpoints contain it. During a pass, the model has
-    the weights and the optimizer their average; between passes, they are exchanged.
+    At the learning rate at which a tiny backbone learns fastest, the last weights are far from the mean of the last
+    steps' weights. The average is part of the optimizer's state, so checkpoints contain it. During a pass, the model
+    holds the weights, and the optimizer their average; between passes, they are exchanged.
     """
 
     def on_epoch_begin(self, *_: Any, **named: Any) -> None:
@@ -229,7 +237,7 @@ class Averaging(TrainerCallback):
 class Checkpoints(TrainerCallback):
     """Writes checksums into each complete checkpoint, and removes checkpoints that are no longer needed.
 
-    The Trainer's own removal relies on file times, which can go backwards, and a killed process leaves half a
+    The Trainer's own removal relies on file times, which can go backwards. A killed process leaves an incomplete
     checkpoint.
     """
 
@@ -245,7 +253,7 @@ class Checkpoints(TrainerCallback):
 def calibrated_loss(loss: Loss, problem_type: str) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return the criterion of early stopping: the development loss at its best temperature.
 
-    A temperature is fitted after training anyway (Guo et al. 2017, arXiv:1706.04599), and a fine-tuned model becomes
+    A temperature is fitted after training (Guo et al. 2017, arXiv:1706.04599), and a fine-tuned model becomes
     overconfident long before its decisions stop improving.
     """
 
@@ -263,8 +271,9 @@ def layered_groups(
 ) -> list[dict[str, Any]]:
     """Return AdamW's parameter groups, with lower learning rates for lower layers.
 
-    The head and everything else above the layers learns at `learning_rate`, and each layer at `layer_decay` times the
-    rate of the one above; the tables come below the first layer. Only matrices decay, not tables, biases and norms.
+    The head and everything else above the layers learn at `learning_rate`, and each layer at `layer_decay` times the
+    rate of the layer above; the tables count as a layer below the first. Weight decay applies to matrices only, not to
+    tables, biases and norms.
     """
     layers = model.config.num_hidden_layers
     weights_at: dict[int, list[nn.Parameter]] = {}

@@ -1,4 +1,4 @@
-"""Training of a head on precomputed embeddings; it takes seconds, because the backbone does not run."""
+"""Training of a head on precomputed embeddings, which takes seconds, because the backbone does not run."""
 
 import copy
 from dataclasses import dataclass
@@ -28,13 +28,23 @@ class Examples:
 def train_on_embeddings(
     head: nn.Module, train: Examples, development: Examples | None, loss: Loss, settings: HeadSettings, seed: int
 ) -> tuple[list[float], int]:
-    """Train a head as the Trainer would: AdamW, linear warm-up and decay, and early stopping with development texts.
+    """Train a head in place, as the Trainer would: AdamW, linear warm-up and decay, and early stopping.
 
-    The head ends with the weights of the lowest development loss; without development texts, with those of the last
-    pass. `loss` is the mean loss of logits and labels, and `seed` determines the order.
+    The head ends with the weights of the lowest development loss or, without development texts, of the last pass.
+
+    Args:
+        head: Takes embeddings (texts, dimensions) and returns logits (texts, classes).
+        train: The training examples.
+        development: The development examples; without them, there is no early stopping.
+        loss: The mean loss of logits and labels.
+        settings: The arguments of the training.
+        seed: Determines the order of the examples.
 
     Returns:
         The development loss after each pass, and the number of passes.
+
+    Raises:
+        UserError: A trained weight is not finite.
     """
     rows, device = len(train.labels), next(head.parameters()).device
     train = Examples(train.embeddings.to(device), train.labels.to(device))
@@ -72,7 +82,7 @@ def train_on_embeddings(
 
 @torch.inference_mode()
 def mean_loss(head: nn.Module, examples: Examples, loss: Loss) -> float:
-    """The mean loss over the examples, in evaluation mode."""
+    """Return the mean loss over the examples, in evaluation mode."""
     head.eval()
     device = next(head.parameters()).device
     parts = zip(examples.embeddings.split(EVALUATION_ROWS), examples.labels.split(EVALUATION_ROWS), strict=True)

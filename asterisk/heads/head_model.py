@@ -20,7 +20,7 @@ def load_classifier(
     """Load an Asterisk with a head for the classes `names`.
 
     The stored head and its class order are kept if the classes match; otherwise a new head is created. A kept head's
-    temperature is merged into its weights. Its thresholds are dropped, because training chooses them again.
+    temperature is merged into its weights, and its thresholds are dropped, because training chooses new ones.
 
     Returns:
         The model, its tokenizer, and whether the stored head was kept.
@@ -62,14 +62,14 @@ def _stored_config(spec: str, location: str) -> dict[str, Any]:
         raise UserError(f"The model folder {spec} has no config.json; give one that train_distill.py wrote.")
     if stored.get("model_type") != AsteriskConfig.model_type:
         raise UserError(
-            f"{spec} is not an Asterisk, but of model type {stored.get('model_type')!r}; give a folder that "
+            f"{spec} is not an Asterisk, but a model of type {stored.get('model_type')!r}; give a folder that "
             "train_distill.py or train_head.py wrote."
         )
     return stored
 
 
 def _stored_names(config: dict[str, Any], problem_type: str) -> list[str]:
-    """Return the classes of the stored head; empty without a head for this problem type."""
+    """Return the classes of the stored head; an empty list without a head for this problem type."""
     is_classifier = AsteriskForSequenceClassification.__name__ in (config.get("architectures") or [])
     if not is_classifier or config.get("problem_type") != problem_type:
         return []
@@ -89,21 +89,15 @@ def shift_outputs(head: nn.Module, shift: float, scale: float) -> None:
     head.out_proj.bias.mul_(float(scale)).add_(float(shift))  # type: ignore[union-attr, operator]
 
 
-def max_input_length(tokenizer: PreTrainedTokenizerFast, model: AsteriskForSequenceClassification) -> int:
-    """Return the maximum number of tokens of a text."""
-    positions = model.config.max_position_embeddings if model.config.position_encoding == "learned" else 1_000_000
-    return min(tokenizer.model_max_length, positions)
-
-
 def predict_logits(
     model: AsteriskForSequenceClassification, texts: Sequence[str], tokenizer: PreTrainedTokenizerFast
 ) -> torch.Tensor:
-    """Logits (texts, classes) of texts, on the CPU; for a regression the predicted numbers."""
+    """Return the logits of texts, (texts, classes), float32, on the CPU; for a regression, the predicted numbers."""
     return logits_of_embeddings(model, torch.from_numpy(model.asterisk.encode(texts, tokenizer=tokenizer)))
 
 
 @torch.inference_mode()
 def logits_of_embeddings(model: AsteriskForSequenceClassification, embeddings: torch.Tensor) -> torch.Tensor:
-    """Logits (texts, classes) of embeddings (texts, projection_dim), on the CPU."""
+    """Return the logits of embeddings (texts, dimensions): (texts, classes), float32, on the CPU."""
     model.eval()
     return model(sentence_embeddings=embeddings.to(model.device)).logits.float().cpu()

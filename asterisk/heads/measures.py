@@ -1,4 +1,4 @@
-"""Measurements of a trained head for its report."""
+"""Measure a trained head for its report."""
 
 import statistics
 import time
@@ -60,9 +60,10 @@ def measure_head(training: HeadTraining, model: AsteriskForSequenceClassificatio
 def find_mistakes(
     part: LabelledTexts, probabilities: np.ndarray, predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]
 ) -> list[Mistake]:
-    """Return the most confident mistakes; with several labels per text, missing labels count too.
+    """Return the most confident mistakes; with several labels per text, these include missing labels.
 
-    `predictions` and `labels` are class numbers (texts,), or zeros and ones (texts, classes).
+    `probabilities` are (texts, classes). `predictions` and `labels` are class numbers (texts,), or zeros and ones
+    (texts, classes).
     """
     wrong = predictions != labels
     if labels.ndim == 1:
@@ -85,7 +86,7 @@ def find_mistakes(
 def measure_latency(
     model: AsteriskForSequenceClassification, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
 ) -> Latency:
-    """Measure the time from text to logits, including tokenization."""
+    """Measure the time from text to logits, tokenisation included."""
 
     def seconds(part: Sequence[str]) -> float:
         start = time.perf_counter()

@@ -22,9 +22,9 @@ from asterisk.heads.tables import (
 from asterisk.reporting.page import Card, render_page
 from asterisk.reporting.plots import FIRST, SECOND, Plot, add_diagonal, plot_html
 
-# A screen has no room for more classes, so only the most confused ones are drawn.
+# More classes do not fit on a screen, so only the most confused ones are drawn.
 DRAWN_CLASSES = 40
-# With more classes, the cells have no room for counts.
+# With more classes, the cells are too small for counts.
 MAX_CLASSES_WITH_COUNTS = 20
 LABEL_CHARACTERS = 28
 
@@ -48,7 +48,7 @@ def head_page(report: HeadReport) -> str:
     """Render the page of a report."""
     plots = []
     if report.detail:
-        note = f"On {report.detail}. A group of texts on the dashed line is right as often as its probability says."
+        note = f"On {report.detail}. On the dashed line, the share of right labels equals the mean probability."
         figure = _reliability_plot(report.calibration[report.detail])
         plots.append(Plot("Reliability", note, plot_html(figure, "reliability", 420)))
     if len(report.learning_curve) > 1:

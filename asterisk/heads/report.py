@@ -45,7 +45,7 @@ class SplitSize:
 
 @dataclass
 class ZeroShotRecord:
-    """A teacher's labelling of the training texts, the number kept, and the teacher's scores on test texts."""
+    """A teacher's labelling of the training texts, the number of texts kept, and its scores on the test texts."""
 
     teacher: str
     labels: str
@@ -60,9 +60,8 @@ class ZeroShotRecord:
 class Decisions:
     """The temperature and thresholds chosen on development texts; all None without such texts.
 
-    The temperature divides the logits. `thresholds` are the minimum probabilities of the labels, for several labels
-    per text. For one label per text, no label should be given below `none_threshold`; `criterion` says how it was
-    chosen.
+    The temperature divides the logits. With several labels per text, `thresholds` are the minimum probabilities of the
+    labels. With one label per text, no label should be given below `none_threshold`, which was chosen by `criterion`.
     """
 
     temperature: float | None = None
@@ -170,7 +169,7 @@ class HeadReport(HeadMeasures):
 
 
 def read_head_report(path: Path) -> HeadReport:
-    """Read a report.json of train_head.py; raise a [`UserError`] if it or a part of it is missing."""
+    """Read a report.json of train_head.py; raise a [`UserError`] if it is missing or incomplete."""
     content = read_json(path)
     try:
         points = [dict(point) for point in content.get("learning_curve", [])]

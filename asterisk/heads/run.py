@@ -1,4 +1,4 @@
-"""A run of train_head.py: labelled texts in; a classifier, its card and its report out."""
+"""A run of train_head.py: from labelled texts to a classifier, its card and its report."""
 
 import dataclasses
 from pathlib import Path
@@ -108,7 +108,7 @@ def _read_data(arguments: TrainHeadArguments) -> tuple[HeadData, ZeroShotRecord 
     train, record = teacher.label(texts.texts, arguments.train_file, texts.text_column)
     print(f"{teacher.encoder.name} labelled {len(texts):,} texts; the {len(train):,} most confident labels are kept.")
     if rare := [name for name, count in record.kept_of_label.items() if count < 2]:
-        warn(f"{len(rare):,} labels, such as {rare[0]!r}, are nearest to fewer than two texts; describe them in words")
+        warn(f"{len(rare):,} labels, such as {rare[0]!r}, have fewer than two texts; describe these labels in words")
     data = head_data_of(train, teacher.names, arguments, arguments.none_label, per_label, seed)
     if data.test:
         labels = label_array(data.test, teacher.names)

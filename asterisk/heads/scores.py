@@ -1,7 +1,7 @@
 """Scores of a head's predictions: over all texts, and per class.
 
-`logits` are (texts, classes); `labels` come from [`asterisk.data.labels.label_array`]; `problem_type` is one of that
-module's.
+`logits` are (texts, classes); `labels` come from [`asterisk.data.labels.label_array`]; `problem_type` is one of the
+types in its module.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def predicted_labels(logits: np.ndarray, problem_type: str) -> np.ndarray:
 
 
 def score(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> MetricValues:
-    """Score logits by accuracy and macro-F1, or by the correlations of a regression, all × 100."""
+    """Return the accuracy and macro-F1 of logits, or the correlations of a regression, all × 100."""
     predictions = predicted_labels(logits, problem_type)
     if problem_type == REGRESSION:
         if len(labels) < 2:
@@ -62,12 +62,12 @@ def score(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> MetricVa
 
 
 def score_labels(predictions: np.ndarray, labels: np.ndarray) -> MetricValues:
-    """Accuracy and macro-F1 × 100 of [`predicted_labels`], without loading the `evaluate` library."""
+    """Return the accuracy and macro-F1 × 100 of [`predicted_labels`], without loading the `evaluate` library."""
     return {name: 100 * value for name, value in accuracy_and_macro_f1(predictions, labels).items()}
 
 
 def score_classes(predictions: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> list[ClassScores]:
-    """Precision, recall and F1 of each class, from [`predicted_labels`] and true labels of the same form."""
+    """Return the scores of each class, from [`predicted_labels`] and true labels of the same form."""
     from sklearn.metrics import precision_recall_fscore_support
 
     columns = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
@@ -87,7 +87,7 @@ def confusion_matrix(predictions: np.ndarray, labels: np.ndarray, names: Sequenc
 
 
 def spread(scores: Sequence[MetricValues]) -> dict[str, Spread]:
-    """Mean and standard deviation of each metric over several trainings."""
+    """Return the mean and the standard deviation of each metric over several trainings."""
     spreads = {}
     for name in scores[0]:
         values = [value for line in scores if (value := line[name]) is not None]

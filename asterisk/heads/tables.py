@@ -30,7 +30,7 @@ class Section:
     table: Table | None = None
 
     def markdown(self) -> str:
-        """The section as Markdown."""
+        """Return the section as Markdown."""
         parts = [f"## {self.title}", self.note, self.table.markdown() if self.table else ""]
         return "\n\n".join(part for part in parts if part)
 
@@ -53,7 +53,7 @@ def score_table(report: HeadReport) -> str:
 
 
 def splits_section(report: HeadReport) -> Section:
-    """Sizes, scores and calibration errors of all splits."""
+    """Return the section of the sizes, scores and calibration errors of all splits."""
     splits = list(report.data)
     rows = [
         ["texts", *(f"{size.texts:,}" for size in report.data.values())],
@@ -79,7 +79,7 @@ def splits_section(report: HeadReport) -> Section:
 
 
 def decision_sections(report: HeadReport) -> list[Section]:
-    """The source of the labels, and the thresholds with their effect."""
+    """Return the sections of the source of the labels, and of the thresholds and their effect."""
     sections, decisions = [], report.decisions
     if record := report.zero_shot:
         note = (
@@ -108,7 +108,7 @@ def decision_sections(report: HeadReport) -> list[Section]:
 
 
 def detail_sections(report: HeadReport) -> list[Section]:
-    """Scores per label, and the most confident mistakes."""
+    """Return the sections of the scores per label and of the most confident mistakes."""
     sections = []
     if report.classes:
         thresholds = report.decisions.thresholds or {}
@@ -128,7 +128,7 @@ def detail_sections(report: HeadReport) -> list[Section]:
 
 
 def plotted_sections(report: HeadReport) -> list[Section]:
-    """Figures that the page shows as plots and cards: learning curve, confusion and speed."""
+    """Return the sections that the page shows as plots and cards: learning curve, confusion and speed."""
     sections = []
     if curve := report.learning_curve:
         metrics = list(curve[0].scores)
@@ -145,7 +145,7 @@ def plotted_sections(report: HeadReport) -> list[Section]:
 
 
 def number(value: float | None) -> str:
-    """A score with two decimals, or a dash for None."""
+    """Format a score with two decimals, or None as a dash."""
     return "–" if value is None else f"{value:.2f}"
 
 
@@ -159,5 +159,5 @@ def _confusion_table(matrix: dict[str, dict[str, int]], names: Sequence[str]) ->
 
 
 def _number_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table whose first column is text and whose other columns are numbers."""
+    """Return a table whose first column is text and whose other columns are numbers."""
     return Table(head, rows, "l" + "r" * (len(head) - 1))

@@ -1,4 +1,4 @@
-"""Tokenized texts for the Trainer, and a token table reduced to their rows."""
+"""Tokenised texts for the Trainer, and a token table reduced to their rows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ class TokenizedRows(Dataset):
         return len(self.labels)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        # The Trainer's sampler reads the lengths from this.
+        # The Trainer's sampler reads the lengths of the texts here.
         return {"input_ids": self.token_ids[row]}
 
     def __getitems__(self, rows: list[int]) -> dict[str, torch.Tensor]:
@@ -37,7 +37,7 @@ class TokenizedRows(Dataset):
 
 
 def distinct_tokens(*parts: TokenizedRows | None) -> np.ndarray:
-    """Return the token ids of the texts and the padding id 0: (tokens,) int64, ascending."""
+    """Return the token ids of the texts and the padding id 0, ascending: (tokens,), int64."""
     tokens = {token for part in parts if part for ids in part.token_ids for token in ids}
     return np.array(sorted({0, *tokens}), np.int64)
 
@@ -46,10 +46,10 @@ def distinct_tokens(*parts: TokenizedRows | None) -> np.ndarray:
 def narrowed_table(
     model: AsteriskForSequenceClassification, *parts: TokenizedRows | None
 ) -> Iterator[list[TokenizedRows | None]]:
-    """Reduce the model's token table to the rows of these texts, and yield the texts with their token ids renumbered.
+    """Reduce the model's token table to the rows of these texts, and yield the texts with renumbered token ids.
 
-    The other rows would get no gradient, and the table has no weight decay, so the training is the same. Most weights
-    are in the table, so a step is much faster. On exit, the learned rows are copied into the whole table.
+    The training is the same, since the other rows would get no gradient, and the table has no weight decay. A step is
+    much faster, since most weights are in the table. On exit, the learned rows are copied into the whole table.
     """
     kept = distinct_tokens(*parts)
     rows = torch.from_numpy(kept)

@@ -1,10 +1,10 @@
-"""Training of heads: repeats with different draws and seeds, and resuming.
+"""Training of heads, with repeats (different draws and seeds) and resumption.
 
 In mode frozen, the backbone embeds each text once and the head alone is trained on the embeddings
 ([`asterisk.heads.frozen`]). In modes lora and full, the backbone is trained as well ([`asterisk.heads.fine_tuning`]).
 
 Training stops when the development loss stops falling, and keeps the weights with the lowest loss. Modes lora and full
-use the loss at the best temperature.
+measure the loss at the best temperature.
 """
 
 import copy
@@ -30,7 +30,6 @@ from asterisk.heads.frozen import Examples, train_on_embeddings
 from asterisk.heads.head_model import (
     load_classifier,
     logits_of_embeddings,
-    max_input_length,
     predict_logits,
     renew_head,
     shift_outputs,
@@ -40,9 +39,10 @@ from asterisk.heads.report import CurvePoint, Repeat
 from asterisk.heads.scores import MetricValues, score
 from asterisk.heads.token_rows import TokenizedRows
 from asterisk.models.checkpoints import load_asterisk, save_student
+from asterisk.models.tokenizers import max_input_length
 from modeling_asterisk import AsteriskForSequenceClassification
 
-# The folder that resuming reads, and its files.
+# The folder that a resumed run reads, and its files.
 TRAINING = "training"
 BEST = "best"
 REPEATS = "repeats.json"
@@ -57,10 +57,16 @@ Scale = tuple[float, float]
 
 
 class HeadTraining:
-    """All repeats of a training, with a folder for resuming."""
+    """All repeats of a training, with a folder from which they can be resumed."""
 
     def __init__(self, spec: str, data: HeadData, settings: HeadSettings, folder: Path):
-        """Load the model `spec` and draw the training texts; `folder` is that of the run.
+        """Load the model, and draw the training texts of each repeat.
+
+        Args:
+            spec: The model as the user names it.
+            data: The texts.
+            settings: The arguments of the training.
+            folder: The folder of the run.
 
         Raises:
             UserError: The model cannot be loaded, or samples_per_label is set for a regression.
@@ -78,7 +84,7 @@ class HeadTraining:
     def truncated(self, data: LabelledTexts) -> float:
         """Return the share of texts that the model truncates."""
         encoded = self.tokenizer(data.texts, return_attention_mask=False, return_token_type_ids=False)
-        longest = max_input_length(self.tokenizer, self.model)
+        longest = max_input_length(self.tokenizer, self.model.config)
         return sum(len(ids) > longest for ids in encoded["input_ids"]) / len(data)
 
     def run(self, on_repeat: Callable[[Repeat], None]) -> list[Repeat]:
@@ -108,7 +114,7 @@ class HeadTraining:
         return load_asterisk(self.best_folder, self.best_folder, AsteriskForSequenceClassification)[0]
 
     def adapters_of(self, index: int) -> Path:
-        """The folder of a repeat's adapters, if they are kept."""
+        """Return the folder of a repeat's adapters, which exists if they are kept."""
         return adapters_folder(self.folder / f"repeat-{index}")
 
     def learning_curve(self, repeat: Repeat) -> list[CurvePoint]:
@@ -130,7 +136,7 @@ class HeadTraining:
         return [CurvePoint(entry.texts, entry.test or entry.development or {}) for entry in [*repeats, repeat]]
 
     def predict(self, model: AsteriskForSequenceClassification, texts: Sequence[str]) -> np.ndarray:
-        """Logits (texts, classes), float32; for a regression the predicted numbers (texts, 1)."""
+        """Return logits (texts, classes), float32; for a regression, the predicted numbers (texts, 1)."""
         if self.settings.mode == "frozen":
             return logits_of_embeddings(model, self._vectors_of(texts)).numpy()
         return predict_logits(model, texts, self.tokenizer).numpy()
@@ -199,7 +205,7 @@ class HeadTraining:
     def _examples(
         self, train: LabelledTexts, scale: Scale, embed: Callable[[Sequence[str]], torch.Tensor]
     ) -> tuple[Examples, Examples | None]:
-        """Embeddings and labels of the training and development texts."""
+        """Return the embeddings and labels of the training and development texts."""
 
         def examples(part: LabelledTexts) -> Examples:
             return Examples(embed(part.texts), self._scaled_labels(part, scale))
@@ -208,7 +214,7 @@ class HeadTraining:
         return examples(train), examples(development) if development else None
 
     def _label_scale(self, train: LabelledTexts) -> Scale:
-        """Mean and standard deviation of a regression's labels; 0 and 1 for classes."""
+        """Return the mean and standard deviation of a regression's labels; 0 and 1 for classes."""
         if self.data.problem_type != REGRESSION:
             return 0.0, 1.0
         labels = label_array(train, self.names)
@@ -222,12 +228,12 @@ class HeadTraining:
         return torch.from_numpy(labels)
 
     def _tokenized(self, data: LabelledTexts, scale: Scale) -> TokenizedRows:
-        limit = {"truncation": True, "max_length": max_input_length(self.tokenizer, self.model)}
+        limit = {"truncation": True, "max_length": max_input_length(self.tokenizer, self.model.config)}
         encoded = self.tokenizer(data.texts, return_attention_mask=False, return_token_type_ids=False, **limit)
         return TokenizedRows(encoded["input_ids"], self._scaled_labels(data, scale))
 
     def _vectors_of(self, texts: Sequence[str]) -> torch.Tensor:
-        # A resumed run reads the stored vectors too: computing them again can change their last bits.
+        # A resumed run also reads the stored vectors, since recomputing them can change their last bits.
         if self.vectors is None:
             self.vectors = self._embed()
         return self.vectors[[self.row_of[text] for text in texts]]

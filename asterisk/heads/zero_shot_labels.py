@@ -1,4 +1,4 @@
-"""Labelling of training texts by a teacher, which keeps the most confident labels.
+"""Label training texts with a teacher, and keep the most confident labels.
 
 The method follows Kuzman & Ljubešić 2024 ("LLM Teacher-Student Framework for Text Classification With No Manually
 Annotated Data", arXiv:2411.19638), but the teacher is a sentence encoder: a text gets the label whose name has the
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 def parse_labels(labels: str) -> tuple[list[str], dict[str, str]]:
-    """Parse `NAME=DESCRIPTION,NAME,…` into the names, and the descriptions of the names that have one.
+    """Parse `NAME=DESCRIPTION,NAME,…` into the names, and name → description for the names that have one.
 
-    Raises a [`UserError`] unless there are two or more different names.
+    Raises:
+        UserError: There are fewer than two names, or a name is empty or repeated.
     """
     parts = [part.partition("=") for part in labels.split(",")]
     names = [name.strip() for name, _, _ in parts]
@@ -37,7 +38,7 @@ class ZeroShotTeacher:
     """Labels texts by the nearest label embedding; vectors have unit length, so cosines are dot products."""
 
     def __init__(self, encoder: "TextEncoder", arguments: PseudoLabelArguments):
-        """Embed the labels; raise a [`UserError`] if a template, a label or the share is invalid."""
+        """Embed the labels; raise a [`UserError`] if a template, a label or `keep_share` is invalid."""
         check_options(arguments)
         self.encoder, self.arguments = encoder, arguments
         self.names, descriptions = parse_labels(arguments.zero_shot_labels)
@@ -55,7 +56,11 @@ class ZeroShotTeacher:
         return cosines.argmax(axis=1), nearest - second
 
     def label(self, texts: Sequence[str], source: str, text_column: str) -> tuple[LabelledTexts, ZeroShotRecord]:
-        """Label the texts of the file `source`, and keep the most confident labels, which must not all be the same."""
+        """Label the texts of the file `source`, and keep the most confident labels.
+
+        Raises:
+            UserError: All of them are the same.
+        """
         numbers, margins = self.decide(texts)
         rows = most_confident(numbers, margins, len(self.names), self.arguments.keep_share)
         labels = [self.names[number] for number in numbers[rows]]

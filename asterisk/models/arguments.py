@@ -14,14 +14,14 @@ class EncoderArguments:
 
     model: str = option("", "a folder, ONNX file, Hub id, package:NAME or static:SPEC", required=True)
     truncate_dim: int | None = option(None, "keep only this many leading dimensions of the model")
-    layers: int | None = option(None, "use the exit of an Asterisk after so many layers (default: the whole model)")
+    layers: int | None = option(None, "use an Asterisk's exit after this many layers (default: the whole model)")
     precision: str = option("float32", "float32, bfloat16 or auto, for models that torch runs", choices=PRECISIONS)
     pooling: str = option("mean", "mean, cls, max or lasttoken, for encoders whose files name no pooling")
     device: str = option("", "a torch device; empty means the best available")
     trust_remote_code: bool = option(False, "run the code that comes with a model")
 
     def loading_options(self) -> dict[str, Any]:
-        """The options of [`asterisk.models.load.load_encoder`] that suit any encoder."""
+        """Return the arguments of [`asterisk.models.load.load_encoder`] that apply to any encoder."""
         return {
             "precision": self.precision,
             "pooling": self.pooling,

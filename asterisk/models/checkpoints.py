@@ -42,8 +42,11 @@ def load_asterisk(
         location: Its folder or Hub id, from [`asterisk.models.resolve.resolve_model`].
         kind: `AsteriskModel` or `AsteriskForSequenceClassification`.
         new_head: Whether the caller replaces the classification head; if so, it may be missing or of another shape.
-        layers: Return the exit after so many layers as a model of its own; by default, the whole model.
+        layers: Return the exit after this many layers as a separate model; by default, the whole model.
         options: Further arguments of `from_pretrained`.
+
+    Returns:
+        The model and its tokenizer.
 
     Raises:
         UserError: model.safetensors or the tokenizer is missing or damaged; the two do not match each other or
@@ -67,7 +70,18 @@ def load_asterisk(
 def load_asterisk_encoder(
     folder: Path, dtype: torch.dtype, device: str | None, space: str | None = None, layers: int | None = None
 ) -> LoadedModel:
-    """Load an Asterisk or its exit for a [`asterisk.models.encoder.TextEncoder`], in the `space` of a teacher."""
+    """Load an Asterisk for a [`asterisk.models.encoder.TextEncoder`].
+
+    Args:
+        folder: The model's folder.
+        dtype: The dtype of the weights.
+        device: A torch device; by default the best one available.
+        space: The teacher to whose space the embeddings are mapped; by default, they are not mapped.
+        layers: Load the exit after this many layers; by default, the whole model.
+
+    Raises:
+        UserError: See [`load_asterisk`].
+    """
     model, _ = load_asterisk(folder, folder, AsteriskModel, layers=layers, dtype=dtype)
     model.to(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))  # type: ignore[arg-type]
 

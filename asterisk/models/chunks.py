@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from asterisk.core.vectors import unit
 from modeling_asterisk import AsteriskModel
 
 
 def encode_chunks(model: AsteriskModel, document: str, spans: Sequence[tuple[int, int]]) -> np.ndarray:
     """Embed parts of a document, each as the mean of its token vectors in the whole document.
 
-    For a two-layer model, `model.encode` of each part alone retrieves better (docs/vector_databases.md); this function
-    serves comparisons, and parts that mean nothing alone.
+    For a two-layer model, `model.encode` of each part alone retrieves better (docs/vector_databases.md). This function
+    is for comparisons, and for parts that mean nothing on their own.
 
     Args:
         model: A model that was loaded with its tokenizer.
@@ -33,4 +34,4 @@ def encode_chunks(model: AsteriskModel, document: str, spans: Sequence[tuple[int
     chunks = np.zeros((len(spans), vectors.shape[1]), np.float32)
     for chunk, (start, end) in zip(chunks, spans, strict=True):
         chunk += vectors[(offsets[:, 0] < end) & (offsets[:, 1] > start)].sum(axis=0)
-    return chunks / np.maximum(np.linalg.norm(chunks, axis=1, keepdims=True), 1e-12)
+    return unit(chunks)

@@ -1,4 +1,4 @@
-"""One class for all text encoders: strings in, unit vectors out, and a revision that identifies the encoder."""
+"""One class for all text encoders: it turns strings into unit vectors, and has a revision that identifies it."""
 
 import hashlib
 import json
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from asterisk.core.errors import UserError
+from asterisk.core.vectors import unit
 from asterisk.models.resolve import model_name
 
 # From texts to unit vectors (number of texts, dimensions), float32.
@@ -23,6 +24,7 @@ class LoadedModel:
     embed: Callable[[list[str], str | None, int], Any]
     # Everything that the vectors depend on besides the weights.
     settings: dict[str, Any]
+    # A hash of the weights.
     weights: str
     num_parameters: int
     num_bytes: int
@@ -34,7 +36,7 @@ class TextEncoder:
     """A text encoder made from any [`LoadedModel`].
 
     `name` is the model's name in results. `revision` is a hash of the weights and of every setting that changes the
-    vectors. `prompts` have the names of MTEB's tasks, task types or prompt types.
+    vectors. `prompts` maps the names of MTEB's tasks, task types or prompt types to prompts.
     """
 
     def __init__(
@@ -44,9 +46,13 @@ class TextEncoder:
         truncate_dim: int | None = None,
         prompts: dict[str, str] | None = None,
     ):
-        """Wrap the model that the user calls `spec`, truncate its vectors, and embed one text as a check.
+        """Wrap a model, and embed one text as a check.
 
-        `prompts`, by name, override the model's.
+        Args:
+            spec: The model as the user names it.
+            model: The loaded model.
+            truncate_dim: The number of leading dimensions to keep; by default all.
+            prompts: Prompts by name; they override the model's own.
 
         Raises:
             UserError: `truncate_dim` exceeds the model's dimensions, or a vector is not finite.
@@ -69,7 +75,7 @@ class TextEncoder:
         """Embed texts, at most `batch_size` in a forward pass; `prompt` precedes each, by default the model's own.
 
         Returns:
-            Unit vectors (number of texts, dimension), float32, in the order of the texts. A static model gives zeros
+            Unit vectors (number of texts, dimension), float32, in the order of the texts. A static model returns zeros
             for a text without any known token.
 
         Raises:
@@ -82,8 +88,7 @@ class TextEncoder:
         # Benchmarks repeat sentences: a quarter of those in the STS tasks are duplicates. Sorting makes forward passes
         # independent of the order of the texts.
         distinct = sorted(set(texts))
-        vectors = self._embed(distinct, prompt, batch_size)[:, : self.dimension]
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        vectors = unit(self._embed(distinct, prompt, batch_size)[:, : self.dimension])
         row = {text: index for index, text in enumerate(distinct)}
         return vectors[[row[text] for text in texts]]
 

@@ -27,44 +27,47 @@ def load_encoder(
 
     Args:
         spec: One of these:
-            - the folder of an Asterisk, a sentence-transformers, transformers or model2vec model, or a `model.onnx`
-              with a `tokenizer.json` beside it or one folder above;
+            - the folder of an Asterisk, of a sentence-transformers, transformers or model2vec model, or of a
+              `model.onnx` with a `tokenizer.json` beside it or one folder above;
             - the ONNX file itself, or an .xml file of OpenVINO;
-            - a Hub id of any kind but ONNX;
+            - the Hub id of any of these except ONNX files;
             - `package:NAME`: the folder `model/` of the installed package NAME;
             - `static:SPEC`: the untrained 256-dimensional model2vec model distilled from a sentence-transformers SPEC.
         truncate_dim: The number of leading dimensions to keep before normalising; by default all.
-        precision: The precision of torch: "float32", "bfloat16", or "auto" for the faster of the two.
+        precision: The precision in torch: "float32", "bfloat16", or "auto" for the faster of the two.
         pooling: The pooling of a transformers encoder whose files name none: "mean", "cls", "max" or "lasttoken".
         prompts: Prompts by MTEB task, task type or prompt type ("query", "document").
         device: A torch device; by default the best one available.
         trust_remote_code: Run the code that comes with a model.
         space: The teacher to whose space an Asterisk's embeddings are mapped.
-        layers: Use the exit of an Asterisk after so many layers; by default, the whole model.
-        local_files_only: Look for a Hub id only in the cache on this machine.
+        layers: Use the exit of an Asterisk after this many layers; by default, the whole model.
+        local_files_only: Look for a Hub id only in this machine's cache.
 
     Raises:
-        UserError: The model is missing, cannot be loaded or does not work, or an argument does not suit it.
+        UserError: The model is missing, cannot be loaded or does not work, or an argument does not apply to it.
     """
-    # The libraries take seconds to import, so import only those that this kind of model needs.
+    # The libraries take seconds to import, so each branch imports only its own.
     with loading(f"The model {spec}"):
         dtype = resolve_dtype(precision, device)
         kind, _, source = spec.partition(":")
         location = spec if _is_onnx_file(spec) else resolve_model(source or spec if kind == "static" else spec)
         folder = Path(location).expanduser()
-        if space and model_type(folder) != AsteriskConfig.model_type:
-            raise UserError(f"{spec} is no Asterisk, so it stores no map to the space of {space}.")
-        if layers is not None and model_type(folder) != AsteriskConfig.model_type:
-            raise UserError(f"{spec} is no Asterisk, so it has no exit after {layers} layers.")
+        onnx_file = _onnx_file_of(folder)
+        found = None if kind == "static" or onnx_file else model_type(folder)
+        if found != AsteriskConfig.model_type:
+            if space:
+                raise UserError(f"{spec} is not an Asterisk, so it stores no map to the space of {space}.")
+            if layers is not None:
+                raise UserError(f"{spec} is not an Asterisk, so --layers does not apply to it.")
         if kind == "static":
             from asterisk.models.static import static_encoder, untrained_static
 
             model = static_encoder(untrained_static(location))
-        elif (onnx_file := _onnx_file_of(folder)) is not None:
+        elif onnx_file is not None:
             from asterisk.models.onnx_encoder import onnx_encoder
 
             model = onnx_encoder(onnx_file)
-        elif (found := model_type(folder)) == "model2vec":
+        elif found == "model2vec":
             from asterisk.models.static import load_static, static_encoder
 
             model = static_encoder(load_static(location), bytes_on_disk(location))

@@ -1,6 +1,6 @@
-"""Text embeddings from an ONNX or OpenVINO file, with the file's engine and tokenizers only.
+"""Text embeddings from an ONNX or OpenVINO file.
 
-This module imports neither torch nor transformers, so that a server stays small.
+This module imports the file's engine and tokenizers, but neither torch nor transformers, so that a server stays small.
 """
 
 import json
@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+from asterisk.core.errors import one_line
 from asterisk.core.vectors import unit
 from asterisk.models.openvino import OpenVinoSession
 from asterisk.models.passes import CPU_PASS_TOKENS, pad_token_ids, passes_by_length
@@ -22,7 +23,7 @@ INPUTS = {"input_ids", "attention_mask"}
 
 # The ONNX files of a published folder, the most exact first.
 ONNX_FORMS = ("model", "model_fp16", "model_quantized", "model_int8")
-# The file of an exit, whose number is that of the layers before it.
+# The name of an exit's file, with the number of layers before the exit.
 EXIT = "model_layers_{}_int8"
 # The files of each engine in a published folder.
 FILES = ("onnx/*.onnx", "openvino/*.xml")
@@ -37,7 +38,7 @@ class OnnxSession:
     def __init__(self, file: Path):
         """Load the file; onnxruntime raises many kinds of errors."""
         options = onnxruntime.SessionOptions()
-        # Forward passes run in parallel, since the matrices of a small model are too small to split.
+        # Forward passes run in parallel, since a small model's matrices are too small to split.
         options.intra_op_num_threads = 1
         options.log_severity_level = 4  # errors are raised, not printed
         # The fused layer norm is up to ten times slower than its parts on an x86 processor.
@@ -48,12 +49,12 @@ class OnnxSession:
         self.outputs = [node.name for node in self._session.get_outputs()]
 
     def run(self, output: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Compute one output of a forward pass."""
+        """Compute one output of a forward pass; see `run` of [`asterisk.models.openvino.OpenVinoSession`]."""
         return self._session.run([output], inputs)[0]
 
 
 class OnnxEmbedder:
-    """The embedding model of one file on the CPU; it gives the same vectors as `AsteriskModel.encode`."""
+    """The embedding model in one file, on the CPU; it returns the same vectors as `AsteriskModel.encode`."""
 
     def __init__(self, file: Path, threads: int = 0, pool_tokens: bool = False):
         """Load the file and its tokenizer.
@@ -61,10 +62,10 @@ class OnnxEmbedder:
         Args:
             file: An ONNX file, or an .xml file of OpenVINO, with a tokenizer.json beside it or in the folder above.
             threads: The number of threads, each of which computes whole forward passes; 0 means all cores.
-            pool_tokens: Accept a graph that gives only token vectors, and take their mean.
+            pool_tokens: Accept a graph that returns only token vectors, and take their mean.
 
         Raises:
-            ValueError: The file or its tokenizer cannot be loaded, or gives no embeddings.
+            ValueError: The file or its tokenizer cannot be loaded, or the graph returns no embeddings.
         """
         self._threads = threads or os.cpu_count() or 1
         folder = next((parent for parent in file.parents[:2] if (parent / "tokenizer.json").is_file()), None)
@@ -77,7 +78,7 @@ class OnnxEmbedder:
             self._tokenizer = load_tokenizer(folder)
             self.max_length = (self._tokenizer.truncation or {}).get("max_length")
         except Exception as error:  # the libraries raise many kinds
-            raise ValueError(f"{file} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+            raise ValueError(f"{file} cannot be loaded: {one_line(error)}") from error
         self.tokenizer_file = folder / "tokenizer.json"
         self.output = self._check_graph(file, [SENTENCE, TOKENS] if pool_tokens else [SENTENCE])
         self._check_token_ids(file)
@@ -113,7 +114,10 @@ class OnnxEmbedder:
     ) -> np.ndarray:
         """Embed tokenised texts.
 
-        A forward pass has at most `pass_tokens` tokens, padding included, and `batch_size` texts.
+        Args:
+            token_ids: The token ids of each text; at least one text.
+            pass_tokens: Maximum number of tokens in a forward pass, padding included.
+            batch_size: Maximum number of texts in a forward pass; unlimited by default.
 
         Returns:
             Unit vectors (number of texts, dimensions), float32; zeros for a text without tokens.
@@ -142,15 +146,17 @@ class OnnxEmbedder:
 
 
 def exit_file(layers: int) -> str:
-    """Return the name of the file of the exit after so many layers."""
+    """Return the file name of the exit after this many layers."""
     return f"{EXIT.format(layers)}.onnx"
 
 
 def onnx_file(folder: Path, form: str = "", layers: int | None = None) -> Path:
-    """Return a file of a folder that publish.py wrote, which [`OnnxEmbedder`] loads.
+    """Return a file of a published folder, for [`OnnxEmbedder`].
 
-    `form` is the file's name, with or without its ending; "" takes the most exact ONNX file. `layers` is the depth of
-    an exit, which has one file.
+    Args:
+        folder: A folder that publish.py wrote.
+        form: The file's name, with or without its suffix; "" means the most exact ONNX file.
+        layers: The depth of an exit, which has one file; it overrides `form`.
 
     Raises:
         ValueError: The folder is missing, was not published, or has no such file.

@@ -14,7 +14,7 @@ class OpenVinoSession:
 
         Args:
             file: The .xml file.
-            threads: The number of forward passes that are computed at the same time, each on one core.
+            threads: The number of concurrent forward passes, each on one core.
 
         Raises:
             ValueError: OpenVINO is not installed.
@@ -26,11 +26,11 @@ class OpenVinoSession:
             raise ValueError("OpenVINO is not installed; pip install '.[openvino]' installs it") from error
         core = openvino.Core()
         settings = {
-            # By default, processors that have bfloat16 compute in it, which is less exact and often slower.
+            # The default on processors with bfloat16 is bfloat16, which is less exact and often slower.
             "INFERENCE_PRECISION_HINT": "f32",
             "NUM_STREAMS": threads,
             "INFERENCE_NUM_THREADS": threads,
-            # Two pinned processes would share one core.
+            # If several processes were pinned, they would share one core.
             "ENABLE_CPU_PINNING": False,
         }
         self._model = core.compile_model(core.read_model(file), "CPU", settings)
@@ -41,7 +41,12 @@ class OpenVinoSession:
             self._requests.put(self._model.create_infer_request())
 
     def run(self, output: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        """Compute one output of a forward pass."""
+        """Compute one output of a forward pass.
+
+        Args:
+            output: The name of the output.
+            inputs: The input arrays by name.
+        """
         request = self._requests.get()
         try:
             return request.infer(inputs, share_inputs=True)[output]

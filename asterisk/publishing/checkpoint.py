@@ -12,11 +12,8 @@ from asterisk.core.errors import UserError
 from asterisk.core.files import read_json
 from asterisk.distillation.projection import in_teacher_space
 from asterisk.models.checkpoints import load_asterisk, model_type
-from asterisk.models.tokenizers import portable_tokenizer
+from asterisk.models.tokenizers import UNLIMITED, max_input_length, portable_tokenizer
 from modeling_asterisk import AsteriskConfig, AsteriskForSequenceClassification, AsteriskModel
-
-# A tokenizer without a maximum length reports a number above this.
-UNLIMITED = 1_000_000
 
 BATCH = 64
 
@@ -46,15 +43,15 @@ class Checkpoint:
 
     @property
     def max_length(self) -> int | None:
-        """The maximum length in tokens, None if there is none."""
+        """The maximum length of a text in tokens; None if there is no limit."""
         return self.tokenizer.model_max_length if self.tokenizer.model_max_length < UNLIMITED else None
 
     def at(self, layers: int) -> "Checkpoint":
-        """Return the exit after so many layers."""
+        """Return the exit after this many layers."""
         return replace(self, model=self.model.truncated(layers))
 
     def output(self, texts: list[str]) -> np.ndarray:
-        """Compute the reference for every published form: embeddings (texts, dimensions) or logits (texts, labels)."""
+        """Compute the reference for all published forms: embeddings (texts, dimensions) or logits (texts, labels)."""
         embeddings = self.backbone.encode(texts, batch_size=BATCH, tokenizer=self.tokenizer)
         if not isinstance(self.model, AsteriskForSequenceClassification):
             return embeddings
@@ -67,8 +64,8 @@ def load_checkpoint(folder: Path, layers: int | None = None, space: str = "") ->
 
     Args:
         folder: The folder.
-        layers: Take the exit after so many layers as a separate model.
-        space: The name of a teacher in whose space the embeddings shall lie.
+        layers: Load the exit after this many layers as a separate model; by default, the whole model.
+        space: The teacher to whose space the embeddings are mapped; empty means no mapping.
 
     Raises:
         UserError: The folder holds no complete Asterisk, or it has no such exit or space.
@@ -87,10 +84,7 @@ def load_checkpoint(folder: Path, layers: int | None = None, space: str = "") ->
             model = in_teacher_space(model, space)
         except ValueError as error:
             raise UserError(f"--space: {error}") from None
-    limit = tokenizer.model_max_length
-    if model.config.position_encoding == "learned":
-        limit = min(limit, model.config.max_position_embeddings)
-    portable = portable_tokenizer(tokenizer, limit)
+    portable = portable_tokenizer(tokenizer, max_input_length(tokenizer, model.config))
     if portable.pad_token is None:
         raise UserError(f"The tokenizer of {folder} has no padding token; batches of texts need one.")
     return Checkpoint(folder, model.eval(), portable)

@@ -1,9 +1,9 @@
-"""Compute the output of each form of a published folder with its users' libraries, without this repository.
+"""Compute the output of each form of a published folder with the consumers' libraries, without this repository.
 
     python -P asterisk/publishing/consumers.py FOLDER TEXTS.json OUTPUTS.npz
 
-The program imports only what consumers have (torch, transformers, sentence-transformers, onnxruntime). It runs in its
-own process, so that it executes the code in the folder and not the code of this repository.
+The program imports only what consumers have (torch, transformers, sentence-transformers, onnxruntime). It runs in a
+separate process, so that it executes the code in the folder instead of this repository's code.
 """
 
 import importlib.util
@@ -42,7 +42,7 @@ def forms(folder: Path) -> Iterator[tuple[str, Form]]:
 
 
 def load_tokenizer(folder: Path) -> Callable:
-    """Return a function from texts to padded tensors with the folder's own settings."""
+    """Return a function that converts texts to padded tensors with the folder's own settings."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
@@ -74,7 +74,7 @@ def sentence_transformer(folder: Path) -> Form:
 
 
 def handler(folder: Path) -> Form:
-    """Load the handler; the form is its answers: embeddings, or logits in the order of the labels."""
+    """Load the handler; the form returns its answers: embeddings, or logits in the order of the labels."""
     spec = importlib.util.spec_from_file_location("endpoint_handler", folder / "handler.py")
     assert spec is not None
     assert spec.loader is not None
@@ -94,7 +94,7 @@ def handler(folder: Path) -> Form:
 
 
 def has_mean_pooling(folder: Path) -> bool:
-    """Whether the embedding is the mean of the token vectors, as fastembed and transformers.js compute it."""
+    """Return whether the embedding is the mean of the token vectors, as fastembed and transformers.js compute it."""
     file = folder / "1_Pooling" / "config.json"
     return file.exists() and json.loads(file.read_text(encoding="utf-8"))["pooling_mode"] == "mean"
 
@@ -135,7 +135,7 @@ def main() -> None:
     """Read the texts and write one array per form, with rows in the order of the texts."""
     folder, source, target = map(Path, sys.argv[1:])
     texts = json.loads(source.read_text(encoding="utf-8"))
-    # Like consumers, batch texts of similar length.
+    # Batch texts of similar length, as consumers do.
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     batches = [[texts[index] for index in order[start : start + BATCH]] for start in range(0, len(order), BATCH)]
     outputs = {name: np.concatenate([compute(batch) for batch in batches]) for name, compute in forms(folder)}

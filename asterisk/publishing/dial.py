@@ -1,4 +1,4 @@
-"""The dial on the card: what each depth and number of dimensions costs and gains, from benchmarks/dial.py."""
+"""The dial on the card: scores and speeds at each depth and number of dimensions, from benchmarks/dial.py."""
 
 from pathlib import Path
 from textwrap import fill
@@ -26,15 +26,15 @@ COLUMNS = (
 
 
 def read_dial(path: Path, config: AsteriskConfig) -> dict[str, Any]:
-    """Read the record of a model.
+    """Read a model's record.
 
     Raises:
-        UserError: The file is no such record, or is about a model with other depths.
+        UserError: The file is not such a record, or describes a model with other depths.
     """
     record = read_json(path)
     settings = record.get("settings") if isinstance(record, dict) else None
     if not settings or any(key not in setting for setting in settings for key, _, _ in COLUMNS):
-        raise UserError(f"{path} is no record of the dial; give dial.json of benchmarks/dial.py.")
+        raise UserError(f"{path} is not a record of the dial; give dial.json of benchmarks/dial.py.")
     found = sorted({setting["layers"] for setting in settings})
     wanted = sorted([*(config.exit_layers or ()), config.num_hidden_layers])
     if found != wanted:
@@ -57,7 +57,7 @@ def dial_table(record: dict[str, Any]) -> str:
 
 
 def plot_dial(record: dict[str, Any], path: Path) -> None:
-    """Draw sts7 against sentences per second: a line through all depths for each number of dimensions, and peers."""
+    """Draw sts7 against sentences per second: a line through the depths per number of dimensions, and other models."""
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     axes = figure.subplots()
     settings = record["settings"]

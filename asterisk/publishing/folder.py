@@ -1,4 +1,4 @@
-"""A checkpoint folder becomes a Hub folder that every consumer reads."""
+"""Turn a checkpoint into a Hub folder that every consumer can read."""
 
 import shutil
 from pathlib import Path
@@ -34,13 +34,13 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16}
 def build_folder(
     checkpoint: Checkpoint, output: Path, pairs: SentencePairs, arguments: PublishArguments
 ) -> dict[str, Any]:
-    """Write the Hub folder; it appears complete and verified, or not at all.
+    """Write the Hub folder; it appears only if it is complete and verified.
 
     Args:
         checkpoint: The model to publish.
         output: The folder; an earlier published folder is replaced.
         pairs: Sentence pairs on which all forms are compared.
-        arguments: The settings of the folder and the publisher's statements for the card.
+        arguments: The settings of the folder, and the publisher's statements for the card.
 
     Returns:
         The record of [`asterisk.publishing.verification.verify`].
@@ -78,7 +78,7 @@ def build_folder(
 def write_model(checkpoint: Checkpoint, folder: Path, arguments: PublishArguments) -> None:
     """Write the weights in all their forms, the configuration, and the code or module files that read them."""
     settings: dict[str, Any] = {}
-    # float16 only makes the file smaller: the weights load as float32.
+    # float16 only makes the file smaller, since processors compute several times slower in it.
     dtype = DTYPES[arguments.dtype]
     if arguments.native:
         # No ONNX files: sentence-transformers would apply the Dense module to output that is already projected.
@@ -91,8 +91,8 @@ def write_model(checkpoint: Checkpoint, folder: Path, arguments: PublishArgument
         write_onnx_files(checkpoint, folder / "onnx", arguments.compact)
         shutil.copy(handler.__file__, folder / "handler.py")
         if arguments.compact:
-            # By default transformers.js looks for files that a compact folder lacks.
+            # By default, transformers.js loads files that a compact folder lacks.
             settings["transformers.js_config"] = {"dtype": Path(SMALLEST).stem.removeprefix("model_")}
-    # float16 only makes the file smaller; processors compute several times slower in it.
+    # The weights load as float32.
     config = read_json(folder / "config.json")
     write_json(folder / "config.json", {**config, "dtype": "float32", **settings})

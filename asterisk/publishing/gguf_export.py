@@ -1,9 +1,10 @@
 """Export the model as GGUF files for llama.cpp and Ollama: float32, float16 and int8 (Q8_0).
 
 llama.cpp's GPT-2 has the structure of an Asterisk without a final projection: pre-norm blocks, learned positions,
-biases everywhere and a final LayerNorm. Its keys switch causal attention off and name the pooling; llama.cpp reads
-both for every architecture since March 2026. Its WordPiece adds [CLS] and [SEP] to every text. Its GELU is the tanh
-approximation. It does not truncate: a text longer than the positions is an error or is cut by the client.
+biases everywhere and a final LayerNorm. Two keys of the file switch off causal attention and name the pooling;
+llama.cpp has read both for every architecture since March 2026. Its WordPiece adds [CLS] and [SEP] to every text. Its
+GELU is the tanh approximation. It does not truncate: for a text longer than the positions, it raises an error, or the
+client truncates the text.
 """
 
 import json
@@ -18,7 +19,7 @@ from asterisk.core.errors import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from modeling_asterisk import AsteriskConfig
 
-# llama.cpp's names of the types; the Hub and Ollama select a file by the name at its end.
+# llama.cpp's names of the types; the Hub and Ollama select a file by this suffix of its name.
 FORMATS = {
     "F32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
     "F16": (GGMLQuantizationType.F16, LlamaFileType.MOSTLY_F16),
@@ -39,12 +40,12 @@ NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-# llama.cpp's mark of a word's first piece; BERT marks the other pieces, with ##.
+# llama.cpp's prefix of a word's first piece; BERT instead marks the other pieces, with ##.
 WORD_START = "\u2581"
 
 
 def write_gguf_files(checkpoint: Checkpoint, folder: Path, compact: bool = False) -> None:
-    """Create the folder with model-F32.gguf, model-F16.gguf and model-Q8_0.gguf, or with the last alone if `compact`.
+    """Create the folder with model-F32.gguf, model-F16.gguf and model-Q8_0.gguf; with the last alone if `compact`.
 
     Raises:
         UserError: llama.cpp cannot represent the model or its tokenizer.
@@ -74,7 +75,7 @@ def check_model(checkpoint: Checkpoint) -> None:
     """Refuse a model that llama.cpp's GPT-2 cannot represent.
 
     Raises:
-        UserError: The message says what would be right.
+        UserError: The message says what a GGUF file needs.
     """
     config, folder = checkpoint.config, checkpoint.folder
     if checkpoint.is_classifier:
@@ -82,21 +83,23 @@ def check_model(checkpoint: Checkpoint) -> None:
     if config.projection_dim is not None or not config.final_norm:
         raise UserError(
             f"{folder} has a final projection or no final norm, unlike llama.cpp's GPT-2; a GGUF file needs a model "
-            "that was trained with projection_dim null, with all its layers."
+            "that was trained without projection (--projection_dim 0), with all its layers."
         )
     if config.position_encoding != "learned":
         raise UserError(f"{folder} has no learned positions, which llama.cpp's GPT-2 needs.")
     if config.hidden_act not in ACTIVATIONS:
         raise UserError(f"{folder} has hidden_act {config.hidden_act!r}; llama.cpp's GPT-2 computes only GELU.")
     if config.hidden_size % 32 or config.intermediate_size % 32:
-        raise UserError(f"{folder} has a hidden_size or intermediate_size that is no multiple of 32, as Q8_0 needs.")
+        raise UserError(
+            f"{folder} has a hidden_size or intermediate_size that is not a multiple of 32, as Q8_0 needs."
+        )
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerFast) -> None:
     """Refuse a tokenizer that llama.cpp's WordPiece cannot replace.
 
     Raises:
-        UserError: The message says what would be right.
+        UserError: The message says what a GGUF file needs.
     """
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     kinds = tuple((content[part] or {}).get("type") for part in ("model", "normalizer", "pre_tokenizer"))
@@ -113,7 +116,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def add_sizes(writer: GGUFWriter, config: AsteriskConfig) -> None:
-    """Write the sizes, the pooling and the direction of attention."""
+    """Write the sizes, the pooling and whether attention is causal."""
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)

@@ -1,10 +1,10 @@
 """The native twin: the same weights under an architecture of transformers, so that no remote code is needed.
 
 XLM-RoBERTa-XL has the same structure: pre-norm blocks, learned positions, a final LayerNorm but none on the
-embeddings, biases everywhere, any activation. A projection becomes a Dense module of sentence-transformers, which
-some clients ignore; a model without projection needs none. The embeddings agree to 1e-6 on transformers 4.57, 5.4 and
-5.23. Rejected alternatives: transformers 4 silently runs GPT2Model with `is_causal=False` causally; EsmModel allows
-only one activation.
+embeddings, biases everywhere, any activation. A projection becomes a Dense module of sentence-transformers, which some
+clients ignore; a model without projection needs no such module. The embeddings agree to 1e-6 on transformers 4.57, 5.4
+and 5.23. Rejected alternatives: transformers 4 ignores `is_causal=False` in GPT2Model; EsmModel allows only one
+activation.
 """
 
 import copy
@@ -17,7 +17,7 @@ from asterisk.core.errors import UserError
 from asterisk.publishing.checkpoint import Checkpoint
 from asterisk.publishing.sentence_transformers_files import write_sentence_transformers_files
 
-# The twin counts positions from the id of its padding token upwards: a large id makes a large table.
+# The twin counts positions from the id of its padding token upwards, so a large id makes a large table.
 LARGEST_OFFSET = 1_000
 
 SHARED_SETTINGS = (
@@ -25,7 +25,7 @@ SHARED_SETTINGS = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps", "initializer_range"),
 )
 
-# Bytes that never occur in UTF-8; byte-level vocabularies hold a character for each.
+# Bytes that never occur in UTF-8; byte-level vocabularies have a character for each.
 IMPOSSIBLE_BYTES = (0xC0, 0xC1, *range(0xF5, 0x100))
 
 
@@ -42,7 +42,8 @@ def write_native_model(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype)
 def native_twin(checkpoint: Checkpoint) -> XLMRobertaXLModel:
     """Return an XLM-RoBERTa-XL whose last hidden state equals the Asterisk's before the projection.
 
-    Raises a [`UserError`] if the checkpoint has no twin.
+    Raises:
+        UserError: The checkpoint has no native twin.
     """
     config = checkpoint.config
     _check(checkpoint)
@@ -64,8 +65,11 @@ def native_twin(checkpoint: Checkpoint) -> XLMRobertaXLModel:
 def position_padding(tokenizer: PreTrainedTokenizerFast) -> int:
     """Return the id that the twin regards as padding when it counts positions.
 
-    This is the padding token's id if that is small. Otherwise it is the id of a token that no text can produce: the
+    This is the padding token's id if that is small. Otherwise, it is the id of a token that no text can produce: the
     attention mask hides the padding, and positions count from the start of every text.
+
+    Raises:
+        UserError: There is no such id among the first `LARGEST_OFFSET`.
     """
     padding = int(tokenizer.pad_token_id)  # type: ignore[arg-type]
     if padding <= LARGEST_OFFSET:

@@ -1,4 +1,4 @@
-"""Export the model as ONNX files: float32, float16, int8, and int8 with an int8 token table; its exits as the last.
+"""Export the model as ONNX files: float32, float16, int8, and int8 with an int8 token table (as for the exits).
 
 Each file is self-contained. Inputs: `input_ids` and `attention_mask` (batch, length), int64. Outputs, all float32:
 `last_hidden_state` (batch, length, dimensions) and the unit-norm `sentence_embedding` (batch, dimensions), or `logits`
@@ -27,9 +27,9 @@ from modeling_asterisk import AsteriskForSequenceClassification, AsteriskModel
 # Matrix products that stay in floating point: both of the first layer's attention (queries, keys and values; output)
 # and the last layer's second feed-forward product, whose inputs have the most uneven scale.
 FIRST_PRODUCTS, LAST_PRODUCTS = 2, 1
-# A single layer has four products; there the first stays.
+# A model of one layer has four products, of which the first stays in floating point.
 FIRST_OF_ONE, LAST_OF_ONE = 1, 0
-# Suffix of the products that replace Gemms; these are the products of pooled vectors.
+# Suffix of the products that replace Gemm nodes; these are the products of pooled vectors.
 GEMM = "_product"
 
 FULL, HALF, QUANTIZED, SMALLEST = "model.onnx", "model_fp16.onnx", "model_quantized.onnx", "model_int8.onnx"
@@ -53,9 +53,13 @@ class _Outputs(torch.nn.Module):
 
 
 def write_onnx_files(checkpoint: Checkpoint, folder: Path, compact: bool = False) -> None:
-    """Create the folder with four files and the smallest file of each exit.
+    """Create the folder with four files, and one file in the smallest form for each exit.
 
-    A `compact` folder has two instead of four: the smallest, and the full one stored in float16 with an int8 table.
+    A `compact` folder has two files instead of four: the smallest, and the full one, stored in float16 with an int8
+    token table.
+
+    Raises:
+        UserError: The model reads at most one token.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = copy.deepcopy(checkpoint.model)
@@ -81,7 +85,7 @@ def write_onnx_files(checkpoint: Checkpoint, folder: Path, compact: bool = False
 
 
 def write_exit(model: AsteriskModel, file: Path) -> None:
-    """Write a model in int8 with an int8 token table."""
+    """Write a model in the smallest form: int8, with an int8 token table."""
     model.set_attn_implementation("eager")
     onnx.save(export(model), file)
     smallest = quantize_matrices(file)
@@ -90,12 +94,16 @@ def write_exit(model: AsteriskModel, file: Path) -> None:
 
 
 def export(model: AsteriskModel | AsteriskForSequenceClassification) -> ModelProto:
-    """Return the model as an ONNX graph for any batch size and any length that its positions allow."""
+    """Return the model as an ONNX graph for any batch size and any length that its positions allow.
+
+    Raises:
+        UserError: The model reads at most one token.
+    """
     limit = model.config.max_position_embeddings if model.config.position_encoding == "learned" else None
     if limit is not None and limit < 2:
         raise UserError("The model reads at most one token; an ONNX file needs a longer maximum length.")
     shape = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("length", min=1, max=limit)}
-    # The exporter would regard a size of one as fixed. The second row is padded.
+    # The exporter would treat a size of one as fixed. The second row has padding.
     input_ids = torch.zeros(2, min(3, limit or 3), dtype=torch.int64)
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, -1] = 0
@@ -127,10 +135,10 @@ def without_repeated_shapes(proto: ModelProto) -> ModelProto:
 def quantize_matrices(file: Path) -> ModelProto:
     """Return the graph with the weights of its matrix products in int8 and dynamically quantised activations.
 
-    Weights use 7 bits, because the 16-bit sums of processors without VNNI overflow with 8. The first layer's
+    Weights use 7 bits, because with 8 bits, the 16-bit sums of processors without VNNI overflow. The first layer's
     attention, the last layer's second product, the projection and a classifier's head stay in floating point, because
-    quantising them would cause most of the loss; of a single layer, only the first product stays. Their weights and
-    the positions are stored in half precision.
+    quantising them would cause most of the loss; in a model of one layer, only the first product stays. The weights of
+    these products and the positions are stored in half precision.
     """
     from onnxruntime.quantization import quantize_dynamic
 
@@ -216,7 +224,7 @@ def with_plain_products(proto: ModelProto) -> ModelProto:
 
 
 def quantize_table(model: ModelProto) -> None:
-    """Replace the token table with int8 rows with one scale per row."""
+    """Replace the token table by int8 rows, with one scale per row."""
     graph = model.graph
     lookup = _token_lookup(model)
     weight = next(each for each in graph.initializer if each.name == lookup.input[0])

@@ -1,6 +1,6 @@
 """Convert the ONNX file to OpenVINO's format, and quantise it with NNCF.
 
-The names are those that sentence-transformers looks for.
+The files have the names that sentence-transformers expects.
 """
 
 import logging
@@ -41,7 +41,7 @@ def calibration_texts(sources: Sequence[str]) -> list[str]:
 
 
 def write_openvino_files(file: Path, folder: Path, texts: Sequence[str]) -> None:
-    """Create the folder with the model, its weights in float16, and with the model in int8.
+    """Create the folder with two forms of the model: with float16 weights, and in int8.
 
     Args:
         file: The ONNX file in float32, with its tokenizer in the folder above.
@@ -52,7 +52,7 @@ def write_openvino_files(file: Path, folder: Path, texts: Sequence[str]) -> None
     import openvino
 
     folder.mkdir()
-    # OpenVINO computes in float32 nevertheless.
+    # OpenVINO nevertheless computes in float32.
     openvino.save_model(openvino.convert_model(file), folder / FULL, compress_to_fp16=True)
     nncf.set_log_level(logging.ERROR)
     tokenizer = load_tokenizer(file.parents[1])
@@ -66,7 +66,7 @@ def write_openvino_files(file: Path, folder: Path, texts: Sequence[str]) -> None
         nncf.Dataset(texts, inputs),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=CALIBRATION_TEXTS,
-        # Weights of 7 bits, because the 16-bit sums of processors without VNNI overflow with 8.
+        # Use 7-bit weights, because with 8 bits, the 16-bit sums of processors without VNNI overflow.
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
     )
     openvino.save_model(quantized, folder / QUANTIZED, compress_to_fp16=True)

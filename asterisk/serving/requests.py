@@ -1,4 +1,4 @@
-"""Read the requests of `/v1/embeddings`; a wrong one gets a one-sentence error."""
+"""Read the requests of `/v1/embeddings`; an invalid request gets a one-sentence error."""
 
 import json
 from typing import Any, Literal
@@ -22,7 +22,7 @@ class EmbeddingRequest(BaseModel):
 
 
 def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
-    """Read the body of a request; a wrong one gets an HTTPException with status 400."""
+    """Read the body of a request; raise an HTTPException with status 400 if it is invalid."""
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -48,7 +48,7 @@ def read_request(body: bytes, settings: Settings) -> EmbeddingRequest:
 
 
 def read_texts(value: Any, max_texts: int) -> list[str]:
-    """Read an `input`: a non-empty text, or a list of 1 to `max_texts` of them."""
+    """Read an `input`: a non-empty text, or a list of 1 to `max_texts`; raise an HTTPException for any other."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list):
         raise HTTPException(400, f"`input` must be a text or a list of texts, not {type(value).__name__}.")

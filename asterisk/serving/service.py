@@ -1,7 +1,7 @@
 """Serve a published embedding model as OpenAI's `/v1/embeddings`, with FastAPI and uvicorn.
 
-`serve.py` checks its arguments and then replaces its process with this module, which imports neither torch
-nor transformers.
+serve.py checks its arguments, and then replaces its process with this module, which imports neither torch nor
+transformers.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """A teacher behind an OpenAI-compatible embeddings API, which vLLM, Ollama, LiteLLM and most services offer too.
 
 The official client (pip install '.[api]') retries on 408, 409, 429, 5xx, timeouts and dropped connections, after the
-time in the Retry-After header or an exponential delay with jitter. This module adds batches, concurrent requests, a
-rate limit, and checks of the answers.
+time in the Retry-After header or an exponential delay with jitter. This module adds batches, concurrent requests, and
+checks of the answers.
 """
 
 import base64
@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +35,7 @@ PROBE = "The quick brown fox jumps over the lazy dog."
 
 
 class EmbeddingsAPITeacher:
-    """A model of an embeddings API, which reports neither its maximum length nor truncation."""
+    """A model behind an embeddings API, which reports neither its maximum length nor truncation."""
 
     max_length = None
     precision = "float32"
@@ -50,11 +49,10 @@ class EmbeddingsAPITeacher:
         dimensions: int | None = None,
         batch_size: int = BATCH_SIZE,
         requests_in_flight: int = 8,
-        requests_per_minute: float | None = None,
         timeout: float = 60.0,
         max_retries: int = 8,
     ):
-        """Embed a fixed sentence, to learn the dimension and to recognise the model later.
+        """Connect, and embed a fixed sentence, which reveals the dimension and later identifies the model.
 
         Args:
             model: The API's name for the model.
@@ -64,12 +62,11 @@ class EmbeddingsAPITeacher:
             batch_size: Maximum number of texts per request. If the server refuses a batch, the limit is lowered to the
                 number in its message, or halved.
             requests_in_flight: Maximum number of concurrent requests.
-            requests_per_minute: Maximum number of requests started per minute, retries included.
             timeout: Seconds to wait for an answer.
-            max_retries: Retries of a request that failed for a temporary reason.
+            max_retries: Maximum number of retries of a request that failed for a temporary reason.
 
         Raises:
-            UserError: There is no key, the API refuses it or the model, or it gives no usable vectors.
+            UserError: There is no key, the API refuses the key or the model, or it returns no usable vectors.
         """
         key = os.environ.get(key_variable, "").strip()
         if not key and base_url is None:
@@ -82,11 +79,9 @@ class EmbeddingsAPITeacher:
                 "The API's base URL must look like https://host/v1, without a user or key in it; "
                 f"the key belongs in the environment variable {key_variable}."
             )
-        for name, number in (("batch size", batch_size), ("number of requests in flight", requests_in_flight)):
+        for name, number in (("batch size", batch_size), ("number of concurrent requests", requests_in_flight)):
             if number < 1:
                 raise UserError(f"The API's {name} must be at least 1, not {number}.")
-        if requests_per_minute is not None and not requests_per_minute > 0:
-            raise UserError(f"The API's requests per minute must be above 0, not {requests_per_minute}.")
         self.name = f"api:{model}"
         self._model = model
         self._key = key
@@ -96,12 +91,11 @@ class EmbeddingsAPITeacher:
         self._format: Literal["base64", "float"] = "base64"
         self._requests_in_flight = requests_in_flight
         self._client = openai.OpenAI(
-            # The client requires a key, even for a local server that does not.
+            # The client requires a key, even for a local server that needs none.
             api_key=key or "none",
             base_url=base_url,
             timeout=timeout,
             max_retries=max_retries,
-            http_client=openai.DefaultHttpxClient(event_hooks={"request": [_RateLimit(requests_per_minute)]}),
         )
         self._url = str(self._client.base_url).rstrip("/")
         self.dimension = dimensions or 0
@@ -146,7 +140,8 @@ class EmbeddingsAPITeacher:
                 else:
                     raise UserError(self._explanation(error)) from None
             except openai.APIConnectionError as error:
-                problem = "gave no answer in time" if isinstance(error, openai.APITimeoutError) else "was not reached"
+                is_late = isinstance(error, openai.APITimeoutError)
+                problem = "did not answer in time" if is_late else "could not be reached"
                 raise UserError(
                     f"The embeddings API {self._url} {problem}, {self._client.max_retries + 1} times in a row; "
                     "check the base URL and the network, or try again later."
@@ -155,8 +150,8 @@ class EmbeddingsAPITeacher:
                 attempts += 1
                 if attempts == ANSWER_ATTEMPTS:
                     raise UserError(
-                        f"The embeddings API {self._url} answers with something other than the {len(texts)} vectors "
-                        f"asked for: {self._without_key(str(error))}."
+                        f"The embeddings API {self._url} answers with something other than the {len(texts)} requested "
+                        f"vectors: {self._without_key(str(error))}."
                     ) from None
                 time.sleep(2.0**attempts / 4)
         size = self._batch_size
@@ -167,7 +162,7 @@ class EmbeddingsAPITeacher:
             401: f"set the environment variable {self._key_variable} to a valid key",
             403: f"the key in the environment variable {self._key_variable} lacks permission for this",
             404: f"check the model's name, {self._model}, and the base URL",
-            429: "allow fewer requests per minute, or look at the account's quota",
+            429: "check the account's rate limit and quota, or try again later",
         }
         default = "try again later" if error.status_code >= 500 else "check the model's name and options"
         return (
@@ -179,22 +174,6 @@ class EmbeddingsAPITeacher:
         if self._key:
             message = message.replace(self._key, "***")
         return " ".join(message.split())[:300].rstrip(".")
-
-
-class _RateLimit:
-    """Delays requests to even intervals, at most `per_minute` in a minute."""
-
-    def __init__(self, per_minute: float | None):
-        self._interval = 60 / per_minute if per_minute else 0.0
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def __call__(self, request: Any) -> None:
-        with self._lock:
-            now = time.monotonic()
-            start = max(now, self._next)
-            self._next = start + self._interval
-        time.sleep(start - now)
 
 
 def _message(error: openai.APIStatusError) -> str:
@@ -230,9 +209,9 @@ def _batches(texts: list[str], batch_size: int) -> Iterator[list[str]]:
 
 
 def _unit_vectors(answer: Any, count: int, dimension: int) -> np.ndarray:
-    """Return the unit vectors of an answer in the order of the texts, (count, dimension), float32.
+    """Return an answer's vectors, scaled to unit length, in the order of the texts: (count, dimension), float32.
 
-    A `dimension` of 0 allows any.
+    A `dimension` of 0 allows any width.
 
     Raises:
         AttributeError, TypeError, ValueError: The answer is malformed.
@@ -254,17 +233,17 @@ def _unit_vectors(answer: Any, count: int, dimension: int) -> np.ndarray:
 
 
 def _decode(embedding: Any) -> np.ndarray:
-    # Servers without base64 send numbers.
+    # Servers without base64 support send numbers.
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
     return np.asarray(embedding, dtype=np.float32)
 
 
 def _direction(vector: np.ndarray) -> list[bool]:
-    """Return on which side of 16 fixed random planes a vector lies.
+    """Return on which side of each of 16 fixed random planes a vector lies.
 
-    Even rounded numbers would differ between calls, since APIs compute slightly differently each time. A vector turned
-    by 0.1 degrees changes a side in 1 of 110 cases; an unrelated model's vector, in all but 1 of 65,536.
+    Even rounded numbers would differ between calls, since an API's results vary slightly. A vector turned by 0.1
+    degrees changes a side in 1 of 110 cases; an unrelated model's vector does so in all but 1 of 65,536 cases.
     """
     planes = np.random.RandomState(0).standard_normal((16, len(vector)))
     return (planes @ vector > 0).tolist()

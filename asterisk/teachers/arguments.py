@@ -10,7 +10,7 @@ from asterisk.data.arguments import CorpusArguments
 class TeacherArguments:
     """Teacher: the model whose vectors the student learns."""
 
-    teacher: str = option("", "an encoder (folder, Hub id, package:NAME), vectors:PATH[#COLUMN], or api:MODEL")
+    teacher: str = option("", "an encoder (a folder, Hub id or package:NAME), vectors:PATH[#COLUMN], or api:MODEL")
     teacher_pooling: str = option("mean", "mean, cls, max or lasttoken, for a teacher whose files name no pooling")
     teacher_dtype: str = option("auto", "auto, float32 or bfloat16, for embedding the corpus")
     base_url: str = option("", "URL of an embeddings API; empty means OpenAI's")
@@ -35,7 +35,7 @@ class ExecutorArguments:
     executor: str = option("local", "local, slurm or ray", choices=("local", "slurm", "ray"))
     tasks: int = option(1, "number of tasks", least=1)
     workers: int = option(-1, "number of concurrent tasks; -1 means all")
-    task: int = option(-1, "run only the task with this number, the first being 0, as a scheduler's job; -1 means all")
+    task: int = option(-1, "run only the task with this number, counted from 0, as a scheduler's job; -1 means all")
     cpus_per_task: int = option(4, "slurm, ray: processors per task")
     mem_per_cpu_gb: int = option(4, "slurm, ray: memory per processor, in GB")
     gpus_per_task: int = option(0, "slurm, ray: GPUs per task")

@@ -1,4 +1,4 @@
-"""Embeds a corpus with a teacher in several tasks: on one machine, on Slurm or on Ray.
+"""Embed a corpus with a teacher in several tasks: on one machine, on Slurm or on Ray.
 
     python -m asterisk.teachers.cluster --corpus texts/ --teacher T --store_dir /shared/store --tasks 8 --workers 2
     python -m asterisk.teachers.cluster --corpus texts/ --teacher BAAI/bge-m3 --store_dir /shared/store --tasks 64 \\
@@ -7,13 +7,13 @@
         --corpus_dir /shared/corpus --executor ray --tasks 9 --gpus_per_task 1
 
 The command reads the sentences once. Each task then embeds its share of the shards, and the last task completes the
-store. Running the command again embeds only the missing shards. train_distill.py reads the store if it gets the same
-corpus, teacher and --store_dir.
+store. Running the command again embeds only the missing shards. train_distill.py reads the store if its corpus,
+teacher and --store_dir are the same.
 
 Run the second example on a login node: it submits a job array and returns; `squeue --me` shows the array. Run the
-third example on a node of a Ray cluster (pip install '.[cluster]'). Jobs of any other scheduler run one task each:
-they add --task N to the command. Workers on one machine share its processors; OMP_NUM_THREADS sets how many each
-worker uses.
+third example on a node of a Ray cluster (pip install '.[cluster]'). With any other scheduler, each job runs one task:
+add --task N to the command. Workers on one machine share its processors; OMP_NUM_THREADS sets how many each worker
+uses.
 """
 
 import importlib.util
@@ -52,12 +52,13 @@ def main() -> None:
     print(f"Corpus: {corpus.num_sentences:,} sentences ({describe_counts(corpus.counts)}) in {shards:,} shards.")
     if shards < arguments.tasks:
         print(
-            f"Only {shards:,} of the {arguments.tasks:,} tasks have a shard to embed; --rows_per_shard sets its size."
+            f"Only {shards:,} of the {arguments.tasks:,} tasks have a shard to embed; --rows_per_shard makes shards "
+            "smaller."
         )
     if arguments.executor == "slurm":
         logs = corpus_folder.parent / "logs"
         job = submit_array(task_command(), logs, arguments)
-        print(f"Submitted job {job}; its output is in {logs}. The same command embeds what is missing after it.")
+        print(f"Submitted job {job}; its output is in {logs}. After it, the same command embeds any missing shards.")
         return
     run = run_ray_tasks if arguments.executor == "ray" else run_processes
     run(EmbedShards(corpus, arguments.store_dir, teacher), arguments)
@@ -86,8 +87,8 @@ def check_arguments(arguments: ClusterArguments) -> None:
         raise UserError(f"--workers must be at least 1, or -1 for all tasks at once, not {arguments.workers}.")
     if redact(arguments.store_dir) != arguments.store_dir:
         raise UserError(
-            "--store_dir holds a password or key, which the scheduler would record; leave it to the protocol's own "
-            "settings on the workers, such as AWS_ACCESS_KEY_ID."
+            "--store_dir holds a password or key, which the scheduler would record; give it to the workers in the "
+            "protocol's own settings, such as AWS_ACCESS_KEY_ID."
         )
     if _is_url(arguments.store_dir) and not arguments.corpus_dir:
         raise UserError("With a URL as --store_dir, --corpus_dir must name a folder that all workers see.")

@@ -23,7 +23,7 @@ from asterisk.teachers.store import STORE_VERSION, EmbeddingStore, read_manifest
 from asterisk.teachers.teacher import Teacher
 from asterisk.teachers.token_store import tokenizer_hash
 
-# Sentences per call of the teacher: few enough for a steady progress bar, enough to batch by length.
+# Sentences per call of the teacher: few enough for a smooth progress bar, enough for batches of similar length.
 SENTENCES_PER_CALL = 2_048
 # Seconds between polls of a store at a URL, each of which lists all its files.
 REMOTE_POLL_SECONDS = 10.0
@@ -34,8 +34,8 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
 
     Every process of `accelerate launch` calls this function, outside `main_process_first`. Each rank begins with its
     share of the shards. Ranks wait for each other by polling the store, since a barrier would time out. In a local
-    folder, an idle process takes over remaining shards, also those of other runs of the same command. A killed process
-    loses only the shard that it was making.
+    folder, an idle process takes over remaining shards, even those of other runs of the same command. A killed process
+    loses only its current shard.
 
     Args:
         corpus: The sentences.
@@ -46,8 +46,8 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
         The complete store, with every shard checked.
 
     Raises:
-        UserError: The location holds a store of another teacher or other settings; the store cannot be written or is
-            damaged; or the teacher gives vectors that are not finite or not as wide as it says.
+        UserError: The location holds a store of another teacher or with other settings; the store cannot be written or
+            is damaged; or the teacher returns vectors that are not finite or not of its dimension.
     """
     state = this_process()
     folder = RemoteFolder(location)
@@ -56,7 +56,7 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
     finished = embed_shards(corpus, teacher, location, state.process_index, state.num_processes, help_others=is_local)
     while not finished:
         if is_local and read_manifest(folder) is None:
-            raise UserError(f"{folder.name}/{MANIFEST} was removed while the store was made; run the command again.")
+            raise UserError(f"{folder.name}/{MANIFEST} was removed during the embedding; run the command again.")
         time.sleep(POLL_SECONDS if is_local else REMOTE_POLL_SECONDS)
         finished = _finish_store(folder, len(corpus.rows_per_shard))
     store = EmbeddingStore(location)
@@ -67,7 +67,7 @@ def embed_corpus(corpus: Corpus, teacher: Teacher, location: Path | str) -> Embe
 def embed_shards(
     corpus: Corpus, teacher: Teacher, location: Path | str, rank: int, world: int, help_others: bool = False
 ) -> bool:
-    """Embed the missing shards of one rank, and complete the store if no shard is missing.
+    """Embed the missing shards of one rank, and complete the store if no shard is then missing.
 
     Args:
         corpus: The sentences.
@@ -106,7 +106,7 @@ def embed_shards(
         path = folder.local / shard_name(index)
         truncated = embed_shard(corpus.shard(index), teacher, path, progress.update)
         if not is_recorded:
-            # Record the settings only now: a teacher that fails at once must not block the right one.
+            # Record the settings only now: a teacher that fails on the first shard must not block a working one.
             _record_settings(folder, settings)
             is_recorded = True
         folder.upload(path.name)
@@ -124,13 +124,19 @@ def embed_shards(
 
 
 def embed_shard(texts: list[str], teacher: Teacher, path: Path, on_progress: Callable[[int], Any]) -> int:
-    """Embed the sentences of one shard and write it.
+    """Embed the sentences of one shard, and write it.
+
+    Args:
+        texts: The sentences.
+        teacher: The model that embeds them.
+        path: The file to write.
+        on_progress: Called with the number of newly embedded sentences.
 
     Returns:
         The number of sentences that the teacher truncated.
 
     Raises:
-        UserError: A vector is not finite or not as wide as the teacher says, or the file cannot be written.
+        UserError: A vector is not finite or not of the teacher's dimension, or the file cannot be written.
     """
     truncated = 0
     embeddings = np.empty((len(texts), teacher.dimension), dtype=np.float16)
@@ -179,7 +185,7 @@ def _settings(corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
 
 
 def _check_settings(folder: RemoteFolder, settings: dict[str, Any]) -> bool:
-    """Refuse a store with other settings, and return whether it is complete; write nothing."""
+    """Return whether the store is complete; refuse a store with other settings. Nothing is written."""
     manifest = read_manifest(folder)
     if manifest is None:
         return False
@@ -188,9 +194,9 @@ def _check_settings(folder: RemoteFolder, settings: dict[str, Any]) -> bool:
 
 
 def _record_settings(folder: RemoteFolder, settings: dict[str, Any]) -> None:
-    """Write the settings unless they are recorded; refuse a store with others.
+    """Write the settings if none are recorded; refuse a store with other settings.
 
-    A shard that was made for other settings does no harm: shards without a marker do not count.
+    A shard that was made with other settings does no harm: shards without a marker do not count.
     """
     with locked(folder.local / MANIFEST):
         if read_manifest(folder) is None:

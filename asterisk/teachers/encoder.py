@@ -61,7 +61,7 @@ class SentenceTransformerTeacher:
 
     def encode_tokens(self, token_ids: list[int]) -> np.ndarray:
         """See [`asterisk.teachers.teacher.Teacher`]."""
-        # Find the special tokens that surround a text.
+        # Find the special tokens around a text.
         bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = self.tokenizer("a")["input_ids"]
         start = next(index for index in range(len(whole)) if whole[index : index + len(bare)] == bare)

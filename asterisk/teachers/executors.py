@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.core.files import make_folder
 from asterisk.data.corpus import Corpus
 from asterisk.teachers.arguments import ExecutorArguments
@@ -58,8 +58,8 @@ def run_processes(step: EmbedShards, arguments: ExecutorArguments) -> None:
                 future.result()
         except BrokenProcessPool:
             raise UserError(
-                "A worker was killed, perhaps for lack of memory; the same command embeds the missing shards, if need "
-                f"be with fewer --workers than {workers}."
+                "A worker was killed, perhaps for lack of memory; run the command again to embed the missing shards, "
+                f"if necessary with fewer --workers than {workers}."
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -99,17 +99,18 @@ def run_ray_tasks(step: EmbedShards, arguments: ExecutorArguments) -> None:
             raise error.cause from None
         raise
     except (ray.exceptions.RayError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"Ray lost a task for good ({reason}); the same command embeds the missing shards.") from None
+        raise UserError(
+            f"Ray lost a task for good ({one_line(error)}); run the command again to embed the missing shards."
+        ) from None
     finally:
         ray.shutdown()
 
 
 def submit_array(command: list[str], logs: Path, arguments: ExecutorArguments) -> str:
-    """Submit the tasks to Slurm as a job array; it keeps the working directory and the environment.
+    """Submit the tasks to Slurm as a job array, which keeps the working directory and the environment.
 
     Args:
-        command: The command of a task; it is followed by the task's number.
+        command: The command of a task, to which the task's number is appended.
         logs: The folder of the tasks' output.
         arguments: The number of tasks and their resources.
 
@@ -155,5 +156,5 @@ def _end_with_parent() -> None:
 
 
 def task_command() -> list[str]:
-    """Return the command of one task: this command, with `--task`."""
+    """Return the command of one task: this command, followed by `--task`."""
     return [sys.executable, "-m", "asterisk.teachers.cluster", *sys.argv[1:], "--task"]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import UserError, one_line
 from asterisk.data.arrow_files import open_arrow
 
 # Rows read, checked and copied at once.
@@ -33,8 +33,8 @@ class PrecomputedTeacher:
 
         Args:
             path: A Parquet or Arrow file with a column of texts and one of vectors; a folder of such files, such as an
-                `EmbeddingStore`; or a .npy file of shape (lines, dimension) beside a UTF-8 file with the same name and
-                suffix .txt, one line per row.
+                `EmbeddingStore`; or a .npy file of shape (lines, dimension) beside a UTF-8 file of the same name with
+                the suffix .txt, which has one line per row.
             column: The column of the vectors: lists of numbers, all of one length.
             text_column: The column of the texts.
 
@@ -93,7 +93,7 @@ def _text_keys(texts: list[str]) -> np.ndarray:
 
 
 def _norms(where: Path, first: int, vectors: np.ndarray, dimension: int) -> np.ndarray:
-    """Check vectors, whose first is row `first` of a file, and return their norms: (number of vectors, 1), float64."""
+    """Return the norms of vectors, (number of vectors, 1), float64; refuse invalid ones. `first` is the first row."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     for problem, wrong in (
         (f"has {vectors.shape[1]} dimensions instead of {dimension}", np.array([vectors.shape[1] != dimension])),
@@ -151,7 +151,7 @@ def _read_table(file: Path, text_column: str, column: str) -> Iterator[pa.Record
         _check_columns(file, table.schema, text_column, column)
         yield from table.select([text_column, column]).to_batches(ROWS_AT_A_TIME)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())[:300]}.") from None
+        raise UserError(f"{file} cannot be read: {one_line(error)}.") from None
 
 
 def _check_columns(file: Path, schema: pa.Schema, text_column: str, column: str) -> None:

@@ -1,6 +1,6 @@
 """A folder of files at a local path or an fsspec URL; files at a URL are copied into a local folder.
 
-The copies of all URLs lie in ~/.cache/asterisk. The environment variable ASTERISK_CACHE_GB limits their size.
+All copies are in ~/.cache/asterisk. The environment variable ASTERISK_CACHE_GB limits their size.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from asterisk.core.checksums import file_hash
-from asterisk.core.errors import UserError, redact
+from asterisk.core.errors import UserError, one_line, redact
 from asterisk.core.files import atomic_file, cache_folder, make_folder, read_json, remove_file, write_json
 from asterisk.core.locks import locked
 
@@ -54,7 +54,7 @@ class RemoteFolder:
         self.local = cache_folder() / hashlib.sha256(redact(self.name).encode()).hexdigest()[:16]
 
     def names(self) -> set[str]:
-        """List the names in the folder; none if it does not exist."""
+        """Return the names in the folder; none if it does not exist."""
         with self._report_errors():
             try:
                 if self.system is None:
@@ -98,7 +98,7 @@ class RemoteFolder:
             if not self._is_made:
                 self.system.makedirs(self._root, exist_ok=True)
                 self._is_made = True
-            # The same bytes as on a disk.
+            # Write the same bytes as to a disk.
             text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
             self.system.pipe_file(f"{self._root}/{name}", text.encode())
 
@@ -110,7 +110,7 @@ class RemoteFolder:
             _remove_copies(_cache_limit())
 
     def reserve(self) -> None:
-        """Make room for copies of all files of a URL, by removing copies of other URLs, the oldest first.
+        """Make room for copies of all files at the URL: remove copies of other URLs, the oldest first.
 
         Raises:
             UserError: The files take more than the cache may hold.
@@ -167,7 +167,7 @@ class RemoteFolder:
             raise
         except Exception as error:  # each protocol raises its own errors
             where = f"{self.name}/{name}" if name else self.name
-            raise UserError(f"{where} cannot be reached: {' '.join(str(error).split())[:300].rstrip('.')}.") from error
+            raise UserError(f"{where} cannot be reached: {one_line(error).rstrip('.')}.") from error
 
 
 def _matches(path: Path, sha256: str) -> bool:

@@ -1,4 +1,4 @@
-"""Arrow shards: written atomically, memory-mapped, and shared out among processes."""
+"""Arrow shards: written atomically, memory-mapped, and distributed among processes."""
 
 import mmap
 import time
@@ -30,7 +30,7 @@ def shard_name(index: int) -> str:
 def write_shard(path: Path, table: pa.Table) -> None:
     """Write a table atomically, as one record batch, so that each column is contiguous in memory."""
     table = table.combine_chunks()
-    # A Python file object gives readable errors for a full or broken disk.
+    # A Python file object raises readable errors for a full or broken disk.
     with atomic_file(path) as temporary, temporary.open("wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
@@ -52,7 +52,7 @@ class MappedShard:
             validate: Whether to read the whole file to check its offsets.
 
         Raises:
-            UserError: The file is missing or is not such a shard.
+            UserError: The file is missing, or is not a shard with these columns.
         """
         self.path = path
         try:
@@ -81,7 +81,7 @@ class ShardCache(Generic[View]):
     """Maps shards when they are first read, and keeps the `MAX_MAPPED` most recently used."""
 
     def __init__(self, open_shard: Callable[[int], tuple[MappedShard, View]]):
-        """Map nothing yet.
+        """Create an empty cache.
 
         Args:
             open_shard: Takes the index of a shard; returns the shard and the view of it that callers read.
@@ -116,6 +116,9 @@ def share_order(count: int, rank: int, world: int, help_others: bool = True) -> 
         rank: The rank of this process.
         world: The number of processes.
         help_others: Whether the shards of the other ranks follow.
+
+    Returns:
+        The indices of the shards.
     """
     order = list(range(rank, count, world))
     if help_others:
@@ -130,10 +133,10 @@ def share_shards(
     make: Callable[[int], None],
     progress: tqdm,
 ) -> None:
-    """Make the missing shards together with all other processes that call this.
+    """Make the missing shards together with all other processes that call this function.
 
-    One process at a time makes a shard, under a lock that ends with the process. A process waits only while others
-    make all remaining shards. It polls, since a collective operation would time out.
+    Only one process at a time makes a shard, under a lock that ends with the process. A process waits only while other
+    processes make all remaining shards. It polls, since a collective operation would time out.
 
     Args:
         folder: The folder of the shards, on a file system that all processes share.

@@ -105,7 +105,7 @@ class EmbeddingStore:
     def tokens(self, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> TokenStore:
         """Return the sentences as token ids, truncated to `max_length` tokens; they are computed only once.
 
-        They are kept in the store or, if it is read-only, in ~/.cache/asterisk.
+        The token ids are kept in the store or, if it is read-only, in ~/.cache/asterisk.
         """
 
         def texts(index: int) -> list[str]:
@@ -136,9 +136,9 @@ class EmbeddingStore:
 
 
 class JoinedStore:
-    """Several teachers' stores of one corpus, read as one: their vectors are weighted and concatenated.
+    """Several teachers' stores of one corpus, read as one store whose vectors are weighted and concatenated.
 
-    Jasper and Stella (arXiv 2412.19048) learn from such vectors. The cosine of two of them is the mean of the
+    Jasper and Stella (arXiv 2412.19048) learn from such vectors. The cosine of two such vectors is the mean of the
     teachers' cosines, weighted by the squares of the weights.
     """
 
@@ -155,7 +155,9 @@ class JoinedStore:
         first = stores[0]
         for store in stores[1:]:
             if store.rows_per_shard != first.rows_per_shard:
-                raise UserError(f"The stores {first.folder} and {store.folder} are not of the same corpus.")
+                raise UserError(
+                    f"The stores {first.folder} and {store.folder} are of different corpora; give another --store_dir."
+                )
         self._stores = stores
         self._weights = np.array(weights) / np.linalg.norm(weights)
         self.settings = {"dimension": sum(store.settings["dimension"] for store in stores)}

@@ -1,6 +1,6 @@
 """Teachers: frozen sentence encoders that turn texts into unit vectors, with a fingerprint that identifies them.
 
-This module imports no torch, because a process that asks an API or reads vectors starts faster without.
+This module does not import torch, so that a process that calls an API or reads vectors starts faster.
 """
 
 from pathlib import Path
@@ -24,8 +24,8 @@ FORMS = "a folder, a Hub id (owner/name), package:NAME, vectors:PATH[#COLUMN] or
 class Teacher(Protocol):
     """The interface of all teachers.
 
-    `name` is the teacher as the user names it, `precision` the dtype in which its vectors are computed, and
-    `fingerprint` a hash that identifies the weights or vectors.
+    `name` is the teacher as the user names it, `dimension` the width of its vectors, `precision` the dtype in which
+    they are computed, and `fingerprint` a hash that identifies the weights or vectors.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Teacher(Protocol):
 
     @property
     def max_length(self) -> int | None:
-        """The maximum text length in tokens, special tokens included; None if unknown."""
+        """The maximum length of a text in tokens, special tokens included; None if unknown."""
 
     @property
     def tokenizer(self) -> "PreTrainedTokenizerBase | None":
@@ -49,22 +49,22 @@ class Teacher(Protocol):
 
 
 def has_tokenizer(spec: str) -> bool:
-    """Return whether a `--teacher` has a tokenizer; APIs and precomputed vectors have none."""
+    """Return whether the teacher that `spec` names has a tokenizer; APIs and precomputed vectors have none."""
     return spec.partition(":")[0] not in ("api", "vectors")
 
 
 def load_teacher(
     arguments: TeacherArguments, text_column: str = "text", store: Path | str | None = None, rank: int | None = None
 ) -> Teacher:
-    """Load the teacher that `--teacher` names; every process of a run must call this.
+    """Load the teacher that `--teacher` names; every process of a run must call this function.
 
     Args:
         arguments: `teacher` is a folder, Hub id or `package:NAME` of a model (`SentenceTransformerTeacher`),
             `vectors:PATH[#COLUMN]` ([`PrecomputedTeacher`]) or `api:MODEL` (`EmbeddingsAPITeacher`).
         text_column: The column of the texts beside precomputed vectors.
-        store: The path or URL of the store. If it records a precision, "auto" means that one.
-        rank: The number of the process, of several on a machine: it takes the GPU of this number, modulo the GPUs.
-            By default, a model takes the best device available.
+        store: The path or URL of the store. If it records a precision, "auto" means that precision.
+        rank: The number of this process among several on a machine. It selects a GPU, modulo the number of GPUs. By
+            default, the best device available is used.
 
     Raises:
         UserError: The teacher has none of these forms, or cannot be loaded.
@@ -79,7 +79,7 @@ def load_teacher(
         batch_size = arguments.api_batch_size or BATCH_SIZE
         return EmbeddingsAPITeacher(value, arguments.base_url or None, arguments.key_variable, batch_size=batch_size)
     if arguments.base_url or arguments.api_batch_size:
-        raise UserError(f"A base URL and a batch size are for a teacher api:MODEL, not for {spec}.")
+        raise UserError(f"--base_url and --api_batch_size need a teacher api:MODEL, not {spec}.")
     path, _, column = value.partition("#")
     if kind == "vectors" and path:
         return PrecomputedTeacher(path, column or "embedding", text_column)

@@ -41,7 +41,11 @@ class TokenStore:
     """
 
     def __init__(self, paths: list[Path]):
-        """Check the shards and read the lengths; raise a [`UserError`] if a shard is missing or damaged."""
+        """Check the shards and read the lengths.
+
+        Raises:
+            UserError: A shard is missing or damaged.
+        """
         for path in paths:
             if not (_is_done(path) and _is_whole(path)):
                 raise UserError(f"{path} is missing or damaged; delete it and run the command again.")
@@ -89,10 +93,10 @@ def tokenize_shards(
     Args:
         texts: Returns the sentences of a shard, by its index.
         rows_per_shard: The number of sentences of each shard.
-        made_from: A string that changes when the sentences do.
+        made_from: A string that changes whenever the sentences change.
         tokenizer: The student's tokenizer.
         max_length: The number of tokens to which longer sentences are truncated.
-        folder: The parent of the folder of token ids, which may hold several of those.
+        folder: The parent of the folder of token ids.
 
     Raises:
         UserError: A file cannot be written or is damaged.
@@ -162,7 +166,7 @@ def _tokenize(texts: list[str], tokenizer: "PreTrainedTokenizerBase", max_length
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
-    """Compute the SHA-256 of a tokenizer's content, without truncation and padding, which each call sets."""
+    """Compute the SHA-256 of a tokenizer's content, except truncation and padding, which each call sets."""
     fast = getattr(tokenizer, "backend_tokenizer", tokenizer)
     if hasattr(fast, "to_str"):
         content = json.loads(fast.to_str()) | {"truncation": None, "padding": None}

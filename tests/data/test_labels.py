@@ -170,15 +170,15 @@ def test_labels_become_what_the_losses_take() -> None:
 @pytest.mark.parametrize("labels", [["x"] * 5, [1.0] * 5, [["x"]] * 5])
 def test_a_single_label_is_refused(labels: list) -> None:
     kinds = {str: SINGLE, float: REGRESSION, list: MULTI}
-    with pytest.raises(UserError, match="give texts of at least two"):
+    with pytest.raises(UserError, match="give texts with at least two"):
         check_training(labelled(labels, problem_type=kinds[type(labels[0])]))
 
 
 def test_too_many_labels_get_a_warning() -> None:
     (sentence,) = check_training(labelled([str(number) for number in range(10_000)] * 1))
-    assert "10,000 labels for 10,000 texts (10,000 of them for a single one)" in sentence
+    assert "10,000 labels for 10,000 texts (10,000 of them with one text)" in sentence
     (sentence,) = check_training(labelled([*"aaaabbbb", "c"]))
-    assert sentence.startswith("1 of the 3 labels have a single text")
+    assert sentence.startswith("1 of the 3 labels have only one text")
     assert check_training(labelled([*"aaaabbbb"])) == []
     (sentence,) = check_training(labelled([0.0, 1.0, 1.0], problem_type=REGRESSION))
     assert "whole numbers if they are classes" in sentence

@@ -224,7 +224,7 @@ def test_two_processes_give_the_loss_curve_of_one(
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"mixed_precision": "fp4"}, "mixed_precision must be"),
         ({"matryoshka_dims": [16, 32]}, "matryoshka_dims must lie between 1 and 31, not 32"),
-        ({"with_teacher": False}, "only the contrast trains the student"),
+        ({"with_teacher": False}, "only SimCSE can train the student"),
     ],
 )
 def test_wrong_arguments_are_refused(

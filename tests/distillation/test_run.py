@@ -16,11 +16,11 @@ def test_fewer_processes_take_more_batches(
     monkeypatch.setattr(run, "this_process", lambda: SimpleNamespace(num_processes=now, print=print))
     kept = run.keep_batch(DistillationArguments(output_dir="x"), processes=4)
     assert kept.gradient_accumulation_steps == batches
-    said = "" if now == 4 else f"begun by 4 processes; each of the {now} now takes {batches} batches per step"
+    said = "" if now == 4 else f"started by 4 processes; each of the {now} now takes {batches} batches per step"
     assert said in capsys.readouterr().out
 
 
 def test_processes_that_cannot_share_the_batches_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "this_process", lambda: SimpleNamespace(num_processes=3, print=print))
-    with pytest.raises(UserError, match=r"begun by 4 processes, and 3 cannot share .*: 1, 2, 4\."):
+    with pytest.raises(UserError, match=r"started by 4 processes, and 3 cannot share .*: 1, 2, 4\."):
         run.keep_batch(DistillationArguments(output_dir="x"), processes=4)

@@ -254,7 +254,7 @@ def test_what_is_odd_but_usable_gets_a_line_and_a_model(model: Path, tmp_path: P
     cases: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]], str]] = {
         "empty": ([*rows, (" ", "food")], rows[:0], "1 of the 101 texts"),
         "duplicates": (rows, [*topic_rows(20, seed=1), *rows[:3]], "3 of the 23 texts"),
-        "single": ([*rows, ("one more", "once")], rows[:0], "1 of the 3 labels have a single text"),
+        "single": ([*rows, ("one more", "once")], rows[:0], "1 of the 3 labels have only one text"),
         "singles": ([(text, text) for text, _ in rows], rows[:0], "100 labels for 100 texts"),
         "few": (rows[:8], rows[:0], "too few texts for a development split"),
     }

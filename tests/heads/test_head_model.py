@@ -50,7 +50,7 @@ def test_wrong_models_are_refused_in_a_sentence(model: Path, tmp_path: Path) -> 
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "config.json").write_text((model / "config.json").read_text())
     for name, message in (
-        ("bert", "is not an Asterisk, but of model type 'bert'"),
+        ("bert", "is not an Asterisk, but a model of type 'bert'"),
         ("empty", "has no config.json"),
         ("bare", "cannot be loaded"),
         ("nowhere", "There is no model folder"),

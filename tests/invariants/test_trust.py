@@ -147,7 +147,7 @@ def test_no_secret_is_in_the_output_or_files_of_commands(
         *("--output_dir", tmp_path / "run"),
     )
     assert failed.returncode == 2, failed.stderr
-    assert "was not reached" in failed.stderr
+    assert "could not be reached" in failed.stderr
     (tmp_path / "texts.txt").write_text("One apple.\n")
     crashed = run_script(
         "-c", "import asterisk.distillation.student, train_distill; train_distill.main.__wrapped__.missing"

@@ -184,6 +184,10 @@ def test_what_is_no_model_is_refused(tmp_path: Path, asterisk_folder: Path) -> N
             load_encoder(spec)
     with pytest.raises(UserError, match="truncate_dim must lie between 1 and 16"):
         load_encoder(str(asterisk_folder), truncate_dim=17)
+    with pytest.raises(UserError, match=r"model\.onnx is not an Asterisk, so --layers does not apply"):
+        load_encoder(str(tmp_path / "other" / "model.onnx"), layers=1)
+    with pytest.raises(UserError, match="is not an Asterisk, so --layers does not apply"):
+        load_encoder(f"static:{asterisk_folder}", layers=1)
     with pytest.raises(UserError, match="precision must be"):
         load_encoder(str(asterisk_folder), precision="int4")
 

@@ -156,7 +156,7 @@ def test_a_table_is_read_with_the_given_separator_and_encoding(tmp_path: Path) -
         (["{file}", "--model", "m", "--output_file", "v.npy", "--batch_size", "0"], "at least 1"),
         (
             ["{file}", "--model", "m", "--output_file", "v.npy", "--ranges", "r.npy"],
-            "belongs to --dtype int8",
+            "--ranges needs --dtype int8",
         ),
         (["missing.txt", "--model", "m", "--output_file", "v.npy"], "There is no file missing.txt"),
     ],

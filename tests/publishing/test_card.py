@@ -197,7 +197,7 @@ def test_results_of_another_model_are_refused(run: Path, tmp_path: Path) -> None
     write_json(tmp_path / "results.json", [line])
     write_json(tmp_path / "odd.json", {"rows": []})
     for name, message in (
-        ("summary.json", "was measured on another model or with other settings"),
+        ("summary.json", "was measured on a model other than"),
         ("results.json", "is about a model of 14,019,584 parameters"),
         ("odd.json", "is not a result file"),
         ("nowhere.json", r"There is no .*nowhere\.json"),

