@@ -26,7 +26,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_asterisk import AsteriskConfig
 
-# `encode` tokenises and sorts so many texts at a time: enough to fill batches evenly, few enough to keep memory flat.
+# `encode` tokenises and sorts this many texts at once: enough to fill batches evenly, few enough to keep memory flat.
 ENCODE_CHUNK = 16_384
 
 # Tokens of one forward pass of `encode` on a CPU, padding included: few enough to stay in the caches.
@@ -34,7 +34,7 @@ CPU_PASS_TOKENS = 2_048
 
 logger = logging.get_logger(__name__)
 
-# The arguments of `from_pretrained` that say where a repository lies; the tokenizer is loaded with the same.
+# The arguments of `from_pretrained` that locate a repository; the tokenizer is loaded with the same arguments.
 LOCATION = ("revision", "token", "cache_dir", "subfolder", "local_files_only", "force_download", "proxies")
 
 ENCODE_ARGUMENTS = (
@@ -199,7 +199,7 @@ class AsteriskLayer(GradientCheckpointingLayer):
 
 
 class AsteriskExit(nn.Module):
-    """An embedding after some of the layers: a norm and a projection, or, after none, weights of the tokens."""
+    """An embedding after some of the layers: a norm and a projection, or, at depth 0, a weight per token."""
 
     token_mask: torch.Tensor
 
@@ -394,7 +394,7 @@ def merge_windows(windows: list[Any], vectors: list[torch.Tensor], overlap: int)
 
 
 def quantize(embeddings: torch.Tensor, precision: str, ranges: Any) -> torch.Tensor:
-    """Quantise float32 embeddings (number, dimensions) to int8 or uint8; see [`AsteriskModel.encode`]."""
+    """Quantise float32 embeddings (number, dimensions) to bytes or bits; see [`AsteriskModel.encode`]."""
     if precision in BINARY:
         bits = nn.functional.pad(embeddings > 0, (0, -embeddings.shape[1] % 8)).unflatten(1, (-1, 8))
         levels = (bits * torch.tensor([128, 64, 32, 16, 8, 4, 2, 1])).sum(dim=2)
@@ -608,7 +608,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
             precision: "float32"; "int8" or "uint8", 256 equal steps between the `ranges`; "binary" or "ubinary", the
                 signs, eight to a byte. Equal to `quantize_embeddings` of sentence-transformers.
             ranges: For int8 and uint8, the least and the largest value of each dimension, (2, dimensions), among
-                representative embeddings. By default those of these texts, which suit no later texts.
+                representative embeddings. By default those of these texts, which do not fit later texts.
             convert_to_numpy: Return a NumPy array, or else a list of tensors.
             convert_to_tensor: Return one tensor on the model's device; takes precedence over `convert_to_numpy`.
             show_progress_bar: Show a progress bar.
@@ -736,7 +736,7 @@ class AsteriskModel(AsteriskPreTrainedModel):
         return tokenizer
 
     def _limits(self, tokenizer: PreTrainedTokenizerFast) -> tuple[int | None, int]:
-        """Return the tokens of a window, None for any number, and how many of them are in the next window, too."""
+        """Return the tokens of a window, None for any number, and how many of them the next window repeats."""
         longest = tokenizer.model_max_length
         if self.config.position_encoding == "learned":
             longest = min(longest, self.config.max_position_embeddings)

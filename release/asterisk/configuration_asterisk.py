@@ -55,7 +55,7 @@ class AsteriskConfig(PreTrainedConfig):
         attention_probs_dropout_prob: Dropout on the attention weights.
         layer_norm_eps: Epsilon of every LayerNorm.
         final_norm: Whether a LayerNorm follows the last layer.
-        exit_layers: Depths at which the model has an exit: an embedding after so many layers, 0 being the token table.
+        exit_layers: Depths at which the model has an exit: an embedding after this many layers; 0 is the token table.
             `from_pretrained(..., num_hidden_layers=1)` and `truncated(1)` return the exit after layer 1 as a model of
             its own (Starbucks, arXiv 2410.13230; 2D Matryoshka, arXiv 2402.14776).
         initializer_range: Standard deviation of the token and position tables at initialisation.

@@ -152,7 +152,7 @@ def test_none_of_these_is_told_by_its_own_label(model: Path, tmp_path: Path, run
     flags: dict[str, object] = {"--model": model, "--mode": "full", "--train_file": train, "--test_file": test}
     status, said, errors = run({**flags, "--none_label": "none", "--output_dir": tmp_path / "out"})
     assert status == 0, errors
-    assert "36 texts of the label 'none' are not trained on" in said
+    assert "36 texts with the label 'none' are not trained on" in said
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     config = json.loads((tmp_path / "out" / "model" / "config.json").read_text())
     assert list(config["id2label"].values()) == ["food", "sport"]

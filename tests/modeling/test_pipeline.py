@@ -2,10 +2,11 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
+from transformers import PreTrainedTokenizerFast, pipeline
 
 from asterisk.models.checkpoints import save_student
 from modeling_asterisk import AsteriskForSequenceClassification
@@ -17,7 +18,7 @@ TEXTS = ["rain " * 300, "a short text", "rain again", "a man plays guitar " * 70
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    return AutoTokenizer.from_pretrained(REPOSITORY / "release" / "asterisk")
+    return PreTrainedTokenizerFast.from_pretrained(REPOSITORY / "release" / "asterisk")
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def test_pipeline_truncates_as_the_tokenizer_does(
 ) -> None:
     save_student(head, tokenizer, tmp_path / "head")
     classify = pipeline("text-classification", str(tmp_path / "head"), trust_remote_code=True, device="cpu")
-    found = classify(TEXTS, batch_size=4, top_k=1)
+    found: Any = classify(TEXTS, batch_size=4, top_k=1)
     short = tokenizer(TEXTS, truncation=True, max_length=256, padding=True, return_tensors="pt")
     with torch.inference_mode():
         expected = head(short["input_ids"], short["attention_mask"]).logits.softmax(-1).amax(-1)
