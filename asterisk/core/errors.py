@@ -51,6 +51,10 @@ class UserError(Exception):
         super().__init__(redact(message))
 
 
+class LostProcess(UserError):
+    """The connection to another process of the run is lost."""
+
+
 def entry_point(main: Callable[[], None]) -> Callable[[], None]:
     """Decorate a program's `main`: a [`UserError`] becomes one line on stderr and exit status 2.
 
@@ -72,6 +76,11 @@ def entry_point(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            if isinstance(error, LostProcess):
+                # The threads of a broken connection sometimes abort the process while Python shuts down.
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(2)
             sys.exit(2)
         except BaseException as error:
             # The class of a Rust panic derives from BaseException and cannot be imported.

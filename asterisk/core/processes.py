@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asterisk.core.errors import UserError
+from asterisk.core.errors import LostProcess, UserError
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -40,7 +40,7 @@ def require_one_process() -> None:
 
 @contextmanager
 def report_lost_process() -> Iterator[None]:
-    """Convert the error of a lost connection to another process into a [`UserError`] that names its address."""
+    """Convert the error of a lost connection to another process into a [`LostProcess`] that names its address."""
     try:
         yield
     except RuntimeError as error:
@@ -48,7 +48,7 @@ def report_lost_process() -> Iterator[None]:
         if state.num_processes == 1 or not reason:
             raise
         where = f" at {address[1]}" if address else ""
-        raise UserError(
+        raise LostProcess(
             f"Process {state.process_index} of {state.num_processes} has lost a process{where} ({reason[0].strip()}); "
             "continue with --resume on the nodes that are left."
         ) from error
