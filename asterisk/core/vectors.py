@@ -92,3 +92,19 @@ def orthogonal_map(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """
     left, _, right = np.linalg.svd(source.astype(np.float64).T @ target.astype(np.float64), full_matrices=False)
     return (left @ right).astype(np.float32)
+
+
+def nearest_orthonormal(matrix: np.ndarray) -> np.ndarray:
+    """Compute the orthonormal factor of the polar decomposition, which is the nearest map without any stretching.
+
+    Directions of length zero stay zero.
+
+    Args:
+        matrix: (rows, columns).
+
+    Returns:
+        (rows, columns), float32.
+    """
+    left, lengths, right = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+    kept = lengths > 1e-6 * lengths.max()
+    return (left[:, kept] @ right[kept]).astype(np.float32)

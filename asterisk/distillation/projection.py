@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from asterisk.core.vectors import orthogonal_map, principal_directions, unit
+from asterisk.core.vectors import nearest_orthonormal, orthogonal_map, principal_directions, unit
 from asterisk.distillation.batching import sorted_parts
 from asterisk.distillation.label_tasks import LabelledCorpus
 from asterisk.teachers.store import EmbeddingStore, JoinedStore
@@ -61,6 +61,8 @@ def stretch_between_groups(
     that is trained on few examples finds long directions first. The map is invertible, so embeddings can still be
     mapped back to the teacher's space.
 
+    A projection that an earlier training has stretched is made orthonormal first. Stretching is thus idempotent.
+
     Args:
         projection: (teacher's dimensions, student's dimensions), float32.
         store: The teacher's vectors.
@@ -69,6 +71,9 @@ def stretch_between_groups(
     Returns:
         (teacher's dimensions, student's dimensions), float32.
     """
+    if not any(task.stretch and task.known.any() for task in labelled.tasks):
+        return projection
+    projection = nearest_orthonormal(projection)
     width = projection.shape[1]
     lengthened = np.eye(width)
     for task in labelled.tasks:

@@ -42,5 +42,7 @@ def test_a_stretch_moves_groups_apart_and_can_be_undone(store: EmbeddingStore) -
     lengths = np.linalg.svd(stretched, compute_uv=False)
     assert np.allclose(lengths[:2], 3, atol=1e-4)
     assert np.allclose(lengths[2:], 1, atol=1e-4)
+    # A second training continues from the stretched projection.
+    assert np.allclose(stretch_between_groups(stretched, store, labelled), stretched, atol=1e-4)
     task.stretch = 0
     assert np.allclose(stretch_between_groups(projection, store, labelled), projection)
