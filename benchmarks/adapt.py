@@ -21,6 +21,7 @@ import yaml
 
 from asterisk.core.files import read_json, write_json
 from asterisk.distillation.curves import read_curves
+from asterisk.evaluation.sts import read_sentence_pairs, sts_spearman
 from benchmarks.long_documents import ndcg, read_set
 from benchmarks.records import REPOSITORY, machine, write_record
 from modeling_asterisk import AsteriskModel
@@ -57,23 +58,23 @@ def adapt(data: Path, name: str, folder: Path, options: list[str], count: int) -
     table = folder / "pairs.parquet"
     pairs_of(data, name, count).to_parquet(table)
     arguments = ["--config", str(RECIPE), "--corpus", str(table), "--text_column", second, "--pairs", str(table)]
-    arguments += ["--pair_columns", first, second, "--sts_dev"]
-    arguments += [f"{STS}={data / 'eval' / 'sts' / 'STSBenchmark.dev.parquet'}"]
-    arguments += ["--output_dir", str(folder / "run"), "--resume", *options]
+    arguments += ["--pair_columns", first, second, "--output_dir", str(folder / "run"), "--resume"]
+    arguments += options
     start = time.perf_counter()
     subprocess.run([sys.executable, "train_distill.py", *arguments], cwd=REPOSITORY, check=True)
     minutes = (time.perf_counter() - start) / 60
-    points = read_curves(folder / "run" / "curves.jsonl")
+    # The first point is measured after one step of the warm-up, at a learning rate near zero.
+    before = read_curves(folder / "run" / "curves.jsonl")[0]["scores"]["agreement"]
+    after = read_json(folder / "run" / "report" / "report.json")["agreement"]["cosines"]["mean"]
     encoder = REPOSITORY / yaml.safe_load(RECIPE.read_text())["encoder"]
     collection = data / "eval" / "retrieval_dev" / measured
+    models = [AsteriskModel.from_pretrained(each).eval() for each in (encoder, folder / "run" / "model")]
+    pairs = read_sentence_pairs(str(data / "eval" / "sts" / "STSBenchmark.dev.parquet"), STS)
     return {
         "minutes": minutes,
-        # The first point is measured after one step of the warm-up, at a learning rate near zero.
-        "agreement": [100 * points[place]["scores"]["agreement"] for place in (0, -1)],
-        "ndcg_at_10": [
-            retrieval(AsteriskModel.from_pretrained(each), collection) for each in (encoder, folder / "run" / "model")
-        ],
-        "sts": [points[place]["scores"][STS] for place in (0, -1)],
+        "agreement": [100 * before, 100 * after],
+        "ndcg_at_10": [retrieval(model, collection) for model in models],
+        "sts": [sts_spearman(model.encode, pairs) for model in models],
     }
 
 

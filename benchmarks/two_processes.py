@@ -47,6 +47,7 @@ def run_task(task: str, folder: Path, store: Path, steps: int) -> None:
     if task == "training":
         opened = embed_corpus(corpus, teacher, folder / "embedded")
         tokenizer = student_tokenizer(teacher, 64)
+        store.mkdir(exist_ok=True)
         student = AsteriskModel(AsteriskConfig(vocab_size=len(tokenizer)))
         options = {"heldout": 8, "eval_steps": 10**9, "checkpoint_steps": 10**9, "mixed_precision": "no"}
         arguments = LoopArguments(batch_size=BATCH_SIZE, max_steps=steps, **options)

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from transformers import get_cosine_schedule_with_warmup
 
 from asterisk.core.errors import UserError
+from asterisk.core.processes import this_process
 from asterisk.core.progress import progress_bar
 from asterisk.distillation.arguments import LoopArguments, check_arguments
 from asterisk.distillation.batch_loss import BatchLoss
@@ -90,11 +91,14 @@ class Distillation:
         self.tokens, self.store, self.evaluate = tokens, store, evaluate
         self.train_rows, self.heldout_rows = split_rows(len(tokens.lengths), arguments.heldout, arguments.seed)
 
+        device = this_process().device
+        self.sparse_table = make_table_sparse(student, arguments, device)
         # A resumed run keeps its precision on any machine.
-        precision = resolve_mixed_precision(arguments.mixed_precision, recorded_precision(folder / "checkpoints"))
+        recorded = recorded_precision(folder / "checkpoints")
+        longest = int(tokens.lengths.max())
+        precision = resolve_mixed_precision(arguments.mixed_precision, student, longest, recorded)
         log_with = arguments.log_with or None
         self.accelerator = Accelerator(mixed_precision=precision, log_with=log_with, project_dir=folder)
-        device = self.accelerator.device
 
         processes, accumulation = self.accelerator.num_processes, arguments.gradient_accumulation_steps
         self.batch_size = arguments.batch_size * processes * accumulation
@@ -124,7 +128,6 @@ class Distillation:
         if device.type == "cpu":
             # On short sentences, plain matrix products train a quarter faster than PyTorch's fused kernel.
             student.set_attn_implementation("eager")
-        self.sparse_table = make_table_sparse(student, arguments, device)
         optimizers = make_optimizers(student, self.sparse_table, arguments, precision)
         # Every process advances the schedules once per step, so they count the run's steps.
         warmup = math.ceil(self.num_steps * arguments.warmup_ratio)

@@ -337,8 +337,8 @@ def check_texts(texts: Any) -> list[str]:
     """
     if isinstance(texts, str):
         return [texts]
-    is_table = isinstance(texts, (bytes, Mapping)) or hasattr(texts, "columns")
-    if is_table or not isinstance(texts, Iterable):
+    is_refused = isinstance(texts, (bytes, Mapping, set, frozenset)) or hasattr(texts, "columns")
+    if is_refused or not isinstance(texts, Iterable):
         raise TypeError(f"encode takes a string or many, not {type(texts).__name__}; {advice(texts)}.")
     texts = list(texts)
     for index, text in enumerate(texts):
@@ -355,6 +355,8 @@ def advice(value: Any) -> str:
         return "decode it first, e.g. with .decode()"
     if isinstance(value, Mapping) or hasattr(value, "columns"):
         return 'select the texts first, e.g. data["text"]'
+    if isinstance(value, (set, frozenset)):
+        return "a set has no order, so give a list, e.g. sorted(texts)"
     if value is None or (isinstance(value, float) and value != value):
         return "drop or fill in missing values"
     return "give a string or a list of strings"

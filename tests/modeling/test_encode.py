@@ -155,6 +155,7 @@ def test_unknown_keyword_lists_those_that_exist(tokenizer: PreTrainedTokenizerFa
     [
         ({"text": "a"}, "not dict; select the texts"),
         (pd.DataFrame({"text": ["a"]}), "not DataFrame; select the texts"),
+        ({"a", "b"}, "not set; a set has no order"),
         (None, "not NoneType; drop or fill in missing values"),
         (b"a", "not bytes; decode it"),
         (3, "not int; give a string"),

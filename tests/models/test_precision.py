@@ -1,6 +1,6 @@
 """`auto` takes what is faster here, says the same again, and leaves random numbers and resumed runs alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ import torch
 from asterisk.core.errors import UserError
 from asterisk.models import precision
 from asterisk.models.precision import faster_dtype, resolve_dtype, resolve_mixed_precision
+from tests.support.models import make_model
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +25,11 @@ def test_auto_takes_the_dtype_that_was_measured_as_faster(
     bfloat16_seconds: float,
     faster: torch.dtype,
 ) -> None:
-    seconds = iter([1.0, bfloat16_seconds])
 
-    def measure(run: Callable[[], object]) -> float:
-        run()
-        return next(seconds)
+    def measure(runs: Sequence[Callable[[], object]]) -> list[float]:
+        for run in runs:
+            run()
+        return [1.0, bfloat16_seconds]
 
     monkeypatch.setattr(precision, "_seconds", measure)
     assert resolve_dtype("auto", "cpu") is faster
@@ -38,18 +39,22 @@ def test_auto_takes_the_dtype_that_was_measured_as_faster(
     assert resolve_dtype("auto", "cpu") is faster
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_measurement_uses_no_random_numbers(training: bool) -> None:
+def test_measurement_uses_no_random_numbers_and_leaves_no_gradients() -> None:
+    student = make_model(dropout=0.1).eval()
     before = torch.get_rng_state()
-    assert faster_dtype("cpu", training) in (torch.float32, torch.bfloat16)
+    assert faster_dtype("cpu") in (torch.float32, torch.bfloat16)
+    assert resolve_mixed_precision("auto", student, 32) in ("no", "bf16")
     assert torch.equal(torch.get_rng_state(), before)
+    assert not student.training
+    assert all(parameter.grad is None for parameter in student.parameters())
 
 
 @pytest.mark.parametrize("recorded", ["no", "bf16"])
-def test_resumed_run_keeps_the_recorded_precision(recorded: str) -> None:
-    assert resolve_mixed_precision("auto", recorded) == recorded
-    assert resolve_mixed_precision("fp16", recorded) == "fp16"
-    assert faster_dtype.cache_info().misses == 0
+def test_resumed_run_keeps_the_recorded_precision(capsys: pytest.CaptureFixture[str], recorded: str) -> None:
+    student = make_model()
+    assert resolve_mixed_precision("auto", student, 32, recorded) == recorded
+    assert resolve_mixed_precision("fp16", student, 32, recorded) == "fp16"
+    assert "Precision" not in capsys.readouterr().out
 
 
 def test_unknown_precision_is_refused() -> None:
