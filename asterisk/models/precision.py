@@ -27,6 +27,8 @@ MIN_GAIN = 0.1
 # shows whether bfloat16 is emulated; only the large one shows the speed in use.
 SMALL, LARGE, TOKENS = 4, 64, 32
 EMULATED = 3
+# The faster dtype of training by device type. Accelerate allows only one mixed precision per process.
+_of_training: dict[str, torch.dtype] = {}
 WIDTH, HEADS = 256, 4
 MAX_ROUNDS, MAX_SECONDS = 7, 0.5
 
@@ -83,15 +85,19 @@ def faster_dtype(device_type: str) -> torch.dtype:
 def faster_in_training(student: nn.Module, max_length: int) -> torch.dtype:
     """Measure which dtype trains the student faster under autocast on this process's device, and print it.
 
+    Only the first student of a process is measured.
+
     Args:
         student: A module whose output for `input_ids` and `attention_mask` has a `pooler_output`. Its weights,
             gradients, device and mode stay as they are.
         max_length: The most tokens of a text that the student takes.
     """
+    device = this_process().device
+    if device.type in _of_training:
+        return _of_training[device.type]
     parameters = list(student.parameters())
     gradients = [parameter.grad for parameter in parameters]
     home, was_training = parameters[0].device, student.training
-    device = this_process().device
 
     def step(dtype: torch.dtype, texts: int) -> None:
         ids = torch.zeros(texts, min(TOKENS, max_length), dtype=torch.int64, device=device)
@@ -103,7 +109,7 @@ def faster_in_training(student: nn.Module, max_length: int) -> torch.dtype:
 
     with torch.random.fork_rng():
         student.to(device).train()
-        taken = _faster("training", device.type, step)
+        taken = _of_training[device.type] = _faster("training", device.type, step)
     student.to(home).train(was_training)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient

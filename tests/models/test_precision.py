@@ -12,8 +12,9 @@ from tests.support.models import make_model
 
 
 @pytest.fixture(autouse=True)
-def no_earlier_measurement() -> None:
+def no_earlier_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     faster_dtype.cache_clear()
+    monkeypatch.setattr(precision, "_of_training", {})
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,8 @@ def test_measurement_uses_no_random_numbers_and_leaves_no_gradients() -> None:
     assert resolve_mixed_precision("auto", student, 32) in ("no", "bf16")
     assert torch.equal(torch.get_rng_state(), before)
     assert not student.training
+    # Another student of the process gets the same precision without a measurement.
+    assert len(precision._of_training) == 1
     assert all(parameter.grad is None for parameter in student.parameters())
 
 
