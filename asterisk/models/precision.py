@@ -26,11 +26,13 @@ MIN_GAIN = 0.1
 # The measured batches, and for embedding a layer whose sizes are typical of small sentence encoders. The small batch
 # shows whether bfloat16 is emulated; only the large one shows the speed in use.
 SMALL, LARGE, TOKENS = 4, 64, 32
+WIDTH, HEADS = 256, 4
+# bfloat16 that takes this many times float32's time is emulated; the large batch would take seconds.
 EMULATED = 3
+MAX_ROUNDS, MAX_SECONDS = 7, 0.5
+
 # The faster dtype of training by device type. Accelerate allows only one mixed precision per process.
 _of_training: dict[str, torch.dtype] = {}
-WIDTH, HEADS = 256, 4
-MAX_ROUNDS, MAX_SECONDS = 7, 0.5
 
 
 def resolve_dtype(name: str, device: str | None = None) -> torch.dtype:

@@ -86,15 +86,17 @@ def distil(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_resuming_a_finished_run_changes_nothing_in_its_model(
-    small_run: Path, small_material: Path, distil: Distil
+    small_run: Path, small_material: Path, tmp_path: Path, distil: Distil
 ) -> None:
-    before = (small_run / "model" / "model.safetensors").read_bytes()
+    # Other tests read the shared run at the same time.
+    run = shutil.copytree(small_run, tmp_path / "run")
+    before = (run / "model" / "model.safetensors").read_bytes()
     # As if it had been killed between the model and the plot.
-    (small_run / "curves.png").unlink()
-    flags = small_run_flags(small_material, small_run)
+    (run / "curves.png").unlink()
+    flags = small_run_flags(small_material, run)
     assert distil({**flags, "--resume": True})[0] == 0
-    assert (small_run / "model" / "model.safetensors").read_bytes() == before
-    assert (small_run / "curves.png").exists()
+    assert (run / "model" / "model.safetensors").read_bytes() == before
+    assert (run / "curves.png").exists()
 
 
 TINY: dict[str, object] = {
